@@ -1,0 +1,91 @@
+"""Runs migrations on the application's database, one process at a time, each run whole or not at all."""
+
+import asyncio
+from typing import Any
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+import app.models  # noqa: F401  (every table)
+from app.config import Config, load_settings
+from app.database import Base, UTCDateTime, create_engine
+from app.environment import load_environment
+
+# Any number will do as long as nothing else in the database takes the same advisory lock.
+MIGRATION_LOCK = 0x71756172  # "quar"
+
+
+def settings() -> Config:
+    """What manage.py passes, or, under the plain `alembic` command, what the environment chooses."""
+    given = context.config.attributes.get("settings")
+    if isinstance(given, Config):
+        return given
+    load_environment()
+    return load_settings()
+
+
+def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | bool:
+    """Write our column types into migrations as plain ones, so that old migrations outlive our code."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
+
+
+def drop_empty(migration: MigrationContext, revision: Any, directives: list[MigrationScript]) -> None:
+    """Write no migration when nothing has changed."""
+    options = context.config.cmd_opts
+    if getattr(options, "autogenerate", False) and directives[0].upgrade_ops and directives[0].upgrade_ops.is_empty():
+        directives.clear()
+        context.config.print_stdout("Nothing has changed: no migration is written.")
+
+
+def configure(**options: Any) -> None:
+    """The one configuration of both modes."""
+    context.configure(
+        target_metadata=Base.metadata,
+        render_item=render_item,
+        compare_server_default=True,
+        process_revision_directives=drop_empty,
+        **options,
+    )
+
+
+def run(connection: Connection) -> None:
+    """Migrate on this connection, which is in no transaction yet."""
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        # A batch rebuild drops the old table, which with foreign keys on would delete the rows of its children.
+        _pragma(connection, "foreign_keys = OFF")
+    with connection.begin():
+        if not sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        configure(connection=connection, render_as_batch=sqlite, transactional_ddl=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):
+            raise RuntimeError(f"The migration leaves rows that refer to nothing: {broken[:5]}. It was rolled back.")
+
+
+def _pragma(connection: Connection, statement: str) -> None:
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA {statement}")
+    cursor.close()
+
+
+async def run_online() -> None:
+    """Migrate the database, on an engine without the time-outs of requests."""
+    engine = create_engine(settings(), for_requests=False).execution_options(sqlite_writes=True)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+if context.is_offline_mode():
+    configure(url=settings().DATABASE_URL, literal_binds=True, dialect_opts={"paramstyle": "named"})
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    asyncio.run(run_online())

@@ -1,0 +1,65 @@
+"""Accounts under /api/v1."""
+
+from quart import Blueprint, Response, ResponseReturnValue, after_this_request
+from quart_schema import security_scheme, tag_blueprint, validate_request, validate_response
+
+from app.accounts import sessions
+from app.accounts.schemas import AccountOut, LogIn, SessionOut
+from app.database import db
+from app.web import bodies
+from app.web.access import limit, public, signed_in
+from app.web.identity import bearer, client, cookie, delete_cookie, identity, set_cookie
+
+accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
+bodies.bound_forms(accounts_api)
+tag_blueprint(accounts_api, ["accounts"])
+
+SIGNED_IN = [{"bearer": []}, {"cookie": []}]
+
+
+@accounts_api.post("/session")
+@public
+@limit("API_LIMIT")
+@validate_request(LogIn)
+@validate_response(SessionOut, 201)
+async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
+    """Log in.
+
+    Answers with a token for `Authorization: Bearer`, and with a cookie for browsers. A session that came with the request
+    ends. A wrong address and a wrong password look the same.
+    """
+    verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
+    async with db.transaction() as session:
+        begun = await sessions.start_session(
+            session, verified, client(), remember=data.remember_me, replaces=bearer() or cookie()
+        )
+
+    @after_this_request
+    async def with_cookie(response: Response) -> Response:
+        set_cookie(response, begun)
+        return response
+
+    return SessionOut(token=begun.secret, expires_at=begun.expires_at), 201
+
+
+@accounts_api.delete("/session")
+@signed_in
+@limit("API_LIMIT")
+@security_scheme(SIGNED_IN)
+async def end_session() -> ResponseReturnValue:
+    """Log out: the session that this request shows ends at once."""
+    async with db.transaction() as session:
+        await sessions.end_session(session, bearer() or cookie() or "")
+    response = Response(status=204)
+    delete_cookie(response)
+    return response
+
+
+@accounts_api.get("/account")
+@signed_in
+@limit("API_LIMIT")
+@security_scheme(SIGNED_IN)
+@validate_response(AccountOut)
+async def account() -> AccountOut:
+    """The account of whoever asks."""
+    return AccountOut.of(identity())

@@ -1,0 +1,101 @@
+"""Commands that make the roles and the administrators."""
+
+import asyncio
+import sys
+
+import click
+
+from app import migrations
+from app.accounts import service
+from app.commands.context import application
+from app.config import DEFAULT_ADMIN_PASSWORD, Config, settings
+from app.database import db
+from app.errors import Problem
+from app.security.passwords import passwords
+
+
+async def setup_dev(config_name: str | None = None) -> None:
+    """Migrate, and make the roles and the first administrator; doing it again changes nothing."""
+    async with application(config_name) as app:
+        loaded: Config = app.extensions["settings"]
+        if loaded.PRODUCTION:
+            raise Problem(f"setup-dev is not for the configuration {loaded.NAME!r}. Run setup-prod.")
+        await _set_up(loaded)
+
+
+async def setup_prod(config_name: str | None = None) -> None:
+    """The same for production: the first administrator needs ADMIN_EMAIL and a good ADMIN_PASSWORD of its own."""
+    async with application(config_name) as app:
+        await _set_up(app.extensions["settings"])
+
+
+async def _set_up(loaded: Config) -> None:
+    password = loaded.ADMIN_PASSWORD or ""
+    if loaded.sqlite:
+        loaded.INSTANCE_PATH.mkdir(parents=True, exist_ok=True)
+    await _demand_administrator_password(loaded, password)
+    await migrations.upgrade(loaded)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as session:
+        await service.insert_roles(session)
+        if await service.has_administrator(session):
+            return
+        if await service.find_user(session, settings.ADMIN_EMAIL):
+            raise Problem(
+                f"{settings.ADMIN_EMAIL} has an account that is no administrator's. "
+                f"If it is yours, run: python manage.py create-admin {settings.ADMIN_EMAIL}"
+            )
+        await service.make_administrator(session, settings.ADMIN_EMAIL, password_hash)
+
+
+async def _demand_administrator_password(loaded: Config, password: str) -> None:
+    if not loaded.PRODUCTION:
+        return
+    if not password:
+        raise Problem("ADMIN_PASSWORD is not set. The first administrator of a production system needs one.")
+    if password == DEFAULT_ADMIN_PASSWORD:
+        raise Problem("ADMIN_PASSWORD is the default, which everybody knows. Choose one of your own.")
+    await passwords.demand_good(password, [loaded.ADMIN_EMAIL, loaded.APP_NAME])
+
+
+async def create_admin(email: str, password: str, config_name: str | None = None) -> bool:
+    """Create a confirmed administrator, or make somebody one, with this password; returns whether they are new."""
+    async with application(config_name):
+        await passwords.demand_good(password, [email])
+        password_hash = await passwords.hash(password)
+        async with db.transaction() as session:
+            await service.insert_roles(session)
+            return await service.make_administrator(session, email, password_hash)
+
+
+@click.command()
+@click.pass_obj
+def setup_dev_command(config_name: str) -> None:
+    """Migrate, and make roles and the first administrator."""
+    asyncio.run(setup_dev(config_name))
+    click.echo("The database is migrated, with its roles and an administrator.")
+
+
+@click.command()
+@click.pass_obj
+def setup_prod_command(config_name: str) -> None:
+    """The same for production, with a password of its own."""
+    asyncio.run(setup_prod(config_name))
+    click.echo("The database is migrated, with its roles and an administrator.")
+
+
+@click.command()
+@click.argument("email")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of asking for it.")
+@click.pass_obj
+def create_admin_command(config_name: str, email: str, password_stdin: bool) -> None:
+    """Create an administrator, or make somebody one.
+
+    An account that exists gets the role and this password, and its sessions end.
+    """
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    is_new = asyncio.run(create_admin(email, password, config_name))
+    click.echo(f"{email} is {'a new' if is_new else 'now an'} administrator.")

@@ -1,0 +1,76 @@
+"""The pages of one's own account."""
+
+from urllib.parse import urlsplit
+
+from quart import Blueprint, ResponseReturnValue, flash, redirect, render_template, request, url_for
+
+from app.accounts import sessions
+from app.accounts.schemas import LogIn
+from app.database import db
+from app.errors import DomainError
+from app.web import bodies
+from app.web.access import anonymous_only, limit, signed_in
+from app.web.forms import Form
+from app.web.identity import client, cookie, delete_cookie, identity, set_cookie
+
+accounts = Blueprint("accounts", __name__, url_prefix="/account", template_folder="templates")
+bodies.bound_forms(accounts)
+
+
+@accounts.route("/login", methods=["GET", "POST"])
+@anonymous_only
+@limit("PAGE_LIMIT")
+async def login() -> ResponseReturnValue:
+    """Log in, then go on to where one was sent from."""
+    form = Form(LogIn)
+    if request.method == "POST" and (data := await form.read()):
+        try:
+            verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
+            async with db.transaction() as session:
+                begun = await sessions.start_session(
+                    session, verified, client(), remember=data.remember_me, replaces=cookie()
+                )
+        except DomainError as error:
+            form.refuse(error)
+        else:
+            response = redirect(safe_target(request.args.get("next")), 303)
+            set_cookie(response, begun)
+            return response
+    return await form.page("accounts/login.html")
+
+
+@accounts.post("/logout")
+@signed_in
+@limit("PAGE_LIMIT")
+async def logout() -> ResponseReturnValue:
+    """Log out here; other sessions go on."""
+    async with db.transaction() as session:
+        await sessions.end_session(session, cookie() or "")
+    await flash("You are logged out.", "info")
+    response = redirect(url_for("site.home"), 303)
+    delete_cookie(response)
+    return response
+
+
+@accounts.get("/manage")
+@accounts.get("/manage/info", endpoint="manage_info")
+@signed_in
+@limit("PAGE_LIMIT")
+async def manage() -> ResponseReturnValue:
+    """What is known about oneself."""
+    return await render_template("accounts/manage.html", account=identity())
+
+
+def safe_target(target: str | None) -> str:
+    """Where to go after logging in: a path of this site, or the home page.
+
+    Browsers read `//host`, `/\\host` and addresses with control characters in them as other sites.
+    """
+    home = url_for("site.home")
+    if not target or not target.startswith("/") or any(ord(c) < 0x21 or c == "\\" for c in target):
+        return home
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return home
+    return home if parts.scheme or parts.netloc or target.startswith("//") else target

@@ -1,0 +1,163 @@
+"""System checks: what is wrong with this installation, each with an id and what to do about it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from quart import Quart
+from redis.exceptions import RedisError
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from app.config import Config
+from app.database import create_engine
+from app.errors import NotReady
+from app.jobs.heartbeat import any_worker
+from app.migrations import Revisions, Schema
+from app.redis import request_redis
+from app.web.access import declared
+
+EMPTY = "qb.E002"  # the id of "no tables yet"; development does something about it
+
+# Given once, at start: a service may need a moment longer than a request would give it.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong. Ids that begin with qb.E are errors, with qb.W warnings."""
+
+    id: str
+    message: str
+    hint: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether `check` fails because of it."""
+        return self.id.startswith("qb.E")
+
+    @property
+    def text(self) -> str:
+        """What is wrong and what to do."""
+        return f"{self.message} {self.hint}"
+
+
+async def check_database(settings: Config) -> list[Finding]:
+    """Whether the database answers, and has the schema that this code expects."""
+    shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
+    engine = create_engine(settings, for_requests=False)
+    try:
+        async with asyncio.timeout(PATIENCE), engine.connect() as connection:
+            schema = await Revisions().schema(connection)
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        hint = "Is it running, and is DATABASE_URL right?"
+        return [Finding("qb.E001", f"The database {shown} cannot be used: {reason(error)}.", hint)]
+    finally:
+        await engine.dispose()
+    if schema is Schema.EMPTY:
+        how = "setup-prod" if settings.PRODUCTION else "setup-dev"
+        return [Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: python manage.py {how}")]
+    if schema is Schema.BEHIND:
+        message = f"The database {shown} is behind the code: a migration is pending."
+        return [Finding("qb.E003", message, "Run: python manage.py db upgrade")]
+    return []
+
+
+async def check_redis(settings: Config) -> list[Finding]:
+    """Whether Redis answers and takes writes."""
+    client = request_redis(settings)
+    try:
+        await client.set("check", b"", ex=60)
+    except (RedisError, OSError) as error:
+        hint = (
+            "It runs while `python manage.py serve` does; or set REDIS_URL."
+            if settings.embedded_valkey
+            else "Is it running, and is REDIS_URL right?"
+        )
+        return [Finding("qb.E004", f"Redis at {shown_redis(settings)} cannot be used: {reason(error)}.", hint)]
+    finally:
+        await client.aclose(close_connection_pool=True)
+    return []
+
+
+async def check_workers(settings: Config) -> list[Finding]:
+    """Whether a worker lives."""
+    client = request_redis(settings)
+    try:
+        alive = await any_worker(client)
+    except (RedisError, OSError):
+        return []  # said by check_redis already
+    finally:
+        await client.aclose(close_connection_pool=True)
+    return [] if alive else [Finding("qb.E005", "No worker is alive: jobs wait.", "Run: arq worker.WorkerSettings")]
+
+
+def check_routes(app: Quart) -> list[Finding]:
+    """Whether every route says who may use it, and how often."""
+    return [
+        Finding(
+            "qb.E006",
+            f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is refused.",
+            "Put a decorator of app.web.access on its view.",
+        )
+        for rule in app.url_map.iter_rules()
+        if (missing := _missing(app.view_functions[rule.endpoint]))
+    ]
+
+
+def check_proxies(settings: Config) -> list[Finding]:
+    """Whether limits and logs see people's own addresses."""
+    if settings.PRODUCTION and settings.secure and settings.TRUSTED_PROXIES == 0:
+        message = "BASE_URL is https, so a proxy stands in front, but TRUSTED_PROXIES is 0: everybody has its address."
+        return [Finding("qb.W001", message, "Set TRUSTED_PROXIES to the number of proxies.")]
+    return []
+
+
+async def all_checks(app: Quart) -> list[Finding]:
+    """Everything that can be said without changing anything."""
+    settings: Config = app.extensions["settings"]
+    found = [
+        await check_database(settings),
+        await check_redis(settings),
+        await check_workers(settings),
+        check_routes(app),
+        check_proxies(settings),
+    ]
+    return [finding for findings in found for finding in findings]
+
+
+def demand(findings: list[Finding]) -> None:
+    """Raise `NotReady` with every error among these."""
+    errors = [finding.text for finding in findings if finding.is_error]
+    if errors:
+        raise NotReady("\n".join(errors))
+
+
+def demand_now(check: Callable[[Config], Coroutine[Any, Any, list[Finding]]], settings: Config) -> None:
+    """The same from synchronous code, whether or not an event loop runs already."""
+    with ThreadPoolExecutor(1) as thread:
+        demand(thread.submit(asyncio.run, check(settings)).result())
+
+
+def reason(error: BaseException) -> str:
+    """The first line of the innermost error, in words that name the cause."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    text = str(error).strip().splitlines()
+    # asyncpg's errors arrive as "<class 'asyncpg…'>: the message"
+    return text[0].rsplit(">: ", 1)[-1].rstrip(".") if text else type(error).__name__
+
+
+def shown_redis(settings: Config) -> str:
+    """Redis' address without its password."""
+    scheme, _, rest = settings.REDIS_URL.partition("://")
+    return f"{scheme}://{rest.rsplit('@', 1)[-1]}"
+
+
+def _missing(view: Callable[..., Any]) -> list[str]:
+    access, limit = declared(view)
+    return [name for name, value in (("access", access), ("limit", limit)) if value is None]

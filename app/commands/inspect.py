@@ -1,0 +1,48 @@
+"""Commands that look and change nothing."""
+
+import asyncio
+
+import click
+
+from app.checks import Finding, all_checks
+from app.commands.context import application
+from app.web.access import declared, rule_of
+
+
+@click.command()
+@click.pass_obj
+def check_command(config_name: str) -> None:
+    """Check this installation and say what is wrong."""
+    findings = asyncio.run(_check(config_name))
+    for finding in findings:
+        click.echo(f"{finding.id}: {finding.message}\n    {finding.hint}", err=True)
+    errors = sum(finding.is_error for finding in findings)
+    if errors:
+        raise click.ClickException(f"{errors} of the checks failed.")
+    click.echo("Everything is well." if not findings else f"No errors, {len(findings)} warnings.")
+
+
+async def _check(config_name: str) -> list[Finding]:
+    async with application(config_name) as app:
+        return await all_checks(app)
+
+
+@click.command()
+@click.pass_obj
+def routes_command(config_name: str) -> None:
+    """List every route with its access and limit."""
+    rows = asyncio.run(_routes(config_name))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+
+
+async def _routes(config_name: str) -> list[tuple[str, str, str, str]]:
+    rows = []
+    async with application(config_name) as app:
+        for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+            access, limit = declared(app.view_functions[rule.endpoint])
+            methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+            often = "no limit declared" if limit is None else rule_of(limit) or "unlimited"
+            rows.append((rule.rule, methods, access.name if access else "NO ACCESS DECLARED: REFUSED", often))
+    return rows

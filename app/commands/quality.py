@@ -1,0 +1,64 @@
+"""Commands that check the code: tests, lint, format. Their tools' exit statuses are passed on."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from app.environment import PROJECT_ROOT
+
+PATHS = ("app", "alembic", "tests", "bench", "manage.py", "worker.py")
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test_command(arguments: tuple[str, ...]) -> None:
+    """Run the tests; arguments go to pytest."""
+    sys.exit(_run("pytest", *arguments))
+
+
+@click.command()
+def lint_command() -> None:
+    """Check format, lint, types, import contract and migrations."""
+    steps = [
+        ("format", ("ruff", "format", "--check", *PATHS)),
+        ("lint", ("ruff", "check", *PATHS)),
+        ("types", ("mypy",)),
+        ("imports", ("importlinter.cli", "lint")),
+    ]
+    failed = []
+    for name, step in steps:
+        click.echo(f"--- {name}")
+        if _run(*step):
+            failed.append(name)
+    click.echo("--- migrations")
+    if _migrations_drift():
+        failed.append("migrations")
+    if failed:
+        raise click.ClickException(f"Not in order: {', '.join(failed)}.")
+    click.echo("Everything is in order.")
+
+
+@click.command()
+def format_command() -> None:
+    """Format the code and sort its imports."""
+    sys.exit(_run("ruff", "check", "--select", "I", "--fix", *PATHS) or _run("ruff", "format", *PATHS))
+
+
+def _run(module: str, *arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=PROJECT_ROOT, check=False).returncode
+
+
+def _migrations_drift() -> int:
+    """Whether the models differ from what all migrations make of an empty database; a scratch one, not the person's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"TEST_DATABASE_URL": f"sqlite:///{Path(folder) / 'drift.sqlite3'}"}
+        manage = [sys.executable, "manage.py", "-c", "testing", "db"]
+        for step in ("upgrade", "check"):
+            status = subprocess.run([*manage, step], cwd=PROJECT_ROOT, env=environment, check=False).returncode
+            if status:
+                return status
+    return 0

@@ -1,0 +1,93 @@
+"""The shell: a prompt, or a script from stdin, inside the app's context, with top-level `await`."""
+
+import ast
+import asyncio
+import code
+import contextlib
+import inspect
+import sys
+import types
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+from sqlalchemy import select
+
+from app.accounts.models import Role, User
+from app.commands.context import application
+from app.database import db
+
+
+class AsyncConsole(code.InteractiveConsole):
+    """A console that awaits what a line awaits, always on the same event loop and in the same context."""
+
+    def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
+        super().__init__(names)
+        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self.runner = runner
+
+    def runcode(self, code: types.CodeType) -> None:
+        """Run one statement; its errors are shown and the prompt goes on."""
+        try:
+            execute(code, self.locals, self.runner)
+        except SystemExit:
+            raise
+        except BaseException:
+            self.showtraceback()
+
+
+def execute(compiled: types.CodeType, names: Any, runner: asyncio.Runner) -> None:
+    """Run compiled code that may await at its top level."""
+    result = types.FunctionType(compiled, names)()
+    if inspect.iscoroutine(result):
+        runner.run(_outcome(result))
+
+
+async def _outcome(coroutine: Coroutine[Any, Any, object]) -> object:
+    return await coroutine
+
+
+@click.command()
+@click.pass_obj
+def shell_command(config_name: str) -> None:
+    """Open an async prompt, or run a script from stdin.
+
+    In it: app, db, session, select, User, Role. What a session writes is kept by `await session.commit()`.
+    """
+    # One runner, hence one context: what is entered first, the app's, holds for every statement.
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        names = runner.run(_enter(stack, config_name))
+        try:
+            if sys.stdin.isatty():
+                _prompt(names, runner)
+            else:
+                flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+                execute(compile(sys.stdin.read(), "<stdin>", "exec", flags=flags), names, runner)
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _enter(stack: contextlib.AsyncExitStack, config_name: str) -> dict[str, Any]:
+    app = await stack.enter_async_context(application(config_name))
+    session = await stack.enter_async_context(db.session())
+    return {
+        "__name__": "__console__",
+        "app": app,
+        "db": db,
+        "session": session,
+        "select": select,
+        "User": User,
+        "Role": Role,
+    }
+
+
+def _prompt(names: dict[str, Any], runner: asyncio.Runner) -> None:
+    with contextlib.suppress(ImportError):  # Windows has no readline
+        import readline  # noqa: F401
+
+        import rlcompleter
+
+        readline.set_completer(rlcompleter.Completer(names).complete)
+        readline.parse_and_bind("tab: complete")
+    AsyncConsole(names, runner).interact(banner=f"{', '.join(n for n in names if n[0] != '_')}; await works.", exitmsg="")

@@ -1,0 +1,402 @@
+"""The named configurations, each a typed and validated class, and the proxy to the current app's.
+
+Every field below is an environment variable of the same name. Its description says what it takes; error messages and
+the README's table use those words.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from urllib.parse import urlsplit
+
+from limits import parse
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from quart import current_app
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+from werkzeug.local import LocalProxy
+
+from app import valkey
+from app.environment import chosen_config, first_set, instance_path
+from app.errors import ConfigurationError
+
+DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105  (development only: it logs in from this machine alone)
+
+KIB = 1024
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+# What may follow the ? of a PostgreSQL address; asyncpg fails obscurely, and late, on anything else.
+POSTGRES_OPTIONS = {"host", "port", "sslmode", "sslrootcert", "application_name"}
+
+List = Annotated[list[str], NoDecode]
+
+
+def setting(default: Any, takes: str, *, secret: bool = False, **constraints: Any) -> Any:
+    """A field of the configuration: its default, and in words what it takes. A secret is never shown."""
+    return Field(default, description=takes, repr=not secret, **constraints)
+
+
+class Config(BaseSettings):
+    """What every configuration has."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True, env_ignore_empty=True, extra="ignore", validate_default=True, populate_by_name=True
+    )
+
+    NAME: ClassVar[str] = "default"
+    DEBUG: ClassVar[bool] = False
+    TESTING: ClassVar[bool] = False
+    PRODUCTION: ClassVar[bool] = False
+    SYSLOG: ClassVar[bool] = False
+
+    # Who and where
+    APP_NAME: str = setting("quart-base", "the product's name, shown on pages and in mails", max_length=64)
+    BASE_URL: str = setting(
+        None, "the address people use, like https://app.example.com; every mailed link starts with it"
+    )
+    TRUSTED_PROXIES: int = setting(0, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10)
+    CORS_ORIGINS: List = setting([], "origins that may call /api/ from a browser, separated by commas")
+    INSTANCE_PATH: Path = setting(None, "a folder for what this installation makes for itself")
+    ADMIN_EMAIL: str = setting("admin@example.com", "the first administrator's e-mail address", max_length=254)
+    ADMIN_PASSWORD: str | None = setting(
+        None, "the first administrator's password, read by setup-dev and setup-prod only", secret=True
+    )
+
+    # Secrets and sessions
+    SECRET_KEY: str = setting(
+        None,
+        "at least 32 characters that nobody else knows; "
+        'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
+        secret=True,
+        min_length=32,
+    )
+    SECRET_KEY_FALLBACKS: List = setting([], "former secret keys, separated by commas, still accepted", secret=True)
+    SESSION_IDLE: int = setting(12 * HOUR, "seconds without a request after which a session ends", ge=MINUTE)
+    SESSION_IDLE_REMEMBERED: int = setting(14 * DAY, "the same for 'keep me logged in'", ge=MINUTE)
+    SESSION_TOUCH: int = setting(5 * MINUTE, "seconds between two notes of a session's last use", ge=0)
+    PASSWORD_MIN_LENGTH: int = setting(12, "the fewest characters a new password has", ge=8, le=128)
+    PASSWORD_MIN_SCORE: int = setting(3, "the least zxcvbn score of a new password, 0 to 4", ge=0, le=4)
+    # argon2id as the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
+    ARGON2_MEMORY_COST: int = setting(19456, "argon2id's memory in KiB", ge=8)
+    ARGON2_TIME_COST: int = setting(2, "argon2id's passes", ge=1)
+    ARGON2_PARALLELISM: int = setting(1, "argon2id's lanes", ge=1)
+    PASSWORD_QUEUE: int = setting(64, "how many passwords may wait to be hashed before log-ins get a 503", ge=1)
+
+    # Database
+    DATABASE_URL: str = setting(
+        None, "postgresql://user:password@host/name or sqlite:///path/to/file.sqlite3", secret=True
+    )
+    DATABASE_POOL_SIZE: int = setting(10, "connections that one process keeps, without overflow", ge=1)
+    DATABASE_POOL_TIMEOUT: float = setting(5, "seconds to wait for one of them before answering 503", gt=0)
+    DATABASE_POOL_RECYCLE: int = setting(30 * MINUTE, "seconds after which a connection is made anew", ge=1)
+    DATABASE_CONNECT_TIMEOUT: float = setting(5, "seconds to connect", gt=0)
+    DATABASE_COMMAND_TIMEOUT: float = setting(15, "seconds that a statement may take, seen from here", gt=0)
+    DATABASE_STATEMENT_TIMEOUT: float = setting(10, "seconds that PostgreSQL gives a statement", gt=0)
+    DATABASE_LOCK_TIMEOUT: float = setting(3, "seconds that PostgreSQL lets a statement wait for a lock", gt=0)
+    DATABASE_IDLE_TIMEOUT: float = setting(15, "seconds that PostgreSQL lets a transaction idle", gt=0)
+    DATABASE_PGBOUNCER: bool = setting(
+        False, "true behind PgBouncer: leaves out those three and named prepared statements"
+    )
+    SQLITE_BUSY_TIMEOUT: float = setting(5, "seconds to wait for SQLite's write lock", gt=0)
+
+    # Redis and the worker
+    REDIS_URL: str = setting(
+        None,
+        "redis://[:password@]host:port/number, rediss://… or unix:///path/to/socket?db=number",
+        secret=True,
+        validation_alias=AliasChoices("REDIS_URL", "REDISTOGO_URL"),
+    )
+    REDIS_TIMEOUT: float = setting(0.5, "seconds that a request waits for Redis before going on without it", gt=0)
+    WORKER_REDIS_TIMEOUT: float = setting(5, "seconds that a worker waits for an answer of Redis", gt=0)
+    WORKER_MAX_JOBS: int = setting(10, "jobs that one worker runs at once", ge=1)
+    WORKER_JOB_TIMEOUT: float = setting(15, "seconds that a job may take unless it says otherwise", gt=0)
+    WORKER_COMPLETION_WAIT: int = setting(20, "seconds that running jobs get to finish when a worker stops", ge=0)
+    WORKER_POLL_DELAY: float = setting(0.02, "seconds between two looks at the queue", gt=0)
+    WORKER_HEALTH_INTERVAL: int = setting(15, "seconds between two signs of life of a worker", ge=1)
+
+    # Limits
+    LOGIN_LIMIT_ADDRESS: str = setting("30/minute", "log-in attempts from one address")
+    LOGIN_LIMIT_ACCOUNT_ADDRESS: str = setting("5 per 5 minutes", "failed log-ins for one account from one address")
+    LOGIN_LIMIT_ACCOUNT: str = setting("50/hour", "failed log-ins for one account in all")
+    PAGE_LIMIT: str = setting("600/minute", "requests for pages by one person or address")
+    API_LIMIT: str = setting("300/minute", "API requests by one person or address")
+    MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)
+    MAX_ACCOUNT_FORM: int = setting(64 * KIB, "bytes of an account form", ge=1)
+    MAX_FORM_PARTS: int = setting(100, "fields of a form", ge=1)
+
+    # Mail
+    MAIL_SERVER: str | None = setting(None, "the SMTP server's host name; without one no mail leaves")
+    MAIL_PORT: int = setting(587, "its port", ge=1, le=65535)
+    MAIL_USE_TLS: bool = setting(True, "true to upgrade the connection with STARTTLS")
+    MAIL_USE_SSL: bool = setting(False, "true to speak TLS from the start (port 465)")
+    MAIL_USERNAME: str | None = setting(None, "the name to log in with")
+    MAIL_PASSWORD: str | None = setting(None, "its password", secret=True)
+    MAIL_DEFAULT_SENDER: str | None = setting(None, "the From address; ADMIN_EMAIL when unset")
+
+    # Logs
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
+        "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL"
+    )
+    LOG_FORMAT: Literal["text", "json"] = setting("text", "text or json, one object a line")
+
+    @field_validator("SECRET_KEY_FALLBACKS", "CORS_ORIGINS", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("LOG_LEVEL", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("INSTANCE_PATH", mode="before")
+    @classmethod
+    def _instance_path(cls, value: object) -> object:
+        return value or instance_path()
+
+    @field_validator("BASE_URL")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("not the address of a site")
+        return f"{parts.scheme}://{parts.netloc.lower()}"
+
+    @field_validator("CORS_ORIGINS")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin:
+                raise ValueError("an origin is a scheme and a host, like https://app.example.com, nothing after it")
+        return value
+
+    @field_validator("DATABASE_URL")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        return async_database_url(value)
+
+    @field_validator("REDIS_URL")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("redis", "rediss", "unix") or not (parts.path if parts.scheme == "unix" else parts.netloc):
+            raise ValueError("not the address of a Redis server")
+        number = parts.path.strip("/") if parts.scheme != "unix" else ""
+        if number and not number.isdigit():
+            raise ValueError("the database after the last / is a number")
+        return value
+
+    @field_validator("LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "PAGE_LIMIT", "API_LIMIT")
+    @classmethod
+    def _limit(cls, value: str) -> str:
+        parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind_of_tls(self) -> Self:
+        if self.MAIL_USE_SSL and "MAIL_USE_TLS" not in self.model_fields_set:
+            self.MAIL_USE_TLS = False
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether people come by https: decides about Secure cookies, HSTS and the redirect."""
+        return self.BASE_URL.startswith("https://")
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether the database is SQLite."""
+        return self.DATABASE_URL.startswith("sqlite")
+
+    @property
+    def embedded_valkey(self) -> bool:
+        """Whether Redis is the embedded server rather than a configured one."""
+        return self.REDIS_URL == valkey.url(self.INSTANCE_PATH)
+
+    def for_quart(self) -> dict[str, Any]:
+        """All values under their own names, as they land in `app.config`."""
+        return {**self.model_dump(), "DEBUG": self.DEBUG, "TESTING": self.TESTING, "CONFIG_NAME": self.NAME}
+
+
+class DevelopmentConfig(Config):
+    """A person's own machine: everything has a default, nothing has to be installed or started."""
+
+    NAME = "development"
+    DEBUG = True
+
+    DATABASE_URL: str = setting(
+        None,
+        "postgresql://user:password@host/name or sqlite:///path/to/file.sqlite3",
+        secret=True,
+        validation_alias=AliasChoices("DEV_DATABASE_URL", "DATABASE_URL"),
+    )
+    ADMIN_PASSWORD: str | None = setting(
+        DEFAULT_ADMIN_PASSWORD, "the first administrator's password; the default logs in from this machine only", secret=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
+        instance = instance_path()
+        values.setdefault("BASE_URL", f"http://localhost:{first_set('PORT') or 8000}")
+        if not {"DATABASE_URL", "DEV_DATABASE_URL"} & values.keys():
+            values["DATABASE_URL"] = f"sqlite:///{instance / 'development.sqlite3'}"
+        if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
+            values["REDIS_URL"] = valkey.url(instance)
+        if "SECRET_KEY" not in values:
+            values["SECRET_KEY"] = generated_secret_key(instance)
+        return values
+
+
+class TestingConfig(Config):
+    """The test suite: a database of its own, cheap password hashes."""
+
+    __test__ = False  # not a test class, whatever its name
+    NAME = "testing"
+    TESTING = True
+
+    BASE_URL: str = setting("http://localhost", "the address people use")
+    SECRET_KEY: str = setting("testing-testing-testing-testing-testing", "32 characters", secret=True, min_length=32)
+    DATABASE_URL: str = setting(
+        None, "the address of a database for tests alone", secret=True, validation_alias="TEST_DATABASE_URL"
+    )
+    ADMIN_PASSWORD: str | None = setting(DEFAULT_ADMIN_PASSWORD, "the first administrator's password", secret=True)
+    ARGON2_MEMORY_COST: int = setting(8, "argon2id's memory in KiB", ge=8)
+    ARGON2_TIME_COST: int = setting(1, "argon2id's passes", ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
+        instance = instance_path()
+        values.pop("DATABASE_URL", None)
+        values.setdefault("TEST_DATABASE_URL", f"sqlite:///{instance / 'test.sqlite3'}")
+        if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
+            values["REDIS_URL"] = valkey.url(instance)
+        return values
+
+
+class ProductionConfig(Config):
+    """A server on the internet: what has no safe default is required."""
+
+    NAME = "production"
+    PRODUCTION = True
+
+    LOG_FORMAT: Literal["text", "json"] = setting("json", "text or json, one object a line")
+
+
+class HerokuConfig(ProductionConfig):
+    """Production behind Heroku's router."""
+
+    NAME = "heroku"
+
+    TRUSTED_PROXIES: int = setting(1, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10)
+
+
+class UnixConfig(ProductionConfig):
+    """Production on a Unix host: logs go to syslog as well."""
+
+    NAME = "unix"
+    SYSLOG = True
+
+
+config: dict[str, type[Config]] = {
+    "development": DevelopmentConfig,
+    "testing": TestingConfig,
+    "production": ProductionConfig,
+    "heroku": HerokuConfig,
+    "unix": UnixConfig,
+    "default": DevelopmentConfig,
+}
+
+settings = cast(Config, LocalProxy(lambda: current_app.extensions["settings"]))
+
+
+def load_settings(name: str | None = None) -> Config:
+    """The validated settings of a named configuration, by default the one that the environment chooses.
+
+    Raises `ConfigurationError`, which names every wrong variable at once.
+    """
+    name = name or chosen_config()
+    if name not in config:
+        raise ConfigurationError(f"There is no configuration named {name!r}. Choose one of: {', '.join(config)}.")
+    try:
+        return config[name]()
+    except ValidationError as error:
+        raise ConfigurationError(explain(config[name], error)) from None
+
+
+def explain(cls: type[Config], error: ValidationError) -> str:
+    """Every mistake on a line of its own: the variable, what it got, what it takes. No secret is shown."""
+    mistakes = error.errors(include_url=False)
+    lines = [f"The {cls.NAME} configuration cannot be used, {len(mistakes)} of its variables are wrong:"]
+    for mistake in mistakes:
+        place = str(mistake["loc"][0]) if mistake["loc"] else ""
+        name, field = next(
+            (name, field)
+            for name, field in cls.model_fields.items()
+            if place == name or place in _variables(name, field.validation_alias)
+        )
+        variable = next((v for v in _variables(name, field.validation_alias) if os.environ.get(v)), name)
+        value = os.environ.get(variable)
+        if not value:
+            got = "is not set"
+        elif field.repr:
+            got = f"got {value!r}"
+        else:
+            got = f"got a value of {len(value)} characters (not shown)"
+        reason = str(mistake["ctx"]["error"]) if mistake["type"] == "value_error" else ""
+        lines.append(f"  {variable}: {got}{f', {reason}' if reason else ''}. It takes {field.description}.")
+    return "\n".join(lines)
+
+
+def _variables(name: str, alias: Any) -> list[str]:
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+    return [str(choice) for choice in choices]
+
+
+def async_database_url(value: str) -> str:
+    """The same address with the asynchronous driver: asyncpg or aiosqlite.
+
+    Raises `ValueError` for what no driver here understands.
+    """
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError("not the address of a database") from None
+    backend = url.drivername.split("+")[0]
+    if backend == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ValueError("SQLite in memory cannot be shared between connections: name a file")
+        return url.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
+    if backend not in ("postgres", "postgresql"):
+        raise ValueError(f"{backend!r} is not a database this application runs on")
+    unknown = sorted(set(url.query) - POSTGRES_OPTIONS)
+    if unknown:
+        raise ValueError(
+            f"the driver does not understand {', '.join(unknown)}; remove it (understood: {', '.join(sorted(POSTGRES_OPTIONS))})"
+        )
+    if not url.database:
+        raise ValueError("the name of the database is missing")
+    return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def generated_secret_key(instance: Path) -> str:
+    """Development's secret key, made once: processes that start at the same time agree on one."""
+    path = instance / "secret_key"
+    if not path.exists():
+        instance.mkdir(parents=True, exist_ok=True)
+        draft = instance / f".secret_key.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            path.hardlink_to(draft)  # atomic, and fails if another process won
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,177 @@
+"""The database: `Base` for the tables, and `db`, the current application's way to them."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from quart import current_app
+from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+from werkzeug.local import LocalProxy
+
+from app.config import Config
+
+
+def utcnow() -> datetime:
+    """This moment, with its time zone."""
+    return datetime.now(UTC)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment, aware of its time zone on both databases (SQLite stores none)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC; a moment without a time zone is a mistake."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a datetime without a time zone cannot be stored: use utcnow()")
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back UTC."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Every table's parent. Names of constraints are fixed so that migrations can find them again."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012  (SQLAlchemy's own way to declare it)
+
+
+class Database:
+    """An engine with its sessions.
+
+    Reads: `async with db.session() as session`. Writes: `async with db.transaction() as session`, which commits when its
+    block ends and rolls back when that raises. A session belongs to one task.
+    """
+
+    def __init__(self, settings: Config) -> None:
+        self.engine = create_engine(settings)
+        self._reading = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = async_sessionmaker(self.engine.execution_options(sqlite_writes=True), expire_on_commit=False)
+
+    def session(self) -> AsyncSession:
+        """A session for reading. What it writes is lost unless committed; use `transaction` for that."""
+        return self._reading()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction of its own: returning commits, raising rolls back."""
+        async with self._writing.begin() as session:
+            yield session
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A bare connection for reading, without the ORM's cost: the hot path."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+    async def create_all(self) -> None:
+        """Create every table that is missing, as the models draw them. Stamps no migration: see `recreate-db`."""
+        async with self.engine.execution_options(sqlite_writes=True).begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+
+    async def drop_all(self) -> None:
+        """Drop every table of the models, with all data in them."""
+        async with self.engine.execution_options(sqlite_writes=True).begin() as connection:
+            await connection.run_sync(Base.metadata.drop_all)
+
+    async def dispose(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+db = cast(Database, LocalProxy(lambda: current_app.extensions["database"]))
+
+
+def create_engine(settings: Config, *, for_requests: bool = True) -> AsyncEngine:
+    """An engine for the configured database.
+
+    Without `for_requests` it keeps no connections and sets no time-outs on statements: migrations may take long.
+    """
+    if settings.sqlite:
+        return _sqlite_engine(settings, for_requests)
+    return _postgresql_engine(settings, for_requests)
+
+
+def _postgresql_engine(settings: Config, for_requests: bool) -> AsyncEngine:
+    url = make_url(settings.DATABASE_URL)
+    query = dict(url.query)
+    server_settings = {"application_name": str(query.pop("application_name", settings.APP_NAME)), "jit": "off"}
+    arguments: dict[str, Any] = {"timeout": settings.DATABASE_CONNECT_TIMEOUT, "server_settings": server_settings}
+    mode, root = query.pop("sslmode", None), query.pop("sslrootcert", None)
+    if root:
+        context = ssl.create_default_context(cafile=str(root))
+        context.check_hostname = mode == "verify-full"
+        arguments["ssl"] = context
+    elif mode:
+        arguments["ssl"] = mode
+    if settings.DATABASE_PGBOUNCER:
+        # A transaction pooler hands each transaction another server connection: nothing may outlive one.
+        del server_settings["jit"]
+        arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    url = url.set(query=query)
+    if not for_requests:
+        return create_async_engine(url, connect_args=arguments, poolclass=NullPool)
+    if not settings.DATABASE_PGBOUNCER:
+        server_settings |= {
+            "statement_timeout": _milliseconds(settings.DATABASE_STATEMENT_TIMEOUT),
+            "lock_timeout": _milliseconds(settings.DATABASE_LOCK_TIMEOUT),
+            "idle_in_transaction_session_timeout": _milliseconds(settings.DATABASE_IDLE_TIMEOUT),
+        }
+    arguments["command_timeout"] = settings.DATABASE_COMMAND_TIMEOUT
+    return create_async_engine(url, connect_args=arguments, **_pool(settings))
+
+
+def _sqlite_engine(settings: Config, for_requests: bool) -> AsyncEngine:
+    arguments: dict[str, Any] = {"connect_args": {"timeout": settings.SQLITE_BUSY_TIMEOUT}}
+    arguments |= _pool(settings) if for_requests else {"poolclass": NullPool}
+    engine = create_async_engine(settings.DATABASE_URL, **arguments)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, record: object) -> None:
+        # The driver's own transactions begin too late and never around DDL, so it gets none: `begin` below does it.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(settings.SQLITE_BUSY_TIMEOUT)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut may lose the last commits, never corrupt
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer takes the lock first: two that began as readers could not both go on.
+        writes = connection.get_execution_options().get("sqlite_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _pool(settings: Config) -> dict[str, Any]:
+    return {
+        "pool_size": settings.DATABASE_POOL_SIZE,
+        "max_overflow": 0,  # overflow opens and closes a connection for every request of a burst
+        "pool_timeout": settings.DATABASE_POOL_TIMEOUT,
+        "pool_recycle": settings.DATABASE_POOL_RECYCLE,
+        "pool_pre_ping": True,
+    }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))

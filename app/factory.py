@@ -1,0 +1,66 @@
+"""create_app: the one place where everything is wired, to be read from top to bottom."""
+
+from typing import Any, cast
+
+from hypercorn.typing import ASGIFramework
+from quart import Quart
+from quart_schema import HttpSecurityScheme, Info, QuartSchema
+
+from app import logs
+from app.accounts.api import accounts_api
+from app.accounts.views import accounts
+from app.config import load_settings
+from app.database import Database
+from app.environment import load_environment
+from app.redis import request_redis
+from app.security.headers import SecurityHeaders
+from app.security.limits import Limits
+from app.security.passwords import Passwords
+from app.security.proxies import TrustedProxies
+from app.site import health
+from app.site.views import site
+from app.web import access, api, bodies, errors, identity, pages
+
+
+def create_app(config_name: str | None = None) -> Quart:
+    """Build the application for a named configuration, by default the one that the environment chooses.
+
+    Connects to nothing. Raises `ConfigurationError`, which lists everything that is wrong.
+    """
+    load_environment()
+    settings = load_settings(config_name)
+    logs.configure(settings)
+
+    app = Quart("app", instance_path=str(settings.INSTANCE_PATH))
+    app.config.update(settings.for_quart())
+    app.debug = settings.DEBUG
+    # Errors become pages in every configuration; what nobody expected is logged with its traceback.
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.url_map.strict_slashes = False  # no redirects built from the request's Host
+    app.url_map.merge_slashes = False
+
+    app.extensions["settings"] = settings
+    app.extensions["database"] = database = Database(settings)
+    app.extensions["redis"] = redis = request_redis(settings)
+    app.extensions["limits"] = Limits(redis)
+    app.extensions["passwords"] = passwords = Passwords(settings)
+
+    for part in (bodies, access, identity, pages, errors, health, api):
+        part.init_app(app)
+
+    app.register_blueprint(site)
+    app.register_blueprint(accounts)
+    app.register_blueprint(accounts_api)
+
+    @app.after_serving
+    async def close() -> None:
+        passwords.close()
+        await redis.aclose(close_connection_pool=True)
+        await database.dispose()
+
+    # Outermost last: every answer has the headers, every request an id, every layer below the true address.
+    wrapped: Any = app.asgi_app
+    for layer in (TrustedProxies, logs.RequestLog, SecurityHeaders):
+        wrapped = layer(cast(ASGIFramework, wrapped), settings)
+    app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
+    return app

@@ -1,0 +1,68 @@
+"""Signs of life of the workers, in Redis: a key for each, and one that they share."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from typing import Any
+from uuid import uuid4
+
+from arq.constants import default_queue_name, health_check_key_suffix
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.database import utcnow
+
+logger = logging.getLogger(__name__)
+
+# arq writes and checks the shared key under this name: `arq --check worker.WorkerSettings` reads it.
+SHARED_KEY = default_queue_name + health_check_key_suffix
+KEY_OF_ONE = SHARED_KEY + ":"
+
+
+class Heartbeat:
+    """Writes a worker's own key at an interval, and takes it away when the worker stops."""
+
+    def __init__(self, redis: "Redis[Any]", interval: int) -> None:
+        self.redis = redis
+        self.interval = interval
+        self.key = f"{KEY_OF_ONE}{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Show the first sign, then go on in the background."""
+        self._started = utcnow().isoformat(timespec="seconds")
+        await self._beat()
+        self._task = asyncio.create_task(self._go_on())
+
+    async def stop(self) -> None:
+        """Stop, and leave the shared key standing if another worker lives: arq has just deleted it."""
+        if self._task:
+            self._task.cancel()
+        await self.redis.delete(self.key)
+        if await workers(self.redis):
+            await self.redis.set(SHARED_KEY, b"another worker lives", ex=self.interval + 1)
+
+    async def _go_on(self) -> None:
+        while True:
+            await asyncio.sleep(self.interval)
+            try:
+                await self._beat()
+            except (RedisError, OSError) as error:
+                logger.warning("No sign of life could be given: %s", error)
+
+    async def _beat(self) -> None:
+        sign = {"started": self._started, "seen": utcnow().isoformat(timespec="seconds")}
+        # Twice the interval: one late beat is no death.
+        await self.redis.set(self.key, json.dumps(sign), ex=2 * self.interval)
+
+
+async def any_worker(redis: "Redis[Any]") -> bool:
+    """Whether some worker lives: one look-up, cheap enough for every probe."""
+    return bool(await redis.exists(SHARED_KEY))
+
+
+async def workers(redis: "Redis[Any]") -> list[str]:
+    """The names of the workers that live, as host:process:random. It walks over all keys: not for probes."""
+    return sorted([key.decode()[len(KEY_OF_ONE) :] async for key in redis.scan_iter(match=f"{KEY_OF_ONE}*", count=1000)])

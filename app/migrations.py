@@ -1,0 +1,90 @@
+"""The state of the database's schema beside the code's, and the way from one to the other."""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.config import Config
+from app.database import Base, create_engine
+from app.environment import PROJECT_ROOT
+
+# Alembic's own table, as Alembic creates it.
+version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+class Schema(enum.Enum):
+    """How the database's schema stands to the code's."""
+
+    EMPTY = "has no tables yet"
+    BEHIND = "is behind the code"
+    CURRENT = "is current"
+    AHEAD = "is ahead of the code"  # a newer release has migrated it: this one still serves
+
+
+def alembic_config(settings: Config, stdout: TextIO | None = None) -> AlembicConfig:
+    """Alembic's configuration for this application's database."""
+    options: dict[str, Any] = {"stdout": stdout} if stdout else {}
+    configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", **options)
+    configuration.attributes["settings"] = settings
+    return configuration
+
+
+async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> None:
+    """One of Alembic's commands, in a thread, since its environment runs an event loop of its own."""
+    await asyncio.to_thread(operation, alembic_config(settings), *args, **options)
+
+
+async def upgrade(settings: Config) -> None:
+    """Bring the schema up to the newest migration."""
+    await run(settings, command.upgrade, "head")
+
+
+class Revisions:
+    """The migrations that this code has, read once."""
+
+    def __init__(self) -> None:
+        script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
+        self.heads = frozenset(script.get_heads())
+        self.known = frozenset(revision.revision for revision in script.walk_revisions())
+
+    async def schema(self, connection: AsyncConnection) -> Schema:
+        """How the schema behind this connection stands to these migrations."""
+        if not await connection.run_sync(lambda sync: inspect(sync).has_table(version.name)):
+            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            return Schema.BEHIND if set(tables) & set(Base.metadata.tables) else Schema.EMPTY
+        current = set((await connection.execute(select(version.c.version_num))).scalars())
+        if current == self.heads:
+            return Schema.CURRENT
+        return Schema.AHEAD if current - self.known else Schema.BEHIND
+
+
+async def recreate(settings: Config) -> list[str]:
+    """Drop the models' tables and create them anew, stamped as the newest migration, all in one transaction.
+
+    Returns the names of the tables that were dropped.
+    """
+    script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
+    engine = create_engine(settings, for_requests=False).execution_options(sqlite_writes=True)
+    try:
+        async with engine.begin() as connection:
+            present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+            await connection.run_sync(Base.metadata.drop_all)
+            await connection.run_sync(version.drop, checkfirst=True)
+            await connection.run_sync(Base.metadata.create_all)
+            await connection.run_sync(version.create)
+            await connection.execute(version.insert(), [{"version_num": head} for head in script.get_heads()])
+    finally:
+        await engine.dispose()
+    return sorted(present & set(Base.metadata.tables))

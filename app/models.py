@@ -1,0 +1,5 @@
+"""Imports every feature's models, so that no table is ever forgotten. Nothing else."""
+
+from app.accounts.models import Credential, Role, User
+
+__all__ = ["Credential", "Role", "User"]

@@ -1,0 +1,80 @@
+"""Limits on how often something may happen, counted in Redis for all processes together."""
+
+import logging
+import time
+from typing import Any, cast
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from quart import current_app
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from werkzeug.local import LocalProxy
+
+from app.errors import TooMany
+
+logger = logging.getLogger(__name__)
+
+AWAY = (RedisError, OSError, TimeoutError)
+# While Redis is away only one request in this many seconds pays for finding out whether it is back.
+RETRY_AFTER = 5.0
+
+
+class Limits:
+    """Counts in Redis by moving windows, atomically; while Redis is away, in this process alone.
+
+    Limits of log-ins so never fall to none: each process goes on counting by itself.
+    """
+
+    def __init__(self, redis: "Redis[Any]") -> None:
+        storage = RedisStorage(
+            "async+redis://unused:0",  # the pool below knows the way
+            implementation="redispy",
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # the library's hint forgets pools
+            key_prefix="limits",
+        )
+        self._shared = MovingWindowRateLimiter(storage)
+        self._local = MovingWindowRateLimiter(MemoryStorage())
+        self._away_until = 0.0
+
+    async def hit(self, name: str, rule: str, *keys: object) -> None:
+        """Count one, and raise `TooMany` if that was one too many.
+
+        `rule` is like "5 per 5 minutes"; `name` and `keys` say what is counted, and for whom.
+        """
+        item, identifiers = parse(rule), (name, *map(str, keys))
+        if time.monotonic() >= self._away_until:
+            try:
+                await self._hit(self._shared, item, identifiers)
+            except AWAY as error:
+                self._away_until = time.monotonic() + RETRY_AFTER
+                logger.error("Redis does not answer (%s): limits are counted in this process alone", error)
+            else:
+                return
+        await self._hit(self._local, item, identifiers)
+
+    async def clear(self, name: str, rule: str, *keys: object) -> None:
+        """Forget what was counted."""
+        item, identifiers = parse(rule), (name, *map(str, keys))
+        await self._local.clear(item, *identifiers)
+        if time.monotonic() >= self._away_until:
+            try:
+                await self._shared.clear(item, *identifiers)
+            except AWAY:
+                self._away_until = time.monotonic() + RETRY_AFTER
+
+    async def _hit(self, limiter: MovingWindowRateLimiter, item: RateLimitItem, identifiers: tuple[str, ...]) -> None:
+        if not await limiter.hit(item, *identifiers):
+            window = await limiter.get_window_stats(item, *identifiers)
+            seconds = max(1, round(window.reset_time - time.time()))
+            raise TooMany(f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds)
+
+
+def _in_words(seconds: int) -> str:
+    if seconds < 90:
+        return f"{seconds} seconds"
+    return f"{round(seconds / 60)} minutes"
+
+
+limits = cast(Limits, LocalProxy(lambda: current_app.extensions["limits"]))

@@ -1,0 +1,103 @@
+"""Passwords: argon2id in threads of its own behind a bounded queue, and what makes a password good enough."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar, cast
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from quart import current_app
+from werkzeug.local import LocalProxy
+from zxcvbn import zxcvbn
+
+from app.config import Config
+from app.errors import Busy, DomainError
+
+Result = TypeVar("Result")
+
+MAX_LENGTH = 128
+ZXCVBN_LENGTH = 72  # zxcvbn raises on longer passwords; the first 72 characters decide
+
+
+class WeakPassword(DomainError):
+    """The password would be guessed."""
+
+    code = "weak-password"
+
+
+class Passwords:
+    """Hashes and verifies without holding up the event loop.
+
+    Hashing takes tens of milliseconds and 19 MiB each, so there are as many threads as cores and a bounded queue before
+    them: beyond it `Busy` is raised at once, which keeps a flood of log-ins from taking the whole process down.
+    """
+
+    def __init__(self, settings: Config) -> None:
+        self._hasher = PasswordHasher(
+            memory_cost=settings.ARGON2_MEMORY_COST,
+            time_cost=settings.ARGON2_TIME_COST,
+            parallelism=settings.ARGON2_PARALLELISM,
+        )
+        cores = os.cpu_count() or 1
+        self._executor = ThreadPoolExecutor(cores, thread_name_prefix="passwords")
+        self._room = settings.PASSWORD_QUEUE + cores
+        self._min_length = settings.PASSWORD_MIN_LENGTH
+        self._min_score = settings.PASSWORD_MIN_SCORE
+        # Verified in place of the hash of someone who does not exist, so that both take the same time.
+        self._dummy = self._hasher.hash("no password of anybody")
+
+    async def hash(self, password: str) -> str:
+        """The argon2id hash of a password, with its parameters and salt."""
+        return await self._run(self._hasher.hash, password)
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether the password belongs to the hash. Without a hash it is wrong, and takes as long to find out."""
+        matches = await self._run(self._matches, password_hash or self._dummy, password)
+        return matches and password_hash is not None
+
+    async def demand_good(self, password: str, bad_words: Iterable[str] = ()) -> None:
+        """Raise `WeakPassword` unless the password is long and hard to guess.
+
+        `bad_words` are what an attacker who knows the person tries first: their name, their address.
+        """
+        if not self._min_length <= len(password) <= MAX_LENGTH:
+            raise WeakPassword(f"Use {self._min_length} to {MAX_LENGTH} characters.", field="password")
+        words = [part for word in bad_words for part in (word, *word.replace("@", " ").replace(".", " ").split())]
+        result = await self._run(zxcvbn, password[:ZXCVBN_LENGTH], words)
+        if result["score"] < self._min_score:
+            advice = [result["feedback"]["warning"], *result["feedback"]["suggestions"]]
+            reasons = " ".join(sentence.rstrip(".") + "." for sentence in advice if sentence)
+            raise WeakPassword(f"This password is easy to guess. {reasons}".strip(), field="password")
+
+    def close(self) -> None:
+        """Let the threads end; what is queued is dropped."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, function: Callable[..., Result], *args: object) -> Result:
+        if self._room <= 0:
+            raise Busy("Too many people are logging in at this moment. Try again in a few seconds.")
+        self._room -= 1
+        future = self._executor.submit(function, *args)
+        loop = asyncio.get_running_loop()
+
+        def make_room(_: Future[Result]) -> None:
+            # The thread is free when the work is done, not when somebody has stopped waiting for it.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._make_room)
+
+        future.add_done_callback(make_room)
+        return await asyncio.wrap_future(future)
+
+    def _make_room(self) -> None:
+        self._room += 1
+
+
+passwords = cast(Passwords, LocalProxy(lambda: current_app.extensions["passwords"]))

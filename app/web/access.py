@@ -1,0 +1,170 @@
+"""Who may use a route, and how often: declared on each view, enforced before it runs.
+
+A route that declares no access or no limit is refused: forgetting one closes a door instead of leaving it open.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from quart import Quart, ResponseReturnValue, current_app, redirect, request, url_for, websocket
+
+from app.accounts.models import Permission
+from app.config import settings
+from app.errors import DomainError
+from app.security.cross_site import is_cross_site
+from app.security.limits import limits
+from app.web.identity import client, identity, load_identity
+
+logger = logging.getLogger(__name__)
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+ACCESS, LIMIT = "_access", "_limit"
+
+
+class NotSignedIn(DomainError):
+    """The route needs somebody; pages redirect to log in, the API answers 401."""
+
+    code = "not-signed-in"
+
+
+class Forbidden(DomainError):
+    """The route is not for this person."""
+
+    code = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use a route. `identify` is off where not even the database may be asked: static files and probes."""
+
+    name: str
+    identify: bool = True
+    signed_in: bool = False
+    anonymous_only: bool = False
+    confirmed: bool = False
+    permission: Permission = Permission(0)
+
+
+def public(view: View) -> View:
+    """Anybody may."""
+    return _mark(view, ACCESS, Access("public"))
+
+
+def unidentified(view: View) -> View:
+    """Anybody may, and nobody is asked who they are: the view works without a database."""
+    return _mark(view, ACCESS, Access("public, unidentified", identify=False))
+
+
+def anonymous_only(view: View) -> View:
+    """Only those who are not signed in; others are sent home."""
+    return _mark(view, ACCESS, Access("anonymous", anonymous_only=True))
+
+
+def signed_in(view: View) -> View:
+    """Anybody who is signed in, confirmed or not."""
+    return _mark(view, ACCESS, Access("signed in", signed_in=True))
+
+
+def confirmed(view: View) -> View:
+    """Anybody signed in whose address is confirmed."""
+    return _mark(view, ACCESS, Access("confirmed", signed_in=True, confirmed=True))
+
+
+def requires(permission: Permission) -> Callable[[View], View]:
+    """Only those whose role allows this."""
+    access = Access(f"permission {permission.name}", signed_in=True, confirmed=True, permission=permission)
+    return lambda view: _mark(view, ACCESS, access)
+
+
+def limit(setting: str) -> Callable[[View], View]:
+    """How often one person (or address, when nobody is signed in) may use it: the name of a setting, or a rule itself."""
+    return lambda view: _mark(view, LIMIT, setting)
+
+
+def unlimited(view: View) -> View:
+    """As often as one likes: it costs next to nothing, or has limits of its own inside."""
+    return _mark(view, LIMIT, "")
+
+
+def declare(app: Quart, endpoint: str, *marks: Callable[[Any], Any]) -> None:
+    """Declare a route that a library has registered: its view may be a method, which carries no marks."""
+    registered = app.view_functions[endpoint]
+
+    async def view(**values: Any) -> Any:
+        return await registered(**values)
+
+    for mark in marks:
+        mark(view)
+    app.view_functions[endpoint] = view
+
+
+def declared(view: Callable[..., Any]) -> tuple[Access | None, str | None]:
+    """The access and the limit that a view declares; `None` for what it does not."""
+    return getattr(view, ACCESS, None), getattr(view, LIMIT, None)
+
+
+def rule_of(declared_limit: str) -> str:
+    """The rule behind a declared limit: the value of the setting it names."""
+    return str(getattr(settings, declared_limit, declared_limit))
+
+
+def init_app(app: Quart) -> None:
+    """Put the guards before everything else."""
+    app.before_request(guard)
+    app.before_websocket(guard_websocket)
+
+
+async def guard() -> ResponseReturnValue | None:
+    """Refuse what comes from another site, then whoever may not use the route."""
+    if is_cross_site(request.method, request.path, request.headers, settings):
+        raise Forbidden("This request came from another site, so it was not carried out. Open the page here and try again.")
+    if request.routing_exception is not None:
+        return None  # 404 and 405 say nothing that needs guarding
+    view = current_app.view_functions[str(request.endpoint)]
+    access, declared_limit = declared(view)
+    if request.method == "OPTIONS" and access is not None:
+        return None
+    if access is None or declared_limit is None:
+        logger.error("Route %s declares no access or no limit: it is refused", request.url_rule)
+        raise Forbidden("This page is closed: it does not say who may use it.")
+    if access.identify:
+        await load_identity()
+    if declared_limit:
+        who = identity().user_id or client().address
+        await limits.hit("route", rule_of(declared_limit), declared_limit, who)
+    return _admit(access)
+
+
+def _admit(access: Access) -> ResponseReturnValue | None:
+    who = identity()
+    if access.anonymous_only and who.is_authenticated:
+        return redirect(url_for("site.home"), 303)
+    if access.signed_in and not who.is_authenticated:
+        raise NotSignedIn("Log in to go on.")
+    if access.confirmed and not who.confirmed:
+        raise Forbidden("Confirm your e-mail address first.")
+    if not who.can(access.permission):
+        raise Forbidden("Your role does not allow this.")
+    return None
+
+
+async def guard_websocket() -> ResponseReturnValue | None:
+    """The same for websockets, which browsers open to other sites' servers unasked: the origin decides."""
+    if websocket.routing_exception is not None:
+        return None
+    origin = websocket.headers.get("Origin")
+    access, _ = declared(current_app.view_functions[str(websocket.endpoint)])
+    if access is None or origin not in (None, settings.BASE_URL):
+        return "", 403
+    if access.signed_in:
+        # Nobody can be recognised on a websocket yet: refuse rather than pretend.
+        return "", 403
+    return None
+
+
+def _mark(view: View, name: str, value: object) -> View:
+    setattr(view, name, value)
+    return view

@@ -1,0 +1,37 @@
+"""The API's specification, and what allows pages of listed origins to use it."""
+
+from quart import Quart, Response, request
+from quart_schema import HttpSecurityScheme, Info, QuartSchema
+from quart_schema.openapi import APIKeySecurityScheme
+
+from app.config import settings
+from app.security.cross_site import cors_headers
+from app.web.access import declare, limit, public
+
+
+def init_app(app: Quart) -> None:
+    """Serve /openapi.json; its page is the site's own, from files of this application."""
+    configured = app.extensions["settings"]
+    cookie = f"{'__Host-' if configured.secure else ''}session"
+    QuartSchema(
+        app,
+        info=Info(title=configured.APP_NAME, version="1"),
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+        swagger_ui_path=None,
+        conversion_preference="pydantic",
+        pydantic_dump_options={"mode": "json"},
+        security_schemes={
+            "bearer": HttpSecurityScheme(scheme="bearer"),
+            "cookie": APIKeySecurityScheme(in_="cookie", name=cookie),
+        },
+    )
+    declare(app, "openapi", public, limit("API_LIMIT"))
+    app.after_request(allow_origins)
+
+
+async def allow_origins(response: Response) -> Response:
+    """Answer browsers that ask for another site's page."""
+    for name, value in cors_headers(request.path, request.headers.get("Origin"), settings).items():
+        response.headers[name] = value
+    return response

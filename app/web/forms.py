@@ -1,0 +1,137 @@
+"""HTML forms from Pydantic schemas: what the API checks, a page shows, with each error beside its field."""
+
+import types
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, EmailStr, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from quart import ResponseReturnValue, render_template, request
+
+from app.errors import Busy, DomainError, TooMany
+from app.web.errors import RETRY_SECONDS, STATUSES, messages
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+FORM_PROBLEMS = ""  # the key of what is wrong with the form as a whole
+
+
+@dataclass
+class FormField:
+    """One field as the templates draw it."""
+
+    name: str
+    label: str
+    type: str
+    value: str = ""
+    checked: bool = False
+    options: list[tuple[str, str]] = field(default_factory=list)
+    hint: str | None = None
+    errors: list[str] = field(default_factory=list)
+    required: bool = False
+    autocomplete: str | None = None
+    inputmode: str | None = None
+    minlength: int | None = None
+    maxlength: int | None = None
+    autofocus: bool = False
+
+    @property
+    def id(self) -> str:
+        """The element's id."""
+        return f"field-{self.name}"
+
+
+class Form(Generic[Schema]):
+    """A form for a schema: empty, or as it was posted with what is wrong with it.
+
+    Labels are the fields' titles, hints their descriptions; `json_schema_extra` may give `input` (the kind of input),
+    `autocomplete`, `inputmode` and `options`.
+    """
+
+    def __init__(self, schema: type[Schema], **values: Any) -> None:
+        self.schema = schema
+        self.problems: list[str] = []
+        self.status = 200
+        self.retry_after: int | None = None
+        self._fields = {name: _field(name, info, values.get(name)) for name, info in schema.model_fields.items()}
+
+    @property
+    def fields(self) -> list[FormField]:
+        """The fields, in the schema's order; the first wrong one has the focus, else the first that is empty."""
+        fields = list(self._fields.values())
+        focused = next((f for f in fields if f.errors), None) or next((f for f in fields if not f.value), fields[0])
+        for each in fields:
+            each.autofocus = each is focused
+        return fields
+
+    def __getitem__(self, name: str) -> FormField:
+        return next(field for field in self.fields if field.name == name)
+
+    async def read(self) -> Schema | None:
+        """What was posted, or `None` if it does not fit; the form then knows what is wrong and keeps what was typed."""
+        posted = await request.form
+        data: dict[str, Any] = {}
+        for name in posted:
+            values = posted.getlist(name)
+            data[name] = values[0] if len(values) == 1 else values
+        for name, field_ in self._fields.items():
+            if field_.type == "checkbox":
+                field_.checked = data.setdefault(name, "off") != "off"
+            elif field_.type != "password":
+                field_.value = str(data.get(name, ""))
+        try:
+            return self.schema.model_validate(data)
+        except ValidationError as error:
+            for mistake in messages(error):
+                self._add(mistake["field"], mistake["message"])
+            self.status = 422
+            return None
+
+    def refuse(self, error: DomainError) -> None:
+        """Show what the domain says no to: beside its field if it names one, else above the form."""
+        self.status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+        self.retry_after = error.retry_after if isinstance(error, TooMany) else None
+        if isinstance(error, Busy):
+            self.retry_after = RETRY_SECONDS
+        self._add(error.field or FORM_PROBLEMS, error.message)
+
+    async def page(self, template: str, **context: Any) -> ResponseReturnValue:
+        """The page with this form, with the status that it deserves."""
+        headers = {"Retry-After": str(self.retry_after)} if self.retry_after else {}
+        return await render_template(template, form=self, **context), self.status, headers
+
+    def _add(self, name: str, message: str) -> None:
+        field_ = self._fields.get(name.split(".")[0])
+        if field_:
+            field_.errors.append(message)
+        elif name == FORM_PROBLEMS:
+            self.problems.append(message)
+        else:
+            self.problems.append(f"{name[:64]}: {message}")
+
+
+def _field(name: str, info: FieldInfo, value: Any) -> FormField:
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    limits = {kind: next((getattr(m, kind) for m in info.metadata if getattr(m, kind, None)), None) for kind in ("min_length", "max_length")}
+    kind = str(extra.get("input") or _kind(info.annotation))
+    return FormField(
+        name=name,
+        label=info.title or name.replace("_", " ").capitalize(),
+        type=kind,
+        value="" if value is None or kind == "password" else str(value),
+        checked=bool(value if value is not None else info.default is True) if kind == "checkbox" else False,
+        options=[(str(v), str(label)) for v, label in extra.get("options", [])],  # type: ignore[union-attr, misc]
+        hint=info.description,
+        required=info.is_required(),
+        autocomplete=str(extra["autocomplete"]) if "autocomplete" in extra else None,
+        inputmode=str(extra["inputmode"]) if "inputmode" in extra else None,
+        minlength=limits["min_length"],
+        maxlength=limits["max_length"],
+    )
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    kinds = {bool: "checkbox", SecretStr: "password", EmailStr: "email", int: "number"}
+    return kinds.get(annotation, "text")

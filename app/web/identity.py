@@ -1,0 +1,102 @@
+"""Who is asking: read once a request, kept in `g`, handed to services as `actor`."""
+
+import ipaddress
+import logging
+from urllib.parse import urlsplit
+
+from quart import Quart, Response, g, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.accounts import sessions
+from app.accounts.identity import ANONYMOUS, Client, Identity
+from app.accounts.models import Purpose
+from app.config import settings
+from app.database import db
+
+logger = logging.getLogger(__name__)
+
+
+def init_app(app: Quart) -> None:
+    """Name the cookies. `__Host-` makes a browser refuse them from anything but this very host over https."""
+    secure = app.extensions["settings"].secure
+    prefix = "__Host-" if secure else ""
+    app.config.update(
+        SESSION_COOKIE_NAME=f"{prefix}flash",  # Quart's own signed session: nothing but flashes is in it
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+    )
+
+
+async def load_identity() -> None:
+    """Find out who asks: by the bearer token if there is one, else by the session's cookie."""
+    if secret := bearer():
+        g.identity = await sessions.identify(secret, (Purpose.SESSION, Purpose.TOKEN))
+    elif secret := cookie():
+        g.identity = await sessions.identify(secret, (Purpose.SESSION,))
+    else:
+        return
+    if sessions.wants_touch(g.identity):
+        try:
+            async with db.transaction() as session:
+                await sessions.touch(session, g.identity)
+        except (SQLAlchemyError, OSError):
+            # The request does not depend on it, and the next one tries again.
+            logger.warning("The last use of a session could not be noted", exc_info=True)
+
+
+def identity() -> Identity:
+    """Who asks; `ANONYMOUS` as long as nobody has been recognised."""
+    found: Identity = g.get("identity", ANONYMOUS)
+    return found
+
+
+def client() -> Client:
+    """Where the request comes from."""
+    return Client(request.remote_addr or "", request.headers.get("User-Agent", ""), is_from_this_machine())
+
+
+def is_from_this_machine() -> bool:
+    """Whether a person at this very machine asks: a loopback peer, a loopback Host and no proxy in between."""
+    forwarded = any(name.lower().startswith(("x-forwarded", "forwarded")) for name, _ in request.headers)
+    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    return not forwarded and _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host))
+
+
+def bearer() -> str | None:
+    """The secret in `Authorization: Bearer …`."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def cookie() -> str | None:
+    """The secret in the session's cookie."""
+    return request.cookies.get(_cookie_name()) or None
+
+
+def set_cookie(response: Response, session: sessions.NewSession) -> None:
+    """Give the browser a session. Without "keep me logged in" the cookie goes when the browser closes."""
+    response.set_cookie(
+        _cookie_name(),
+        session.secret,
+        max_age=settings.SESSION_IDLE_REMEMBERED if session.remember else None,
+        secure=settings.secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def delete_cookie(response: Response) -> None:
+    """Make the browser forget its session."""
+    response.delete_cookie(_cookie_name(), secure=settings.secure, httponly=True, samesite="Lax")
+
+
+def _cookie_name() -> str:
+    return "__Host-session" if settings.secure else "session"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

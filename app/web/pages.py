@@ -1,0 +1,90 @@
+"""What every page shows around its content: navigation, the account menu, addresses of static files."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quart import Quart, Response, request, url_for
+from jinja2 import StrictUndefined
+
+from app.accounts.identity import Identity
+from app.config import settings
+from app.logs import request_id
+from app.web.access import declare, unidentified, unlimited
+from app.web.identity import identity
+
+YEAR = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry of a menu."""
+
+    label: str
+    url: str
+    current: bool
+
+
+def init_app(app: Quart) -> None:
+    """Give templates their context, and static files their addresses."""
+    app.jinja_options = {"undefined": StrictUndefined}
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.context_processor(context)
+    versions = file_versions(Path(str(app.static_folder)))
+
+    def asset(filename: str) -> str:
+        """The address of a static file, with its content's hash: it may be cached for ever."""
+        return url_for("static", filename=filename, v=versions[filename])
+
+    app.jinja_env.globals["asset"] = asset
+    declare(app, "static", unidentified, unlimited)
+    app.after_request(cache)
+
+
+def file_versions(folder: Path) -> dict[str, str]:
+    """For each file below a folder the beginning of its content's hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+async def cache(response: Response) -> Response:
+    """Static files asked for by their hash never change; pages and API answers are nobody else's business."""
+    if response.status_code < 400 and request.endpoint == "static" and "v" in request.args:
+        response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
+    elif request.endpoint not in ("static", "docs_assets"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def context() -> dict[str, Any]:
+    """What every template may use."""
+    who = identity()
+    return {
+        "app_name": settings.APP_NAME,
+        "identity": who,
+        "nav": navigation(who),
+        "admin_nav": administration(who),
+        "account_menu": [_link("Your account", "accounts.manage")] if who.is_authenticated else [],
+        "request_id": request_id.get(),
+    }
+
+
+def navigation(who: Identity) -> list[Link]:
+    """The links at the top."""
+    links = [_link("Home", "site.home"), _link("API", "site.docs")]
+    if who.is_admin:
+        links.append(_link("Administration", "site.admin"))
+    return links
+
+
+def administration(who: Identity) -> list[Link]:
+    """The links beside administration's pages."""
+    return [_link("Overview", "site.admin")] if who.is_admin else []
+
+
+def _link(label: str, endpoint: str) -> Link:
+    return Link(label, url_for(endpoint), request.endpoint == endpoint)

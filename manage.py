@@ -1,0 +1,115 @@
+#!/usr/bin/env python
+"""The command line: `python manage.py COMMAND`. The commands are plain functions as well, to import from here."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.environment import chosen_config, load_environment
+
+if TYPE_CHECKING:
+    from app.accounts.commands import setup_dev, setup_prod
+    from app.accounts.fake_data import add_fake_data
+    from app.commands.database import recreate_db
+    from app.commands.worker import run_worker
+
+__all__ = ["add_fake_data", "recreate_db", "run_worker", "setup_dev", "setup_prod"]
+
+# name → where it is, and what `--help` says: written down here so that help need not import the application.
+COMMANDS = {
+    "serve": ("app.commands.serve:serve", "Serve the application; in development with everything it needs."),
+    "shell": ("app.commands.shell:shell_command", "Open an async prompt, or run a script from stdin."),
+    "db": ("app.commands.database:db_group", "Change the database's schema by migrations."),
+    "recreate-db": ("app.commands.database:recreate_db_command", "Drop and create every table; all data are lost."),
+    "setup-dev": ("app.accounts.commands:setup_dev_command", "Migrate, and make roles and the first administrator."),
+    "setup-prod": ("app.accounts.commands:setup_prod_command", "The same for production, with a password of its own."),
+    "add-fake-data": ("app.accounts.fake_data:add_fake_data_command", "Add plausible users to a development database."),
+    "create-admin": ("app.accounts.commands:create_admin_command", "Create an administrator, or make somebody one."),
+    "run-worker": ("app.commands.worker:run_worker_command", "Run the background worker."),
+    "routes": ("app.commands.inspect:routes_command", "List every route with its access and limit."),
+    "check": ("app.commands.inspect:check_command", "Check this installation and say what is wrong."),
+    "test": ("app.commands.quality:test_command", "Run the tests; arguments go to pytest."),
+    "lint": ("app.commands.quality:lint_command", "Check format, lint, types, import contract and migrations."),
+    "format": ("app.commands.quality:format_command", "Format the code and sort its imports."),
+}
+ALIASES = {"runserver": "serve"}
+
+# The plain functions, for `from manage import …`.
+FUNCTIONS = {
+    "recreate_db": "app.commands.database",
+    "setup_dev": "app.accounts.commands",
+    "setup_prod": "app.accounts.commands",
+    "add_fake_data": "app.accounts.fake_data",
+    "run_worker": "app.commands.worker",
+}
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """Import a command's function when somebody asks for it."""
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module 'manage' has no attribute {name!r}")
+    function: Callable[..., Any] = getattr(importlib.import_module(FUNCTIONS[name]), name)
+    return function
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is run, and shows expected errors as one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; underscores and dashes are the same."""
+        name = cmd_name.replace("_", "-")
+        name = ALIASES.get(name, name)
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] in ("app", "manage", "worker"):
+                raise
+            raise click.ClickException(
+                f"{name} needs {error.name}, which is not installed. "
+                "Run: pip install -c constraints.txt -e '.[test]'"
+            ) from None
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table's words, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what people can mend is one line, everything else a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            # Imported late, as the commands are: it knows the errors of every library.
+            from app.commands.failures import explain
+
+            if (explanation := explain(error)) is None:
+                raise
+            raise click.ClickException(explanation) from None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", "config_name", metavar="NAME", help="The configuration [default: $QUART_CONFIG].")
+@click.pass_context
+def cli(ctx: click.Context, config_name: str | None) -> None:
+    """quart-base: serve it, set it up, look after it."""
+    load_environment()
+    ctx.obj = config_name or chosen_config()
+    os.environ["QUART_CONFIG"] = ctx.obj  # what this command starts is configured the same
+
+
+if __name__ == "__main__":
+    sys.exit(cli())
