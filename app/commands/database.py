@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 from app import migrations
 from app.accounts.commands import setup_dev
 from app.checks import EMPTY, check_database, check_redis, demand
-from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
-from app.environment import load_environment
+from app.config import DEFAULT_ADMIN_PASSWORD, Config, config, load_settings
+from app.environment import chosen_config, load_environment
 from app.errors import Problem
 
 
@@ -23,9 +23,10 @@ async def recreate_db(config_name: str | None = None) -> list[str]:
     Returns the names of the tables whose data are gone.
     """
     load_environment()
-    settings = load_settings(config_name)
-    if settings.PRODUCTION:
-        raise Problem(f"recreate-db destroys all data and is refused under the configuration {settings.NAME!r}.")
+    name = config_name or chosen_config()
+    if name in config and config[name].PRODUCTION:
+        raise Problem(f"recreate-db destroys all data and is refused under the configuration {name!r}.")
+    settings = load_settings(name)
     if settings.sqlite:
         settings.INSTANCE_PATH.mkdir(parents=True, exist_ok=True)
     return await migrations.recreate(settings)

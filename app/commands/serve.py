@@ -1,0 +1,46 @@
+"""The command that serves the application."""
+
+import sys
+
+import click
+
+# The configurations in which `serve` brings up what is missing.
+DEVELOPMENT = ("development", "default")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is every one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    envvar="PORT",
+    show_envvar=True,
+    show_default=True,
+    help="The port to listen on; 0 is any free one.",
+)
+@click.option("--reload/--no-reload", default=None, help="Restart when a file changes [default: in development].")
+@click.option("--worker/--no-worker", default=None, help="Run a worker beside it [default: in development].")
+@click.pass_obj
+def serve(config_name: str, host: str, port: int, reload: bool | None, worker: bool | None) -> None:
+    """Serve the application.
+
+    In development this also starts what is missing: Valkey unless REDIS_URL is set, the tables and first accounts of an
+    empty database, and a worker. Ctrl-C stops everything; a second one does not wait for running requests and jobs.
+    """
+    if sys.platform == "win32":
+        raise click.ClickException("serve needs Linux or macOS. On Windows, work inside WSL.")
+    # Imported late: asyncio alone costs more than all of `--help`.
+    from app.commands.supervisor import supervise
+
+    development = config_name in DEVELOPMENT
+    sys.exit(
+        supervise(
+            config_name,
+            host,
+            port,
+            reload=development if reload is None else reload,
+            worker=development if worker is None else worker,
+            development=development,
+        )
+    )

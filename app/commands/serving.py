@@ -1,0 +1,105 @@
+"""The processes that `serve` runs: `python -m app.commands.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
+
+ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the seconds that requests get
+to finish. Standard input is a pipe from the supervisor that nothing is ever written to: its end is the supervisor's.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import click
+
+from app.environment import PROJECT_ROOT, load_environment
+
+# How a process ends that failed because of a mistake in the code rather than in its surroundings.
+MISTAKE = os.EX_SOFTWARE
+
+# More than any request or job gets to finish.
+LAST_RESORT = 35
+
+
+def main(role: str, config_name: str, *arguments: str) -> int:
+    """Run one of the processes and return its exit status; what people can mend is one line, a mistake a traceback."""
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    load_environment()
+    try:
+        if role == "prepare":
+            prepare(config_name)
+        elif role == "web":
+            web(*arguments)
+        else:
+            worker(config_name)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SyntaxError as error:
+        # The way to it through the import machinery says nothing about it.
+        click.echo("".join(traceback.format_exception_only(error)), err=True, nl=False)
+        return MISTAKE
+    except Exception as error:
+        if (explanation := _explain(error)) is not None:
+            click.echo(f"Error: {explanation}", err=True)
+            return 1
+        traceback.print_exception(error)
+        return MISTAKE
+    return 0
+
+
+def prepare(config_name: str) -> None:
+    """Check that everything that serving needs is there; in development, make what is missing."""
+    from app.commands.database import prepare_to_serve
+
+    for line in asyncio.run(prepare_to_serve(config_name)):
+        click.echo(line)
+
+
+def web(listener: str, grace: str = "") -> None:
+    """Run Hypercorn, one process, on a socket that already listens."""
+    from hypercorn.config import Config
+    from hypercorn.run import run
+
+    settings = PROJECT_ROOT / "hypercorn.toml"
+    config = Config.from_toml(settings) if settings.exists() else Config()
+    config.application_path = "app.asgi:app"
+    config.workers = 0
+    config.bind = [f"fd://{listener}"]
+    if grace:
+        config.graceful_timeout = float(grace)
+    # The supervisor says where it serves, with the address that works in a browser.
+    logging.getLogger("hypercorn.error").addFilter(lambda record: not record.getMessage().startswith("Running on"))
+    run(config)
+
+
+def worker(config_name: str) -> None:
+    """Run the background worker."""
+    from arq.worker import run_worker
+
+    from app.jobs.worker import worker_settings
+
+    run_worker(worker_settings(config_name))
+
+
+def _explain(error: Exception) -> str | None:
+    try:
+        from app.commands.failures import explain
+    except Exception:
+        return None  # the mistake is where that would come from
+    return explain(error)
+
+
+def _end_with_supervisor() -> None:
+    """Stop as on SIGTERM when the supervisor is gone, however it went."""
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LAST_RESORT)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,293 @@
+"""The supervisor of `serve`: it listens, and keeps a web server and a worker running on the newest code.
+
+It imports nothing of the application, so that a mistake saved anywhere there cannot end it; what runs the code is in
+`app.commands.serving`, in processes of their own. Those inherit the listening socket, which stays open while they are
+restarted, so that requests wait instead of being refused.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+from dotenv import dotenv_values
+
+from app import valkey
+from app.commands.serving import MISTAKE
+from app.environment import FILES, PROJECT_ROOT, first_set, instance_path
+
+NAMES = {"prepare": "The preparation", "web": "The web server", "worker": "The worker"}
+
+# Seconds from SIGTERM to SIGKILL. Hypercorn itself waits for running requests without end from Python 3.12.1 on. With
+# reloading, a page that holds a stream open must not hold up the restart.
+PATIENCE = 30
+PATIENCE_OF_RELOAD = 5
+GRACE_OF_RELOAD = 2  # the seconds of that which requests get to finish by themselves
+
+VALKEY_CHECK = 1  # seconds between two looks whether the embedded Valkey, perhaps another terminal's, is still there
+
+WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of the files beside app/, where everything is watched
+
+
+def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: bool, development: bool) -> int:
+    """Serve until told to stop, and return the exit status. Raises `click.ClickException` if that cannot be."""
+    with listen(host, port) as listener:
+        local = local_url(host, listener.getsockname()[1])
+        environment = _environment(config_name)
+        if development:
+            environment.setdefault("BASE_URL", first_set("BASE_URL") or local)
+        embedded = development and not first_set("REDIS_URL", "REDISTOGO_URL")
+        supervisor = Supervisor(
+            config_name,
+            listener,
+            environment,
+            address=first_set("BASE_URL") or local,
+            reload=reload,
+            worker=worker,
+            instance=instance_path() if embedded else None,
+        )
+        try:
+            return asyncio.run(supervisor.run())
+        except valkey.ValkeyUnavailable as error:
+            raise click.ClickException(str(error)) from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there already."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=100, dualstack_ipv6=both)
+    except socket.gaierror:
+        raise click.ClickException(f"{host} is not the name or address of a host.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            other = port + 1 if port < 65535 else 8000
+            reason = f"is in use by another program. Stop it, or choose another: --port {other}"
+        elif error.errno == errno.EACCES:
+            reason = "is reserved for the administrator. Choose one from 1024 on: --port 8000"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            reason = "cannot be listened on: that address is not one of this machine. Choose another: --host 127.0.0.1"
+        else:
+            reason = f"cannot be listened on: {os.strerror(error.errno or 0)}."
+        raise click.ClickException(f"Port {port} on {host} {reason}") from None
+
+
+def local_url(host: str, port: int) -> str:
+    """The address that a browser on this machine takes."""
+    if host in ("localhost", "0.0.0.0", "::", "::1") or host.startswith("127."):  # noqa: S104  (compared, not bound)
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal, which may be gone."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _environment(config_name: str) -> dict[str, str]:
+    """What the processes inherit: all but what came out of `.env`, since they read that anew whenever they start."""
+    stored: dict[str, str | None] = {}
+    for name in reversed(FILES):
+        stored |= dotenv_values(Path.cwd() / name)
+    environment = {name: value for name, value in os.environ.items() if value and stored.get(name) != value}
+    # `-m` finds this application wherever the command was started from.
+    path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment.get("PYTHONPATH")]))
+    return environment | {"QUART_CONFIG": config_name, "PYTHONPATH": path}
+
+
+class Supervisor:
+    """Keeps the processes running, and ends them."""
+
+    def __init__(
+        self,
+        config_name: str,
+        listener: socket.socket,
+        environment: dict[str, str],
+        *,
+        address: str,
+        reload: bool,
+        worker: bool,
+        instance: Path | None,
+    ) -> None:
+        self.config_name = config_name
+        self.listener = listener
+        self.environment = environment
+        self.address = address
+        self.reload = reload
+        self.roles = ("web", "worker") if worker else ("web",)
+        self.instance = instance
+        self.processes: set[asyncio.subprocess.Process] = set()
+        self.changed = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.told_to_stop = asyncio.Event()
+        self.announced = False
+        # Its other end is every process' standard input: when it closes, they stop.
+        self.lifeline, self._held = os.pipe()
+
+    async def run(self) -> int:
+        """Serve until told to stop or nothing is left to serve; whichever it is, nothing remains running."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+                loop.add_signal_handler(number, self._stop)
+        try:
+            async with _all(self._serve(), self.told_to_stop.wait()) as tasks:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                return max(int(task.result()) if task is tasks[0] else 0 for task in done)
+        finally:
+            await self._end_everything()
+
+    def _stop(self) -> None:
+        if self.told_to_stop.is_set():
+            for process in self.processes:
+                _kill(process)
+        self.told_to_stop.set()
+
+    async def _serve(self) -> int:
+        background: list[Coroutine[Any, Any, int]] = []
+        if self.instance is not None:
+            await asyncio.to_thread(valkey.ensure_running, self.instance)
+            background.append(self._keep_valkey(self.instance))
+        if self.reload:
+            background += self._watchers()
+        async with _all(self._prepare_and_keep(), *background) as tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+
+    async def _prepare_and_keep(self) -> int:
+        status = await self._prepare()
+        if status:
+            return status
+        async with _all(*(self._keep(role) for role in self.roles)) as tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+
+    async def _prepare(self) -> int:
+        while True:
+            changed = self.changed
+            process = await self._spawn("prepare")
+            status = await process.wait()
+            if not self.reload or status != MISTAKE:
+                return status if status >= 0 else 1
+            say(f"{NAMES['prepare']} {_how(status)}. Waiting for a change of the code.")
+            await changed.wait()
+
+    async def _keep(self, role: str) -> int:
+        """Run one process; with reloading anew after every change, a crash notwithstanding."""
+        while True:
+            changed = self.changed
+            if role == "worker":
+                # The web server first: it is what people wait for, and a mistake in the code is reported once.
+                async with _all(self.answered.wait(), changed.wait()) as tasks:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if changed.is_set():
+                    continue
+            process = await self._spawn(role)
+            watch = [self._announce()] if role == "web" else []
+            async with _all(process.wait(), changed.wait(), *watch) as tasks:
+                await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
+            if not changed.is_set():
+                status = await process.wait()
+                if not self.reload:
+                    say(f"{NAMES[role]} {_how(status)}.")
+                    return status if status > 0 else 1
+                say(f"{NAMES[role]} {_how(status)}. Waiting for a change of the code.")
+                await changed.wait()
+            await self._end(process, role)
+
+    async def _spawn(self, role: str) -> asyncio.subprocess.Process:
+        arguments = [role, self.config_name]
+        if role == "web":
+            arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD) if self.reload else ""]
+        # -P: the folder this was started in may hold another `app`. A session of its own keeps the terminal's Ctrl-C,
+        # which would reach a job before the worker has begun to wait for it, from the process.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "app.commands.serving",
+            *arguments,
+            stdin=self.lifeline,
+            pass_fds=[self.listener.fileno()] if role == "web" else [],
+            env=self.environment,
+            start_new_session=True,
+        )
+        self.processes = {other for other in self.processes if other.returncode is None} | {process}
+        return process
+
+    async def _announce(self) -> None:
+        """Say that pages can be opened, once the web server has answered a first request; it waits till then."""
+        self.answered.clear()
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(*self.listener.getsockname()[:2])
+            with contextlib.closing(writer):
+                writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                await reader.read(1)
+        if self.announced:
+            say(f"Ready again after {time.monotonic() - started:.1f} s.")
+        else:
+            say(f"Serving on {self.address} (Ctrl-C stops)")
+        self.announced = True
+        self.answered.set()
+
+    async def _keep_valkey(self, instance: Path) -> int:
+        while True:
+            await asyncio.sleep(VALKEY_CHECK)
+            if await asyncio.to_thread(valkey.ensure_running, instance):
+                say("The embedded Valkey was gone: started it anew.")
+
+    def _watchers(self) -> list[Coroutine[Any, Any, int]]:
+        try:
+            from watchfiles import DefaultFilter, awatch
+        except ImportError:
+            raise click.ClickException(
+                "Reloading needs watchfiles. Run: pip install -c constraints.txt -e '.[dev]', or add --no-reload"
+            ) from None
+        ordinary = DefaultFilter()
+
+        async def watch(*folders: Path, recursive: bool) -> int:
+            def matters(change: Any, path: str) -> bool:
+                return ordinary(change, path) and (recursive or path.endswith(WATCHED_SUFFIXES))
+
+            try:
+                async for changes in awatch(*folders, watch_filter=matters, recursive=recursive):
+                    names = sorted(Path(os.path.relpath(path, PROJECT_ROOT)).as_posix() for _, path in changes)
+                    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                    say(f"{names[0]}{more} changed: restarting.")
+                    self.changed.set()
+                    self.changed = asyncio.Event()
+            except (OSError, RuntimeError) as error:
+                raise click.ClickException(
+                    f"The project's files cannot be watched: {error}. "
+                    "Set WATCHFILES_FORCE_POLLING=1, or add --no-reload"
+                ) from None
+            return 0
+
+        # The project's own folder is watched without what is below: a virtual environment has thousands of folders.
+        code = [folder for folder in (PROJECT_ROOT / "app", PROJECT_ROOT / "alembic") if folder.is_dir()]
+        return [watch(*code, recursive=True), watch(*{PROJECT_ROOT, Path.cwd()}, recursive=False)]
+
+    async def _end(self, process: asyncio.subprocess.Process, role: str) -> None:
+        patience = PATIENCE_OF_RELOAD if self.reload and role == "web" else PATIENCE
+        if process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(patience):
+                await process.wait()
+        except TimeoutError:
+            say(f"{NAMES[role]} was still busy after {patience} s: killed it.")
+            _kill(process)
+            await process.wait()

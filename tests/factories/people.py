@@ -1,0 +1,54 @@
+"""People for tests, made by the product's own functions."""
+
+from dataclasses import dataclass
+from itertools import count
+
+from quart.typing import TestClientProtocol as Browser
+
+from app.accounts import service
+from app.database import db
+from app.security.passwords import passwords
+
+PASSWORD = "a violet kettle sings"  # nobody's
+NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account, and what they know."""
+
+    id: int
+    email: str
+    first_name: str
+    password: str
+
+
+async def insert_roles() -> None:
+    """The roles that every database has."""
+    async with db.transaction() as session:
+        await service.insert_roles(session)
+
+
+async def make_person(
+    *, email: str | None = None, first_name: str = "Robin", role: str = service.USER, confirmed: bool = True
+) -> Person:
+    """Somebody with an account and a password."""
+    email = email or f"robin{next(NUMBERS)}@example.com"
+    password_hash = await passwords.hash(PASSWORD)
+    async with db.transaction() as session:
+        user = await service.create_user(
+            session,
+            email=email,
+            first_name=first_name,
+            last_name="Example",
+            password_hash=password_hash,
+            confirmed=confirmed,
+            role_name=role,
+        )
+        return Person(user.id, user.email, first_name, PASSWORD)
+
+
+async def log_in(client: Browser, person: Person) -> None:
+    """Log a browser in, as its form does."""
+    response = await client.post("/account/login", form={"email": person.email, "password": person.password})
+    assert response.status_code == 303, await response.get_data(as_text=True)
