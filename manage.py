@@ -76,8 +76,7 @@ class LazyGroup(click.Group):
             if error.name is None or error.name.split(".")[0] in ("app", "manage", "worker"):
                 raise
             raise click.ClickException(
-                f"{name} needs {error.name}, which is not installed. "
-                "Run: pip install -c constraints.txt -e '.[test]'"
+                f"{name} needs {error.name}, which is not installed. Run: pip install -c constraints.txt -e '.[test]'"
             ) from None
         return command
 

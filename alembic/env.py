@@ -1,7 +1,7 @@
 """Runs migrations on the application's database, one process at a time, each run whole or not at all."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -27,7 +27,7 @@ def settings() -> Config:
     return load_settings()
 
 
-def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | bool:
+def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | Literal[False]:
     """Write our column types into migrations as plain ones, so that old migrations outlive our code."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 

@@ -119,22 +119,24 @@ class Config(BaseSettings):
     WORKER_HEALTH_INTERVAL: int = setting(15, "seconds between two signs of life of a worker", ge=1)
 
     # Limits
-    LOGIN_LIMIT_ADDRESS: str = setting("30/minute", "log-in attempts from one address")
-    LOGIN_LIMIT_ACCOUNT_ADDRESS: str = setting("5 per 5 minutes", "failed log-ins for one account from one address")
-    LOGIN_LIMIT_ACCOUNT: str = setting("50/hour", "failed log-ins for one account in all")
-    PAGE_LIMIT: str = setting("600/minute", "requests for pages by one person or address")
-    API_LIMIT: str = setting("300/minute", "API requests by one person or address")
+    LOGIN_LIMIT_ADDRESS: str = setting("30/minute", "log-in attempts from one address, like 30/minute")
+    LOGIN_LIMIT_ACCOUNT_ADDRESS: str = setting(
+        "5 per 5 minutes", "failed log-ins for one account from one address, like 5 per 5 minutes"
+    )
+    LOGIN_LIMIT_ACCOUNT: str = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
+    PAGE_LIMIT: str = setting("600/minute", "requests for pages by one person or address, like 600/minute")
+    API_LIMIT: str = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)
     MAX_ACCOUNT_FORM: int = setting(64 * KIB, "bytes of an account form", ge=1)
     MAX_FORM_PARTS: int = setting(100, "fields of a form", ge=1)
 
     # Mail
     MAIL_SERVER: str | None = setting(None, "the SMTP server's host name; without one no mail leaves")
-    MAIL_PORT: int = setting(587, "its port", ge=1, le=65535)
+    MAIL_PORT: int = setting(587, "the SMTP server's port", ge=1, le=65535)
     MAIL_USE_TLS: bool = setting(True, "true to upgrade the connection with STARTTLS")
     MAIL_USE_SSL: bool = setting(False, "true to speak TLS from the start (port 465)")
-    MAIL_USERNAME: str | None = setting(None, "the name to log in with")
-    MAIL_PASSWORD: str | None = setting(None, "its password", secret=True)
+    MAIL_USERNAME: str | None = setting(None, "the name to log in to it with")
+    MAIL_PASSWORD: str | None = setting(None, "the password to log in to it with", secret=True)
     MAIL_DEFAULT_SENDER: str | None = setting(None, "the From address; ADMIN_EMAIL when unset")
 
     # Logs
@@ -184,14 +186,18 @@ class Config(BaseSettings):
     @classmethod
     def _redis_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("redis", "rediss", "unix") or not (parts.path if parts.scheme == "unix" else parts.netloc):
+        if parts.scheme not in ("redis", "rediss", "unix") or not (
+            parts.path if parts.scheme == "unix" else parts.netloc
+        ):
             raise ValueError("not the address of a Redis server")
         number = parts.path.strip("/") if parts.scheme != "unix" else ""
         if number and not number.isdigit():
             raise ValueError("the database after the last / is a number")
         return value
 
-    @field_validator("LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "PAGE_LIMIT", "API_LIMIT")
+    @field_validator(
+        "LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "PAGE_LIMIT", "API_LIMIT"
+    )
     @classmethod
     def _limit(cls, value: str) -> str:
         parse(value)
@@ -216,7 +222,7 @@ class Config(BaseSettings):
     @property
     def embedded_valkey(self) -> bool:
         """Whether Redis is the embedded server rather than a configured one."""
-        return self.REDIS_URL == valkey.url(self.INSTANCE_PATH)
+        return valkey.url(self.INSTANCE_PATH) == self.REDIS_URL
 
     def for_quart(self) -> dict[str, Any]:
         """All values under their own names, as they land in `app.config`."""
@@ -236,7 +242,9 @@ class DevelopmentConfig(Config):
         validation_alias=AliasChoices("DEV_DATABASE_URL", "DATABASE_URL"),
     )
     ADMIN_PASSWORD: str | None = setting(
-        DEFAULT_ADMIN_PASSWORD, "the first administrator's password; the default logs in from this machine only", secret=True
+        DEFAULT_ADMIN_PASSWORD,
+        "the first administrator's password; the default logs in from this machine only",
+        secret=True,
     )
 
     @model_validator(mode="before")
@@ -378,7 +386,8 @@ def async_database_url(value: str) -> str:
     unknown = sorted(set(url.query) - POSTGRES_OPTIONS)
     if unknown:
         raise ValueError(
-            f"the driver does not understand {', '.join(unknown)}; remove it (understood: {', '.join(sorted(POSTGRES_OPTIONS))})"
+            f"the driver does not understand {', '.join(unknown)}; "
+            f"remove it (understood: {', '.join(sorted(POSTGRES_OPTIONS))})"
         )
     if not url.database:
         raise ValueError("the name of the database is missing")

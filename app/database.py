@@ -17,7 +17,7 @@ from app.config import Config
 
 
 def utcnow() -> datetime:
-    """This moment, with its time zone."""
+    """The present moment, with its time zone."""
     return datetime.now(UTC)
 
 
@@ -56,8 +56,8 @@ class Base(DeclarativeBase):
 class Database:
     """An engine with its sessions.
 
-    Reads: `async with db.session() as session`. Writes: `async with db.transaction() as session`, which commits when its
-    block ends and rolls back when that raises. A session belongs to one task.
+    Reads: `async with db.session() as session`. Writes: `async with db.transaction() as session`, which commits when
+    its block ends and rolls back when that raises. A session belongs to one task.
     """
 
     def __init__(self, settings: Config) -> None:
@@ -150,7 +150,9 @@ def _sqlite_engine(settings: Config, for_requests: bool) -> AsyncEngine:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(settings.SQLITE_BUSY_TIMEOUT)}")
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut may lose the last commits, never corrupt
+        cursor.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # in WAL mode a power cut may lose the last commits, never corrupt
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 

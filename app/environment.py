@@ -9,7 +9,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-FILES = (".env", "config.env")  # config.env is flask-base's name
+FILES: tuple[str, ...] = (".env", "config.env")  # config.env is flask-base's name
 
 
 def load_environment() -> None:

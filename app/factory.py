@@ -4,8 +4,8 @@ from typing import Any, cast
 
 from hypercorn.typing import ASGIFramework
 from quart import Quart
-from quart_schema import HttpSecurityScheme, Info, QuartSchema
 
+import app.models  # noqa: F401  (every table, for create_all)
 from app import logs
 from app.accounts.api import accounts_api
 from app.accounts.views import accounts

@@ -8,16 +8,17 @@ from quart import current_app
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
 from app.config import Config
 
-# Python's own errors are in the list since redis-py passes some through. OSError covers ConnectionRefusedError and reset.
-TRANSIENT = (ConnectionError, TimeoutError, OSError)
+# redis-py passes some of Python's own errors through.
+TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError]
 
 
-def request_redis(settings: Config) -> "Redis[Any]":
+def request_redis(settings: Config) -> Redis:
     """The client of requests: it gives up soon, since a request goes on without Redis."""
     pool = ConnectionPool.from_url(
         settings.REDIS_URL,
@@ -25,14 +26,14 @@ def request_redis(settings: Config) -> "Redis[Any]":
         socket_connect_timeout=settings.REDIS_TIMEOUT,
         # One more try at once: a pooled connection may have died since its last use.
         retry=Retry(NoBackoff(), 1),
-        retry_on_error=[ConnectionError],
+        retry_on_error=[RedisConnectionError],
         max_connections=50,
     )
     return Redis(connection_pool=pool)
 
 
 def worker_redis(settings: Config) -> ArqRedis:
-    """arq's client: it waits for a server that restarts, for about a minute, and never executes what it reads.
+    """Arq's client: it waits for a server that restarts, for about a minute, and never executes what it reads.
 
     Payloads are JSON; arq's default, pickle, runs code that whoever reaches Redis may plant there.
     """
@@ -41,7 +42,7 @@ def worker_redis(settings: Config) -> ArqRedis:
         socket_timeout=settings.WORKER_REDIS_TIMEOUT,
         socket_connect_timeout=settings.WORKER_REDIS_TIMEOUT,
         retry=Retry(ExponentialBackoff(cap=5, base=0.1), 16),
-        retry_on_error=list(TRANSIENT),
+        retry_on_error=TRANSIENT,
         max_connections=settings.WORKER_MAX_JOBS + 10,
         timeout=settings.WORKER_REDIS_TIMEOUT,
     )
@@ -53,4 +54,4 @@ def serialize(payload: dict[str, Any]) -> bytes:
     return json.dumps(payload, default=repr).encode()
 
 
-redis = cast("Redis[Any]", LocalProxy(lambda: current_app.extensions["redis"]))
+redis = cast(Redis, LocalProxy(lambda: current_app.extensions["redis"]))

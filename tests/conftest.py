@@ -15,10 +15,9 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import make_url
 
-from app import create_app, migrations
+from app import create_app, environment, migrations
 from app.config import Config, load_settings
 from app.database import Base, db
-from app.environment import load_environment
 from app.redis import redis
 from tests.factories.people import insert_roles
 from tests.servers import Server, start_postgresql, start_valkey
@@ -29,16 +28,18 @@ SERVERS: list[Server] = []
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers once, before the workers of pytest-xdist, which find them through the environment."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
+        environment.FILES = ()
         return
-    load_environment()
+    environment.load_environment()
+    environment.FILES = ()
     given = os.environ.get("TEST_DATABASE_URL")
     for name in Config.model_fields:  # a developer's own settings are not the tests'
         os.environ.pop(name, None)
-    for name in ("DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG", "FLASK_CONFIG", "PORT"):
-        os.environ.pop(name, None)
+    for variable in ("DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG", "FLASK_CONFIG", "PORT"):
+        os.environ.pop(variable, None)
     if given and not is_test_database(given):
-        name = make_url(given).database
-        pytest.exit(f"TEST_DATABASE_URL names {name!r}. The tests delete everything: use a name with 'test'.", 4)
+        database = make_url(given).database
+        pytest.exit(f"TEST_DATABASE_URL names {database!r}. The tests delete everything: use a name with 'test'.", 4)
     folder = Path(tempfile.mkdtemp(prefix="quart-base-tests-"))
     folder.chmod(0o755)
     os.environ["TEST_FOLDER"] = str(folder)
@@ -80,7 +81,7 @@ def worker_number() -> int:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def environment(folder: Path, worker_number: int) -> None:
+def variables(folder: Path, worker_number: int) -> None:
     """What the tests' configuration reads."""
     os.environ["INSTANCE_PATH"] = str(folder / "instance")
     os.environ["REDIS_URL"] = f"unix://{os.environ['TEST_VALKEY_SOCKET']}?db={worker_number}"

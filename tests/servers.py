@@ -54,7 +54,19 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
             shutil.copytree(binaries.parent, home / "install")
             binaries = home / "install" / "bin"
     data = home / "data"
-    initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+    initdb: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+        "-N",
+    ]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=user, cwd=home)
     options = ["-F", "-c", "synchronous_commit=off", "-c", "listen_addresses=", "-c", "max_connections=300"]
     command = [str(binaries / "postgres"), "-D", str(data), "-k", str(home), *options]

@@ -1,6 +1,7 @@
 """Accounts under /api/v1."""
 
 from quart import Blueprint, Response, ResponseReturnValue, after_this_request
+from quart.typing import ResponseTypes
 from quart_schema import security_scheme, tag_blueprint, validate_request, validate_response
 
 from app.accounts import sessions
@@ -14,7 +15,7 @@ accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 bodies.bound_forms(accounts_api)
 tag_blueprint(accounts_api, ["accounts"])
 
-SIGNED_IN = [{"bearer": []}, {"cookie": []}]
+SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
 
 
 @accounts_api.post("/session")
@@ -25,8 +26,8 @@ SIGNED_IN = [{"bearer": []}, {"cookie": []}]
 async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
     """Log in.
 
-    Answers with a token for `Authorization: Bearer`, and with a cookie for browsers. A session that came with the request
-    ends. A wrong address and a wrong password look the same.
+    Answers with a token for `Authorization: Bearer`, and with a cookie for browsers. A session that came with the
+    request ends. A wrong address and a wrong password look the same.
     """
     verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
     async with db.transaction() as session:
@@ -35,7 +36,7 @@ async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
         )
 
     @after_this_request
-    async def with_cookie(response: Response) -> Response:
+    async def with_cookie(response: ResponseTypes) -> ResponseTypes:
         set_cookie(response, begun)
         return response
 

@@ -84,7 +84,7 @@ class User(Base):
 
 
 class Credential(Base):
-    """A random secret that proves who one is: a browser session, an API token or a mailed link. Only its digest is here."""
+    """A random secret that proves who one is: a session, an API token or a mailed link. Only its digest is here."""
 
     __tablename__ = "credentials"
 
@@ -104,4 +104,3 @@ class Credential(Base):
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"
-

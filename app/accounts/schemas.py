@@ -17,7 +17,9 @@ def _looks_like_an_address(value: str) -> str:
 
 
 # For log-in an address only has to look like one: what is not in the database is wrong anyway.
-Address = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_looks_like_an_address)]
+Address = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_looks_like_an_address)
+]
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 
 
@@ -32,7 +34,9 @@ class LogIn(Shape):
 
     email: Address = Field(title="E-mail address", json_schema_extra={"autocomplete": "username", "input": "email"})
     password: GivenPassword = Field(title="Password", json_schema_extra={"autocomplete": "current-password"})
-    remember_me: bool = Field(False, title="Keep me logged in", description="On this device, for two weeks after your last visit.")
+    remember_me: bool = Field(
+        False, title="Keep me logged in", description="On this device, for two weeks after your last visit."
+    )
 
 
 class AccountOut(BaseModel):

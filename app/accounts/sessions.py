@@ -70,8 +70,8 @@ async def start_session(
 ) -> NewSession:
     """Begin a session for somebody who has just shown their password.
 
-    `replaces` is the secret of a session that this browser had before; it ends. Raises `WrongCredentials` if the account
-    was disabled or got another password since it was checked.
+    `replaces` is the secret of a session that this browser had before; it ends. Raises `WrongCredentials` if the
+    account was disabled or got another password since it was checked.
     """
     query = select(User.id).where(
         User.id == verified.user_id, User.password_hash == verified.password_hash, User.disabled_at.is_(None)

@@ -141,7 +141,8 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     else:
         demand(findings)
     if settings.DEBUG:
-        lines.append(f"Log in at {settings.BASE_URL}/account/login as {settings.ADMIN_EMAIL}, password {password_hint(settings)}.")
+        page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
+        lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")
     return lines
 
 

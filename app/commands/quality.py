@@ -10,7 +10,7 @@ import click
 
 from app.environment import PROJECT_ROOT
 
-PATHS = ("app", "alembic", "tests", "bench", "manage.py", "worker.py")
+PATHS = ("app", "alembic", "tests", "manage.py", "worker.py")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
@@ -53,7 +53,7 @@ def _run(module: str, *arguments: str) -> int:
 
 
 def _migrations_drift() -> int:
-    """Whether the models differ from what all migrations make of an empty database; a scratch one, not the person's own."""
+    """Whether the models differ from what all migrations make of an empty database, a scratch one."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"TEST_DATABASE_URL": f"sqlite:///{Path(folder) / 'drift.sqlite3'}"}
         manage = [sys.executable, "manage.py", "-c", "testing", "db"]

@@ -1,7 +1,7 @@
 """The processes that `serve` runs: `python -m app.commands.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
 
-ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the seconds that requests get
-to finish. Standard input is a pipe from the supervisor that nothing is ever written to: its end is the supervisor's.
+ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the seconds that requests
+get to finish. Standard input is a pipe from the supervisor into which nothing is written: it ends with the supervisor.
 """
 
 import asyncio

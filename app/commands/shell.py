@@ -84,10 +84,11 @@ async def _enter(stack: contextlib.AsyncExitStack, config_name: str) -> dict[str
 
 def _prompt(names: dict[str, Any], runner: asyncio.Runner) -> None:
     with contextlib.suppress(ImportError):  # Windows has no readline
-        import readline  # noqa: F401
-
+        import readline
         import rlcompleter
 
         readline.set_completer(rlcompleter.Completer(names).complete)
         readline.parse_and_bind("tab: complete")
-    AsyncConsole(names, runner).interact(banner=f"{', '.join(n for n in names if n[0] != '_')}; await works.", exitmsg="")
+    AsyncConsole(names, runner).interact(
+        banner=f"{', '.join(n for n in names if n[0] != '_')}; await works.", exitmsg=""
+    )

@@ -13,9 +13,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from dotenv import dotenv_values
@@ -23,6 +23,8 @@ from dotenv import dotenv_values
 from app import valkey
 from app.commands.serving import MISTAKE
 from app.environment import FILES, PROJECT_ROOT, first_set, instance_path
+
+T = TypeVar("T")
 
 NAMES = {"prepare": "The preparation", "web": "The web server", "worker": "The worker"}
 
@@ -42,8 +44,8 @@ def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: b
     with listen(host, port) as listener:
         local = local_url(host, listener.getsockname()[1])
         environment = _environment(config_name)
-        if development:
-            environment.setdefault("BASE_URL", first_set("BASE_URL") or local)
+        if development and not first_set("BASE_URL"):
+            environment["BASE_URL"] = local
         embedded = development and not first_set("REDIS_URL", "REDISTOGO_URL")
         supervisor = Supervisor(
             config_name,
@@ -91,7 +93,7 @@ def local_url(host: str, port: int) -> str:
 def say(text: str) -> None:
     """Tell the person at the terminal, which may be gone."""
     with contextlib.suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(text)
 
 
 def _environment(config_name: str) -> dict[str, str]:
@@ -99,7 +101,7 @@ def _environment(config_name: str) -> dict[str, str]:
     stored: dict[str, str | None] = {}
     for name in reversed(FILES):
         stored |= dotenv_values(Path.cwd() / name)
-    environment = {name: value for name, value in os.environ.items() if value and stored.get(name) != value}
+    environment = {name: value for name, value in os.environ.items() if stored.get(name) != value}
     # `-m` finds this application wherever the command was started from.
     path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment.get("PYTHONPATH")]))
     return environment | {"QUART_CONFIG": config_name, "PYTHONPATH": path}
@@ -125,27 +127,29 @@ class Supervisor:
         self.address = address
         self.reload = reload
         self.roles = ("web", "worker") if worker else ("web",)
-        self.instance = instance
-        self.processes: set[asyncio.subprocess.Process] = set()
-        self.changed = asyncio.Event()
+        self.instance = instance  # whose Valkey to keep running
+        self.processes: dict[asyncio.subprocess.Process, str] = {}
+        self.changed = asyncio.Event()  # of one state of the code: set when it is no longer the newest
         self.answered = asyncio.Event()
-        self.told_to_stop = asyncio.Event()
         self.announced = False
-        # Its other end is every process' standard input: when it closes, they stop.
+        self.told_to_stop = asyncio.Event()
+        # One end is every process' standard input, the other ours alone: when we are gone they see the end of it.
         self.lifeline, self._held = os.pipe()
 
     async def run(self) -> int:
-        """Serve until told to stop or nothing is left to serve; whichever it is, nothing remains running."""
+        """Serve until told to stop, or until there is nothing left to serve; then nothing is left running."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
                 loop.add_signal_handler(number, self._stop)
         try:
-            async with _all(self._serve(), self.told_to_stop.wait()) as tasks:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                return max(int(task.result()) if task is tasks[0] else 0 for task in done)
+            return await _first(self._serve(), self._wait_for_stop())
         finally:
-            await self._end_everything()
+            impatience = loop.call_later(
+                1, say, "Waiting for running requests and jobs; Ctrl-C again ends them at once."
+            )
+            await asyncio.gather(*(self._end(process) for process in self.processes))
+            impatience.cancel()
 
     def _stop(self) -> None:
         if self.told_to_stop.is_set():
@@ -153,24 +157,21 @@ class Supervisor:
                 _kill(process)
         self.told_to_stop.set()
 
+    async def _wait_for_stop(self) -> int:
+        await self.told_to_stop.wait()
+        return 0
+
     async def _serve(self) -> int:
-        background: list[Coroutine[Any, Any, int]] = []
+        background = self._watchers() if self.reload else []
         if self.instance is not None:
-            await asyncio.to_thread(valkey.ensure_running, self.instance)
             background.append(self._keep_valkey(self.instance))
-        if self.reload:
-            background += self._watchers()
-        async with _all(self._prepare_and_keep(), *background) as tasks:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
+        return await _first(self._prepare_and_keep(), *background)
 
     async def _prepare_and_keep(self) -> int:
+        if self.instance is not None:
+            await asyncio.to_thread(valkey.ensure_running, self.instance)
         status = await self._prepare()
-        if status:
-            return status
-        async with _all(*(self._keep(role) for role in self.roles)) as tasks:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
+        return status or await _first(*(self._keep(role) for role in self.roles))
 
     async def _prepare(self) -> int:
         while True:
@@ -183,56 +184,51 @@ class Supervisor:
             await changed.wait()
 
     async def _keep(self, role: str) -> int:
-        """Run one process; with reloading anew after every change, a crash notwithstanding."""
+        """Run one process, with reloading anew after every change; without, until it ends."""
         while True:
             changed = self.changed
             if role == "worker":
                 # The web server first: it is what people wait for, and a mistake in the code is reported once.
-                async with _all(self.answered.wait(), changed.wait()) as tasks:
-                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await _first(self.answered.wait(), changed.wait())
                 if changed.is_set():
                     continue
             process = await self._spawn(role)
-            watch = [self._announce()] if role == "web" else []
-            async with _all(process.wait(), changed.wait(), *watch) as tasks:
-                await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
-            if not changed.is_set():
-                status = await process.wait()
-                if not self.reload:
-                    say(f"{NAMES[role]} {_how(status)}.")
-                    return status if status > 0 else 1
-                say(f"{NAMES[role]} {_how(status)}. Waiting for a change of the code.")
-                await changed.wait()
-            await self._end(process, role)
+            await _first(process.wait(), changed.wait(), *([self._announce(changed)] if role == "web" else []))
+            if changed.is_set():
+                await self._end(process)
+                continue
+            status = await process.wait()
+            waiting = " Waiting for a change of the code." if self.reload else ""
+            say(f"{NAMES[role]} {_how(status)}.{waiting}")
+            if not self.reload:
+                return status if status > 0 else 1
+            await changed.wait()
 
     async def _spawn(self, role: str) -> asyncio.subprocess.Process:
         arguments = [role, self.config_name]
         if role == "web":
-            arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD) if self.reload else ""]
-        # -P: the folder this was started in may hold another `app`. A session of its own keeps the terminal's Ctrl-C,
-        # which would reach a job before the worker has begun to wait for it, from the process.
+            arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD if self.reload else "")]
+        # -P: the folder this was started in may hold another `app`. The session of its own keeps the terminal's Ctrl-C
+        # from it, so that we alone say when it ends.
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "app.commands.serving",
-            *arguments,
+            *(sys.executable, "-P", "-m", "app.commands.serving", *arguments),
             stdin=self.lifeline,
             pass_fds=[self.listener.fileno()] if role == "web" else [],
             env=self.environment,
             start_new_session=True,
         )
-        self.processes = {other for other in self.processes if other.returncode is None} | {process}
+        self.processes = {p: r for p, r in self.processes.items() if p.returncode is None} | {process: role}
         return process
 
-    async def _announce(self) -> None:
-        """Say that pages can be opened, once the web server has answered a first request; it waits till then."""
+    async def _announce(self, changed: asyncio.Event) -> None:
+        """Say that pages can be opened, once the web server answers; until then this waits in its queue."""
         self.answered.clear()
         started = time.monotonic()
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection(*self.listener.getsockname()[:2])
             with contextlib.closing(writer):
-                writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                # No HTTP, so that Hypercorn answers (400) and the application's log does not show a visitor.
+                writer.write(b"ready?\r\n\r\n")
                 await reader.read(1)
         if self.announced:
             say(f"Ready again after {time.monotonic() - started:.1f} s.")
@@ -240,6 +236,7 @@ class Supervisor:
             say(f"Serving on {self.address} (Ctrl-C stops)")
         self.announced = True
         self.answered.set()
+        await changed.wait()
 
     async def _keep_valkey(self, instance: Path) -> int:
         while True:
@@ -248,7 +245,16 @@ class Supervisor:
                 say("The embedded Valkey was gone: started it anew.")
 
     def _watchers(self) -> list[Coroutine[Any, Any, int]]:
+        # The project's own folder is watched without what is below: a virtual environment has thousands of folders.
+        code = [folder for folder in (PROJECT_ROOT / "app", PROJECT_ROOT / "alembic") if folder.is_dir()]
+        return [
+            self._watch(*code, recursive=True),
+            self._watch(*{PROJECT_ROOT, Path.cwd()}, recursive=False, suffixes=WATCHED_SUFFIXES),
+        ]
+
+    async def _watch(self, *folders: Path, recursive: bool, suffixes: tuple[str, ...] = ("",)) -> int:
         try:
+            # Imported late: production goes without it.
             from watchfiles import DefaultFilter, awatch
         except ImportError:
             raise click.ClickException(
@@ -256,38 +262,59 @@ class Supervisor:
             ) from None
         ordinary = DefaultFilter()
 
-        async def watch(*folders: Path, recursive: bool) -> int:
-            def matters(change: Any, path: str) -> bool:
-                return ordinary(change, path) and (recursive or path.endswith(WATCHED_SUFFIXES))
+        def matters(change: Any, path: str) -> bool:
+            return ordinary(change, path) and path.endswith(suffixes)
 
-            try:
-                async for changes in awatch(*folders, watch_filter=matters, recursive=recursive):
-                    names = sorted(Path(os.path.relpath(path, PROJECT_ROOT)).as_posix() for _, path in changes)
-                    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                    say(f"{names[0]}{more} changed: restarting.")
-                    self.changed.set()
-                    self.changed = asyncio.Event()
-            except (OSError, RuntimeError) as error:
-                raise click.ClickException(
-                    f"The project's files cannot be watched: {error}. "
-                    "Set WATCHFILES_FORCE_POLLING=1, or add --no-reload"
-                ) from None
-            return 0
+        try:
+            async for changes in awatch(*folders, watch_filter=matters, recursive=recursive):
+                self._restart({path for _, path in changes})
+        except (OSError, RuntimeError) as error:
+            raise click.ClickException(
+                f"The project's files cannot be watched: {error}. Set WATCHFILES_FORCE_POLLING=1, or add --no-reload"
+            ) from None
+        return 0
 
-        # The project's own folder is watched without what is below: a virtual environment has thousands of folders.
-        code = [folder for folder in (PROJECT_ROOT / "app", PROJECT_ROOT / "alembic") if folder.is_dir()]
-        return [watch(*code, recursive=True), watch(*{PROJECT_ROOT, Path.cwd()}, recursive=False)]
+    def _restart(self, paths: set[str]) -> None:
+        names = sorted(os.path.relpath(path, PROJECT_ROOT) for path in paths)
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        say(f"{names[0]}{more} changed: restarting.")
+        self.answered.clear()
+        self.changed.set()
+        self.changed = asyncio.Event()
 
-    async def _end(self, process: asyncio.subprocess.Process, role: str) -> None:
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        role = self.processes[process]
         patience = PATIENCE_OF_RELOAD if self.reload and role == "web" else PATIENCE
-        if process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
         try:
             async with asyncio.timeout(patience):
                 await process.wait()
         except TimeoutError:
-            say(f"{NAMES[role]} was still busy after {patience} s: killed it.")
+            say(f"{NAMES[role]} was still busy {patience} s later: killed it.")
             _kill(process)
             await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """End a process and what it has started, at once."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _how(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+async def _first(*coroutines: Coroutine[Any, Any, T]) -> T:
+    """Run these side by side until one of them ends, and return what it returned; the others are cancelled."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import socket
-from typing import Any
 from uuid import uuid4
 
 from arq.constants import default_queue_name, health_check_key_suffix
@@ -24,7 +23,7 @@ KEY_OF_ONE = SHARED_KEY + ":"
 class Heartbeat:
     """Writes a worker's own key at an interval, and takes it away when the worker stops."""
 
-    def __init__(self, redis: "Redis[Any]", interval: int) -> None:
+    def __init__(self, redis: Redis, interval: int) -> None:
         self.redis = redis
         self.interval = interval
         self.key = f"{KEY_OF_ONE}{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -58,11 +57,13 @@ class Heartbeat:
         await self.redis.set(self.key, json.dumps(sign), ex=2 * self.interval)
 
 
-async def any_worker(redis: "Redis[Any]") -> bool:
+async def any_worker(redis: Redis) -> bool:
     """Whether some worker lives: one look-up, cheap enough for every probe."""
     return bool(await redis.exists(SHARED_KEY))
 
 
-async def workers(redis: "Redis[Any]") -> list[str]:
+async def workers(redis: Redis) -> list[str]:
     """The names of the workers that live, as host:process:random. It walks over all keys: not for probes."""
-    return sorted([key.decode()[len(KEY_OF_ONE) :] async for key in redis.scan_iter(match=f"{KEY_OF_ONE}*", count=1000)])
+    return sorted(
+        [key.decode()[len(KEY_OF_ONE) :] async for key in redis.scan_iter(match=f"{KEY_OF_ONE}*", count=1000)]
+    )

@@ -64,7 +64,7 @@ def worker_settings(config_name: str | None = None) -> type:
     return type("WorkerSettings", (), attributes)
 
 
-def in_context(job: Job) -> Callable[[dict[str, Any]], Awaitable[object]]:
+def in_context(job: Job) -> Any:
     """A job as arq calls it, running inside the app's context."""
 
     async def run(ctx: dict[str, Any]) -> object:
@@ -73,5 +73,3 @@ def in_context(job: Job) -> Callable[[dict[str, Any]], Awaitable[object]]:
 
     run.__name__ = run.__qualname__ = f"{job.__module__.split('.')[1]}.{job.__name__}"
     return run
-
-

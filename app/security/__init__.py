@@ -1,0 +1,1 @@
+"""What keeps attackers out; nothing here knows a feature."""

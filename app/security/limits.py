@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any, cast
+from typing import cast
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage
@@ -27,7 +27,7 @@ class Limits:
     Limits of log-ins so never fall to none: each process goes on counting by itself.
     """
 
-    def __init__(self, redis: "Redis[Any]") -> None:
+    def __init__(self, redis: Redis) -> None:
         storage = RedisStorage(
             "async+redis://unused:0",  # the pool below knows the way
             implementation="redispy",

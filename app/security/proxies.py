@@ -32,7 +32,7 @@ class TrustedProxies:
             elif forwarded and not self.warned:
                 self.warned = True
                 logger.error(
-                    "A request carries X-Forwarded-For, which is not believed: everybody seems to come from one address. "
+                    "A request carries X-Forwarded-For, which is not believed: everybody seems to have one address. "
                     "If a proxy of yours stands in front, set TRUSTED_PROXIES to the number of proxies."
                 )
         await self.app(scope, receive, send)

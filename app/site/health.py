@@ -55,7 +55,10 @@ def init_app(app: Quart) -> None:
     async def listen() -> None:
         # The server has handlers of its own on the event loop. Those are woken by the interpreter's wake-up descriptor,
         # whatever Python function is installed for the signal, so this one only adds to them.
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        ):
             signal.signal(signal.SIGTERM, note)
             signal.siginterrupt(signal.SIGTERM, False)
 

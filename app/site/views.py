@@ -71,7 +71,9 @@ async def readyz() -> ResponseReturnValue:
     """Whether to send requests here: 503 without a database, or while the process stops."""
     found = await components()
     states = {component.state for component in found}
-    status = "draining" if is_draining() else "down" if "down" in states else "degraded" if "degraded" in states else "ok"
+    status = (
+        "draining" if is_draining() else "down" if "down" in states else "degraded" if "degraded" in states else "ok"
+    )
     body = Readiness(
         status=status,
         components=[ComponentOut(name=c.name, state=c.state, detail=c.detail) for c in found],

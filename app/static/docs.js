@@ -1,8 +1,12 @@
 // Swagger UI, shown from the application's own files.
 
+const container = document.getElementById("swagger-ui");
+const specification = await (await fetch(container.dataset.url)).json();
+
+// This version of Swagger UI refuses OpenAPI 3.1 by its number, yet shows what is used of it here.
 SwaggerUIBundle({
-  url: document.getElementById("swagger-ui").dataset.url,
-  dom_id: "#swagger-ui",
+  spec: { ...specification, openapi: "3.0.3" },
+  domNode: container,
   presets: [SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
   deepLinking: true,

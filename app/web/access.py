@@ -5,11 +5,14 @@ A route that declares no access or no limit is refused: forgetting one closes a 
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from quart import Quart, ResponseReturnValue, current_app, redirect, request, url_for, websocket
+from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.accounts.identity import ANONYMOUS
 from app.accounts.models import Permission
 from app.config import settings
 from app.errors import DomainError
@@ -22,6 +25,9 @@ logger = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
 
 ACCESS, LIMIT = "_access", "_limit"
+
+NOTHING = Permission(0)
+AWAY = (SQLAlchemyError, OSError, TimeoutError)
 
 
 class NotSignedIn(DomainError):
@@ -45,7 +51,7 @@ class Access:
     signed_in: bool = False
     anonymous_only: bool = False
     confirmed: bool = False
-    permission: Permission = Permission(0)
+    permission: Permission = NOTHING
 
 
 def public(view: View) -> View:
@@ -80,7 +86,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 
 def limit(setting: str) -> Callable[[View], View]:
-    """How often one person (or address, when nobody is signed in) may use it: the name of a setting, or a rule itself."""
+    """How often one person, or one address, may use it: the name of a setting, or a rule itself."""
     return lambda view: _mark(view, LIMIT, setting)
 
 
@@ -91,7 +97,7 @@ def unlimited(view: View) -> View:
 
 def declare(app: Quart, endpoint: str, *marks: Callable[[Any], Any]) -> None:
     """Declare a route that a library has registered: its view may be a method, which carries no marks."""
-    registered = app.view_functions[endpoint]
+    registered: Any = app.view_functions[endpoint]
 
     async def view(**values: Any) -> Any:
         return await registered(**values)
@@ -119,10 +125,17 @@ def init_app(app: Quart) -> None:
 
 async def guard() -> ResponseReturnValue | None:
     """Refuse what comes from another site, then whoever may not use the route."""
+    g.identity = ANONYMOUS
     if is_cross_site(request.method, request.path, request.headers, settings):
-        raise Forbidden("This request came from another site, so it was not carried out. Open the page here and try again.")
+        raise Forbidden(
+            "This request came from another site, so it was not carried out. Open the page here and try again."
+        )
     if request.routing_exception is not None:
-        return None  # 404 and 405 say nothing that needs guarding
+        # 404 and 405 say nothing that needs guarding, but their pages greet whoever is signed in, if that can be known.
+        with suppress(*AWAY):
+            await load_identity()
+        return None
+    request.scope["route"] = request.url_rule.rule if request.url_rule else None  # type: ignore[typeddict-unknown-key]
     view = current_app.view_functions[str(request.endpoint)]
     access, declared_limit = declared(view)
     if request.method == "OPTIONS" and access is not None:

@@ -81,7 +81,7 @@ class BoundedRequest(Request):
     form_data_parser_class = FormParser
 
     async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """The JSON body. Raises 415 for another content type, 400 for what is not JSON or holds what nobody can store."""
+        """The JSON body. Raises 415 for another content type, 400 for what is no JSON or cannot be stored."""
         if not (force or self.is_json):
             raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
         if cache and self._cached_json[silent] is not Ellipsis:
@@ -99,7 +99,7 @@ class BoundedRequest(Request):
 
 
 def demand_acceptable(value: Any) -> None:
-    """Raise 400 if text in it holds a NUL or half a surrogate pair, or a number is beyond 64 bits: no database takes them."""
+    """Raise 400 for text with NUL or half a surrogate pair, and for numbers beyond 64 bits: no database takes them."""
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise BadRequest("The text holds a character that cannot be stored.")

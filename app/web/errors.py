@@ -6,7 +6,17 @@ from typing import Any
 
 from asyncpg import DataError as AsyncpgDataError
 from pydantic import ValidationError
-from quart import Quart, Response, ResponseReturnValue, current_app, jsonify, redirect, render_template, request, url_for
+from quart import (
+    Quart,
+    Response,
+    ResponseReturnValue,
+    current_app,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from quart_schema import RequestSchemaValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, DBAPIError
@@ -43,7 +53,10 @@ WORDS = {
     415: ("What was sent is of a kind that is not accepted here.", "Send JSON to the API, a form to a page."),
     422: ("Something in what was sent is not right.", "Correct what is named and try again."),
     429: ("That was too often.", "Wait a moment and try again."),
-    500: ("Something went wrong here, and it was not your fault.", "Try again. If it keeps happening, tell us the number below."),
+    500: (
+        "Something went wrong here, and it was not your fault.",
+        "Try again. If it keeps happening, tell us the number below.",
+    ),
     503: ("We cannot answer at this moment.", "Try again in a few seconds."),
 }
 
@@ -63,10 +76,8 @@ def init_app(app: Quart) -> None:
 
 def wants_json() -> bool:
     """Whether a program asks: under /api/, or where it accepts JSON rather than pages."""
-    accepts = request.accept_mimetypes
-    return request.path.startswith("/api/") or (
-        not accepts.accept_html and (accepts.accept_json or "application/problem+json" in accepts)
-    )
+    kinds = ["text/html", "application/json", "application/problem+json"]
+    return request.path.startswith("/api/") or request.accept_mimetypes.best_match(kinds, kinds[0]) != kinds[0]
 
 
 async def answer(

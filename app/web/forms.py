@@ -111,8 +111,11 @@ class Form(Generic[Schema]):
 
 
 def _field(name: str, info: FieldInfo, value: Any) -> FormField:
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    limits = {kind: next((getattr(m, kind) for m in info.metadata if getattr(m, kind, None)), None) for kind in ("min_length", "max_length")}
+    extra: dict[str, Any] = dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
+    limits = {
+        kind: next((getattr(m, kind) for m in info.metadata if getattr(m, kind, None)), None)
+        for kind in ("min_length", "max_length")
+    }
     kind = str(extra.get("input") or _kind(info.annotation))
     return FormField(
         name=name,
@@ -120,11 +123,11 @@ def _field(name: str, info: FieldInfo, value: Any) -> FormField:
         type=kind,
         value="" if value is None or kind == "password" else str(value),
         checked=bool(value if value is not None else info.default is True) if kind == "checkbox" else False,
-        options=[(str(v), str(label)) for v, label in extra.get("options", [])],  # type: ignore[union-attr, misc]
+        options=[(str(v), str(label)) for v, label in extra.get("options", ())],
         hint=info.description,
         required=info.is_required(),
-        autocomplete=str(extra["autocomplete"]) if "autocomplete" in extra else None,
-        inputmode=str(extra["inputmode"]) if "inputmode" in extra else None,
+        autocomplete=extra.get("autocomplete"),
+        inputmode=extra.get("inputmode"),
         minlength=limits["min_length"],
         maxlength=limits["max_length"],
     )

@@ -4,7 +4,8 @@ import ipaddress
 import logging
 from urllib.parse import urlsplit
 
-from quart import Quart, Response, g, request
+from quart import Quart, g, request
+from quart.typing import ResponseTypes
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts import sessions
@@ -47,7 +48,7 @@ async def load_identity() -> None:
 
 def identity() -> Identity:
     """Who asks; `ANONYMOUS` as long as nobody has been recognised."""
-    found: Identity = g.get("identity", ANONYMOUS)
+    found: Identity = g.get("identity", ANONYMOUS)  # error pages of a failed guard come before anybody is recognised
     return found
 
 
@@ -74,7 +75,7 @@ def cookie() -> str | None:
     return request.cookies.get(_cookie_name()) or None
 
 
-def set_cookie(response: Response, session: sessions.NewSession) -> None:
+def set_cookie(response: ResponseTypes, session: sessions.NewSession) -> None:
     """Give the browser a session. Without "keep me logged in" the cookie goes when the browser closes."""
     response.set_cookie(
         _cookie_name(),
@@ -86,7 +87,7 @@ def set_cookie(response: Response, session: sessions.NewSession) -> None:
     )
 
 
-def delete_cookie(response: Response) -> None:
+def delete_cookie(response: ResponseTypes) -> None:
     """Make the browser forget its session."""
     response.delete_cookie(_cookie_name(), secure=settings.secure, httponly=True, samesite="Lax")
 

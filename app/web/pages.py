@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quart import Quart, Response, request, url_for
 from jinja2 import StrictUndefined
+from quart import Quart, Response, request, url_for
 
 from app.accounts.identity import Identity
 from app.config import settings

@@ -15,7 +15,9 @@ from app.database import db, utcnow
 from tests.factories.people import PASSWORD, Person, make_person
 
 
-async def begin(client: Browser, person: Person, password: str = PASSWORD, **more: object) -> tuple[int, dict[str, object]]:
+async def begin(
+    client: Browser, person: Person, password: str = PASSWORD, **more: object
+) -> tuple[int, dict[str, object]]:
     response = await client.post("/api/v1/session", json={"email": person.email, "password": password, **more})
     return response.status_code, await response.get_json()
 
@@ -99,7 +101,9 @@ async def test_a_session_lives_as_long_as_it_is_used(client: Browser, remember: 
     await begin(client, await make_person(), remember_me=remember)
     long_ago = utcnow() - timedelta(minutes=6)
     async with db.transaction() as session:
-        await session.execute(update(Credential).values(last_used_at=long_ago, expires_at=utcnow() + timedelta(minutes=1)))
+        await session.execute(
+            update(Credential).values(last_used_at=long_ago, expires_at=utcnow() + timedelta(minutes=1))
+        )
     assert (await client.get("/api/v1/account")).status_code == 200
     async with db.session() as session:
         credential = (await session.execute(select(Credential))).scalar_one()

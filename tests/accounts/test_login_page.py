@@ -1,0 +1,139 @@
+"""Logging in and out by page."""
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+
+from app.accounts.views import safe_target
+from tests.factories.people import PASSWORD, log_in, make_person
+
+
+async def test_after_logging_in_one_is_home_and_known(client: Browser) -> None:
+    person = await make_person()
+    response = await client.post("/account/login", form={"email": person.email, "password": PASSWORD})
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+    assert person.email in await (await client.get("/account/manage")).get_data(as_text=True)
+
+
+async def test_a_page_that_needs_somebody_comes_back_after_log_in(client: Browser) -> None:
+    response = await client.get("/account/manage/info?tab=1")
+    assert response.status_code == 303
+    target = response.headers["Location"]
+    assert target == "/account/login?next=/account/manage/info?tab%3D1"
+    person = await make_person()
+    response = await client.post(target, form={"email": person.email, "password": PASSWORD})
+    assert response.headers["Location"] == "/account/manage/info?tab=1"
+
+
+async def test_a_wrong_password_says_so_keeps_the_address_and_echoes_no_password(client: Browser) -> None:
+    person = await make_person()
+    response = await client.post("/account/login", form={"email": person.email, "password": "not it, surely"})
+    page = await response.get_data(as_text=True)
+    assert response.status_code == 401
+    assert "The e-mail address or the password is wrong." in page
+    assert f'value="{person.email}"' in page
+    assert "not it, surely" not in page
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"email": "nonsense", "password": "x"}, "Enter an e-mail address, like name@example.com."),
+        ({"email": "", "password": "x"}, "Enter an e-mail address, like name@example.com."),
+        ({"email": "a@example.com"}, "This field is required."),
+        ({"email": "a@example.com", "password": "x" * 129}, "Use at most 128 characters."),
+        ({"email": "a@example.com", "password": "x", "confirmed": "1"}, "There is no such field."),
+    ],
+)
+async def test_a_mistake_is_named_beside_its_field(client: Browser, form: dict[str, str], message: str) -> None:
+    response = await client.post("/account/login", form=form)
+    assert response.status_code == 422
+    assert message in await response.get_data(as_text=True)
+
+
+async def test_who_is_signed_in_needs_no_log_in_page(client: Browser) -> None:
+    await log_in(client, await make_person())
+    response = await client.get("/account/login")
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+
+
+async def test_logging_out_ends_the_session_and_says_so(app: Quart, client: Browser) -> None:
+    await log_in(client, await make_person())
+    stolen = {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"]
+    assert (await client.post("/account/logout")).status_code == 303
+    assert "You are logged out." in await (await client.get("/")).get_data(as_text=True)
+    replay = app.test_client()
+    replay.set_cookie("localhost", "session", str(stolen))
+    assert (await replay.get("/account/manage")).status_code == 303
+
+
+async def test_logging_out_takes_a_post(client: Browser) -> None:
+    await log_in(client, await make_person())
+    assert (await client.get("/account/logout")).status_code == 405
+    assert (await client.get("/account/manage")).status_code == 200
+
+
+@pytest.mark.parametrize(("remember", "max_age"), [(None, None), ("on", "1209600")])
+async def test_the_cookie_lasts_only_if_one_asks_for_it(
+    client: Browser, remember: str | None, max_age: str | None
+) -> None:
+    person = await make_person()
+    form = {"email": person.email, "password": PASSWORD} | ({"remember_me": remember} if remember else {})
+    response = await client.post("/account/login", form=form)
+    cookie = next(c for c in response.headers.getlist("Set-Cookie") if c.startswith("session="))
+    attributes = dict(part.strip().partition("=")[::2] for part in cookie.split(";")[1:])
+    assert attributes.get("Max-Age") == max_age
+    assert "HttpOnly" in attributes
+    assert (attributes["SameSite"], attributes["Path"]) == ("Lax", "/")
+
+
+async def test_too_many_failures_are_a_429_page_that_says_when_to_try_again(client: Browser) -> None:
+    person = await make_person()
+    for _ in range(5):
+        await client.post("/account/login", form={"email": person.email, "password": "wrong"})
+    response = await client.post("/account/login", form={"email": person.email, "password": PASSWORD})
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    assert "Try again in" in await response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "/\\/evil.example",
+        "\\\\evil.example",
+        "///evil.example",
+        "https://evil.example/",
+        "https:evil.example",
+        "javascript:alert(1)",
+        "/\tevil",
+        "/\n/evil.example",
+        " //evil.example",
+        "/ /evil.example",
+        "evil.example",
+        "",
+        None,
+        "http://[",
+        "//[",
+    ],
+)
+async def test_log_in_leads_to_no_other_site(app: Quart, target: str | None) -> None:
+    async with app.test_request_context("/"):
+        assert safe_target(target) == "/"
+
+
+async def test_an_encoded_foreign_target_leads_home(client: Browser) -> None:
+    person = await make_person()
+    form = {"email": person.email, "password": PASSWORD}
+    for encoded in ("%2F%2Fevil.example", "%2F%5Cevil.example", "%09//evil.example", "https%3A%2F%2Fevil.example"):
+        response = await client.post(f"/account/login?next={encoded}", form=form)
+        assert response.headers["Location"] == "/"
+        await client.post("/account/logout")
+
+
+async def test_the_path_itself_redirects_nowhere(client: Browser) -> None:
+    for path in ("//evil.example", "//evil.example/..", "/account//login", "/account/login/"):
+        response = await client.get(path)
+        assert response.status_code in (200, 404)

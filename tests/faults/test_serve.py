@@ -1,0 +1,372 @@
+"""`serve`, with real processes: what it brings up, what it survives, and that it leaves nothing behind."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it ships no type information
+import pytest
+
+from app import valkey
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("app", "alembic", "alembic.ini", "manage.py", "worker.py", "hypercorn.toml", "pyproject.toml")
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+START = 30  # seconds; it takes about three
+SLOW_PAGE = """
+
+import asyncio
+inner = app
+
+async def app(scope, receive, send):
+    if scope.get("path") != "/slow":
+        return await inner(scope, receive, send)
+    await asyncio.sleep(float(scope["query_string"]))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"finished"})
+"""
+
+
+class Serve:
+    """A running `manage.py serve`."""
+
+    def __init__(self, project: Path, *arguments: str, **environment: str) -> None:
+        self.log = project / f"serve-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(project / "manage.py"), *arguments],
+                cwd=project,
+                env={name: os.environ[name] for name in INHERITED if name in os.environ} | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def until(self, pattern: str, *, after: int = 0, timeout: float = START) -> re.Match[str]:
+        """Wait until the output, from a position on, matches."""
+        deadline = time.monotonic() + timeout
+        while not (match := re.compile(pattern).search(self.output, after)):
+            assert time.monotonic() < deadline, f"{pattern!r} is missing in:\n{self.output}"
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
+            time.sleep(0.02)
+        return match
+
+    def started(self) -> "Serve":
+        """Wait until everything runs."""
+        self.port = int(self.until(r"Serving on http://localhost:(\d+) ")[1])
+        return self
+
+    def get(self, path: str = "/livez") -> str:
+        """A page of it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=START) as answer:
+            return str(answer.read().decode())
+
+    def family(self) -> list[psutil.Process]:
+        """It and everything it has started, by whatever detour."""
+        me = psutil.Process(self.process.pid)
+        return [me, *me.children(recursive=True)]
+
+    def child(self, role: str) -> psutil.Process:
+        """Its process of that role; waits until there is one."""
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            for process in self.family():
+                if ["app.commands.serving", role] == process.cmdline()[3:5]:
+                    return process
+            time.sleep(0.05)
+        raise AssertionError(f"there is no {role}:\n{self.output}")
+
+    def end(self, number: int = signal.SIGINT, timeout: float = 10) -> int:
+        """Send it a signal, wait for its end, return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+def running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are left, other than the dead whom nobody has buried yet."""
+    left = []
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+        except psutil.NoSuchProcess:
+            pass
+    return left
+
+
+def left_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run when the time is over; returns as soon as none does."""
+    deadline = time.monotonic() + seconds
+    while (left := running(processes)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as visitor:
+        return visitor.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A fresh clone."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def serve(project: Path) -> Iterator[Callable[..., Serve]]:
+    """Runs `serve` on a free port in the fresh clone; whatever the test leaves is ended."""
+    runs: list[Serve] = []
+
+    def run(*options: str, config: str = "default", port: int = 0, **environment: str) -> Serve:
+        runs.append(Serve(project, "-c", config, "serve", "--port", str(port), *options, **environment))
+        return runs[-1]
+
+    yield run
+    for one in runs:
+        if one.process.poll() is None:
+            family = one.family()
+            one.end(signal.SIGKILL)
+            for process in left_after(5, family):
+                process.kill()
+
+
+def test_fresh_clone_serves_with_worker_and_valkey_and_ctrl_c_leaves_nothing(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
+    run = serve().started()
+    assert f"http://localhost:{run.port}/account/login" in run.output
+    assert "<h1" in run.get("/")
+    run.child("worker")
+    assert valkey.answers(project / "instance")
+    family = run.family()
+    assert len(family) == 5, family  # itself, web, worker, Valkey and its watcher
+    assert run.end(signal.SIGINT) == 0
+    assert running(family) == []
+    assert refuses(run.port)
+    assert "Traceback" not in run.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_ways_to_be_told_to_stop_leave_nothing(number: int, serve: Callable[..., Serve]) -> None:
+    run = serve().started()
+    family = run.family()
+    assert run.end(number) == 0
+    assert running(family) == []
+
+
+def test_killed_supervisor_leaves_nothing(project: Path, serve: Callable[..., Serve]) -> None:
+    run = serve().started()
+    run.child("worker")
+    family = run.family()
+    run.end(signal.SIGKILL)
+    assert left_after(5, family) == []
+    assert refuses(run.port)
+    assert not valkey.answers(project / "instance")
+
+
+def test_killed_while_it_starts_leaves_nothing(serve: Callable[..., Serve]) -> None:
+    run = serve()
+    run.child("prepare")
+    family = run.family()
+    run.end(signal.SIGKILL)
+    assert left_after(5, family) == []
+
+
+def test_saved_syntax_error_is_survived_and_its_correction_picked_up(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
+    run = serve().started()
+    supervisor = run.process.pid
+    factory = project / "app" / "factory.py"
+    code = factory.read_text()
+    factory.write_text(f"{code}\ndef (:\n")
+    run.until(r"Waiting for a change")
+    report = run.output[run.output.index("changed: restarting") :]
+    assert report.count("SyntaxError") == 1
+    assert "factory.py" in report
+    assert "Traceback" not in report
+    position = len(run.output)
+    factory.write_text(code)
+    run.until(r"Ready again", after=position)
+    assert run.get()
+    run.child("worker")
+    assert run.process.pid == supervisor
+    assert run.end() == 0
+
+
+def test_mistake_at_the_start_is_reported_and_its_correction_served(project: Path, serve: Callable[..., Serve]) -> None:
+    models = project / "app" / "models.py"
+    code = models.read_text()
+    models.write_text(f"{code}\n1 / 0\n")
+    run = serve()
+    run.until("ZeroDivisionError")
+    run.until("Waiting for a change")
+    models.write_text(code)
+    run.started()
+    assert run.get()
+
+
+def test_dead_process_is_reported_and_the_other_goes_on(serve: Callable[..., Serve]) -> None:
+    run = serve().started()
+    run.child("worker").kill()
+    run.until(r"The worker was ended by SIGKILL\. Waiting")
+    assert run.get()
+
+
+def test_requests_wait_while_the_server_restarts(project: Path, serve: Callable[..., Serve]) -> None:
+    run = serve().started()
+    answers: list[str] = []
+    failures: list[Exception] = []
+    finished = threading.Event()
+
+    def visit() -> None:
+        while not finished.is_set():
+            try:
+                answers.append(run.get())
+            except Exception as error:
+                failures.append(error)
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    for _ in range(3):
+        position = len(run.output)
+        (project / "app" / "models.py").touch()
+        run.until("Ready again", after=position)
+    finished.set()
+    for visitor in visitors:
+        visitor.join()
+    assert failures == []
+    assert len(answers) > 20
+
+
+def test_changed_env_file_is_picked_up(project: Path, serve: Callable[..., Serve]) -> None:
+    env = project / ".env"
+    env.write_text("APP_NAME=Before\n")
+    run = serve().started()
+    assert "Before" in run.get("/")
+    position = len(run.output)
+    env.write_text("APP_NAME=Afterwards\n")
+    run.until("Ready again", after=position)
+    assert "Afterwards" in run.get("/")
+
+
+def test_running_request_is_finished_at_ctrl_c(project: Path, serve: Callable[..., Serve]) -> None:
+    with (project / "app" / "asgi.py").open("a") as asgi:
+        asgi.write(SLOW_PAGE)
+    run = serve("--no-reload").started()
+    answers: list[str] = []
+    visitor = threading.Thread(target=lambda: answers.append(run.get("/slow?3")))
+    visitor.start()
+    time.sleep(0.5)
+    assert run.end() == 0
+    visitor.join()
+    assert answers == ["finished"]
+    assert "Ctrl-C again ends them at once" in run.output
+
+
+def test_second_ctrl_c_does_not_wait(project: Path, serve: Callable[..., Serve]) -> None:
+    with (project / "app" / "asgi.py").open("a") as asgi:
+        asgi.write(SLOW_PAGE)
+    run = serve("--no-reload").started()
+    with socket.create_connection(("127.0.0.1", run.port)) as visitor:
+        visitor.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.5)
+        family = run.family()
+        run.process.send_signal(signal.SIGINT)
+        run.until("Ctrl-C again")
+        assert run.end(timeout=2) == 0
+    assert running(family) == []
+
+
+def test_open_stream_does_not_hold_up_a_restart(project: Path, serve: Callable[..., Serve]) -> None:
+    with (project / "app" / "asgi.py").open("a") as asgi:
+        asgi.write(SLOW_PAGE)
+    run = serve().started()
+    with socket.create_connection(("127.0.0.1", run.port)) as visitor:
+        visitor.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.5)
+        (project / "app" / "models.py").touch()
+        run.until("Ready again", timeout=12)
+
+
+def test_port_in_use_is_one_line(serve: Callable[..., Serve]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        run = serve(port=port)
+        assert run.process.wait(START) == 1
+    assert run.output == (
+        f"Error: Port {port} on 127.0.0.1 is in use by another program. Stop it, or choose another: --port {port + 1}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "words"), [("nowhere.invalid", "not the name or address"), ("192.0.2.1", "not one of this machine")]
+)
+def test_impossible_host_is_one_line(host: str, words: str, serve: Callable[..., Serve]) -> None:
+    run = serve("--host", host)
+    assert run.process.wait(START) == 1
+    assert words in run.output
+    assert run.output.count("\n") == 1
+
+
+def test_bad_production_configuration_is_refused_without_traceback(project: Path, serve: Callable[..., Serve]) -> None:
+    run = serve(config="production")
+    assert run.process.wait(START) == 1
+    assert "SECRET_KEY: is not set" in run.output
+    assert "BASE_URL: is not set" in run.output
+    assert "Traceback" not in run.output
+    assert not valkey.answers(project / "instance")
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_without_reloading_a_death_ends_everything(role: str, serve: Callable[..., Serve]) -> None:
+    run = serve("--no-reload").started()
+    run.child("worker")
+    family = run.family()
+    run.child(role).kill()
+    assert run.process.wait(START) == 1
+    assert "was ended by SIGKILL." in run.output
+    assert running(family) == []
+
+
+def test_valkey_of_another_terminal_is_replaced_when_that_leaves(project: Path, serve: Callable[..., Serve]) -> None:
+    owner = serve().started()
+    guest = serve().started()
+    assert len(owner.family()) > len(guest.family())
+    owner.end()
+    guest.until("The embedded Valkey was gone")
+    assert valkey.answers(project / "instance")
+    assert guest.get()
+    family = guest.family()
+    assert guest.end() == 0
+    assert running(family) == []
+
+
+def test_all_addresses_are_served_and_localhost_is_printed(serve: Callable[..., Serve]) -> None:
+    assert serve("--host", "0.0.0.0", "--no-worker").started().get()

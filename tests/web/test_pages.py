@@ -1,0 +1,72 @@
+"""What people see around every page."""
+
+import re
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+
+from app.accounts import service
+from tests.factories.people import log_in, make_person
+
+
+async def text_of(client: Browser, path: str) -> str:
+    response = await client.get(path)
+    assert response.status_code == 200
+    return str(await response.get_data(as_text=True))
+
+
+async def test_the_home_page_greets_by_name(client: Browser) -> None:
+    assert "Robin" not in await text_of(client, "/")
+    await log_in(client, await make_person())
+    assert "Robin" in await text_of(client, "/")
+
+
+async def test_names_are_escaped(client: Browser) -> None:
+    await log_in(client, await make_person(first_name="<script>alert(1)</script>"))
+    page = await text_of(client, "/") + await text_of(client, "/account/manage")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in page
+
+
+async def test_administration_is_linked_for_administrators_only(app: Quart) -> None:
+    member, administrator = app.test_client(), app.test_client()
+    await log_in(member, await make_person())
+    await log_in(administrator, await make_person(role=service.ADMINISTRATOR))
+    assert 'href="/admin"' not in await text_of(member, "/")
+    assert 'href="/admin"' in await text_of(administrator, "/")
+
+
+async def test_the_current_page_is_marked(client: Browser) -> None:
+    page = await text_of(client, "/docs")
+    marked = re.findall(r'<a[^>]*href="([^"]+)"[^>]*aria-current="page"', page)
+    assert set(marked) == {"/docs"}
+
+
+async def test_static_files_are_addressed_by_their_content_and_cached_for_ever(client: Browser) -> None:
+    page = await text_of(client, "/")
+    address = re.search(r'href="(/static/app\.css\?v=[0-9a-f]{12})"', page)
+    assert address
+    response = await client.get(address[1])
+    assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    response = await client.get("/static/app.css")
+    assert "immutable" not in response.headers["Cache-Control"]
+
+
+async def test_pages_are_not_kept_by_caches(client: Browser) -> None:
+    assert (await client.get("/")).headers["Cache-Control"] == "no-store"
+
+
+async def test_nothing_is_inline_and_nothing_comes_from_elsewhere(app: Quart) -> None:
+    client = app.test_client()
+    await log_in(client, await make_person(role=service.ADMINISTRATOR))
+    pages = [await text_of(client, path) for path in ("/", "/account/manage", "/admin", "/docs")]
+    pages += [await text_of(app.test_client(), "/account/login")]
+    for page in pages:
+        assert not re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", page)
+        assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', page)
+
+
+@pytest.mark.parametrize("path", ["/static/../config.py", "/static/%2e%2e/config.py", "/docs/assets/../__init__.py"])
+async def test_static_routes_give_nothing_from_outside_their_folder(client: Browser, path: str) -> None:
+    assert (await client.get(path)).status_code == 404
