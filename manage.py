@@ -21,7 +21,7 @@ __all__ = ["add_fake_data", "recreate_db", "run_worker", "setup_dev", "setup_pro
 
 # name → where it is, and what `--help` says: written down here so that help need not import the application.
 COMMANDS = {
-    "serve": ("app.commands.serve:serve", "Serve the application; in development with everything it needs."),
+    "serve": ("app.commands.serve:serve", "Serve the application."),
     "shell": ("app.commands.shell:shell_command", "Open an async prompt, or run a script from stdin."),
     "db": ("app.commands.database:db_group", "Change the database's schema by migrations."),
     "recreate-db": ("app.commands.database:recreate_db_command", "Drop and create every table; all data are lost."),

@@ -70,7 +70,7 @@ class Config(BaseSettings):
     SECRET_KEY: str = setting(
         None,
         "at least 32 characters that nobody else knows; "
-        'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
+        'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
         secret=True,
         min_length=32,
     )

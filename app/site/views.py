@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from quart import Blueprint, Response, ResponseReturnValue, render_template, send_from_directory
-from quart_schema import hide
 from swagger_ui_bundle import swagger_ui_path
 
 from app.accounts import service
@@ -19,7 +18,6 @@ site = Blueprint("site", __name__, template_folder="templates")
 @site.get("/")
 @public
 @limit("PAGE_LIMIT")
-@hide
 async def home() -> str:
     """Greet whoever comes."""
     return await render_template("site/home.html")
@@ -28,7 +26,6 @@ async def home() -> str:
 @site.get("/admin")
 @requires(Permission.ADMINISTER)
 @limit("PAGE_LIMIT")
-@hide
 async def admin() -> str:
     """How the parts are, and how many people there are."""
     async with db.session() as session:
@@ -39,7 +36,6 @@ async def admin() -> str:
 @site.get("/docs")
 @public
 @limit("PAGE_LIMIT")
-@hide
 async def docs() -> str:
     """The API's documentation, from files of this application."""
     return await render_template("site/docs.html")
@@ -48,7 +44,6 @@ async def docs() -> str:
 @site.get("/docs/assets/<path:filename>")
 @unidentified
 @unlimited
-@hide
 async def docs_assets(filename: str) -> Response:
     """Swagger UI's own files."""
     return await send_from_directory(Path(swagger_ui_path), filename)
@@ -57,7 +52,6 @@ async def docs_assets(filename: str) -> Response:
 @site.get("/livez")
 @unidentified
 @unlimited
-@hide
 async def livez() -> ResponseReturnValue:
     """The process runs; nothing else is asked."""
     return {"status": "ok"}
@@ -66,7 +60,6 @@ async def livez() -> ResponseReturnValue:
 @site.get("/readyz")
 @unidentified
 @unlimited
-@hide
 async def readyz() -> ResponseReturnValue:
     """Whether to send requests here: 503 without a database, or while the process stops."""
     found = await components()

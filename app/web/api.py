@@ -1,13 +1,24 @@
 """The API's specification, and what allows pages of listed origins to use it."""
 
+from collections.abc import Iterable
+
 from quart import Quart, Response, request
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
-from quart_schema.openapi import APIKeySecurityScheme
+from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
 from quart_schema.typing import PydanticDumpOptions
+from werkzeug.routing import Rule
 
 from app.config import settings
 from app.security.cross_site import cors_headers
 from app.web.access import declare, limit, public
+
+
+class ApiOnly(OpenAPIProvider):
+    """Describes what is under /api/, not the pages."""
+
+    def generate_rules(self) -> Iterable[Rule]:
+        """The routes to describe."""
+        return [rule for rule in super().generate_rules() if rule.rule.startswith("/api/")]
 
 
 def init_app(app: Quart) -> None:
@@ -20,6 +31,7 @@ def init_app(app: Quart) -> None:
         redoc_ui_path=None,
         scalar_ui_path=None,
         swagger_ui_path=None,
+        openapi_provider_class=ApiOnly,
         conversion_preference="pydantic",
         # Moments in ISO 8601; without it Flask's provider writes them as HTTP dates.
         pydantic_dump_options=PydanticDumpOptions(mode="json"),  # type: ignore[typeddict-unknown-key]  # pydantic's own

@@ -1,0 +1,190 @@
+"""What is true of everything of a kind, so that nobody has to remember it."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from jinja2 import TemplateNotFound
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+
+import manage
+from app import create_app
+from app.config import Config, HerokuConfig
+from app.database import Base
+from app.environment import PROJECT_ROOT
+from app.web.access import declared
+
+ALIASES = {"DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG"}
+
+
+def sources(folder: str = "app") -> list[Path]:
+    return sorted((PROJECT_ROOT / folder).rglob("*.py"))
+
+
+def test_every_table_that_some_file_defines_is_known_to_the_metadata() -> None:
+    defined = {
+        name
+        for path in sources()
+        for name in re.findall(r'^    __tablename__ = "(\w+)"$', path.read_text(), re.MULTILINE)
+    }
+    assert defined
+    assert defined == set(Base.metadata.tables)
+
+
+def test_every_model_file_is_imported_by_app_models() -> None:
+    files = {
+        ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts) for path in sources() if path.name == "models.py"
+    }
+    tree = ast.parse((PROJECT_ROOT / "app" / "models.py").read_text())
+    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert files - {"app.models"} == imported
+
+
+async def test_every_route_declares_access_and_limit(app: Quart) -> None:
+    rules = list(app.url_map.iter_rules())
+    assert len(rules) > 10
+    undeclared = [rule.rule for rule in rules if None in declared(app.view_functions[rule.endpoint])]
+    assert undeclared == []
+
+
+def test_every_setting_is_in_the_readme_and_in_the_example() -> None:
+    readme = set(re.findall(r"^\| `([A-Z_0-9]+)` \|", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE))
+    example = set(re.findall(r"^# ([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert readme == set(Config.model_fields)
+    assert example == set(Config.model_fields) | ALIASES
+
+
+def test_the_readmes_words_about_settings_are_the_codes() -> None:
+    readme = (PROJECT_ROOT / "README.md").read_text().replace("`", "")
+    missing = [name for name, field in Config.model_fields.items() if str(field.description) not in readme]
+    assert missing == ["ADMIN_PASSWORD"]  # development's own words are there: they say more
+    assert HerokuConfig.model_fields["TRUSTED_PROXIES"].default == 1
+
+
+def test_every_command_has_help_and_says_the_same_in_the_table() -> None:
+    for name, (_, words) in manage.COMMANDS.items():
+        command = manage.cli.get_command(click.Context(manage.cli), name)  # type: ignore[attr-defined]
+        assert command is not None
+        assert (command.help or "").startswith(words), name
+        if isinstance(command, click.Group):
+            assert all(subcommand.help for subcommand in command.commands.values())
+        assert all(p.help for p in command.params if isinstance(p, click.Option)), name
+
+
+def test_every_function_that_manage_promises_is_there() -> None:
+    for name in manage.FUNCTIONS:
+        assert callable(getattr(manage, name))
+    with pytest.raises(ImportError):
+        from manage import no_such_thing  # noqa: F401
+
+
+def test_every_file_of_a_feature_has_a_known_role() -> None:
+    roles = {"__init__", "models", "schemas", "service", "emails", "jobs", "views", "admin", "api", "commands"}
+    topics = {"identity", "sessions", "fake_data", "health"}  # services split by topic, and the plain values they pass
+    names = {path.stem for feature in ("accounts", "site") for path in sources(f"app/{feature}")}
+    assert names <= roles | topics
+
+
+def test_no_file_bears_a_name_that_says_nothing() -> None:
+    banned = {"utils", "util", "helpers", "common", "core", "lib", "misc", "base", "manager", "managers", "extensions"}
+    assert not [path for path in sources() if banned & {part.removesuffix(".py") for part in path.parts[-2:]}]
+
+
+def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
+    late = {
+        str(path.relative_to(PROJECT_ROOT))
+        for path in [*sources(), PROJECT_ROOT / "manage.py", PROJECT_ROOT / "worker.py"]
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert late == LATE
+
+
+# The front door and the lazy commands by design, and `serve`, which must outlive a mistake in what it imports. The
+# others import what an installation may lack: the embedded server, the watcher of files, readline.
+LATE = {
+    "app/__init__.py",
+    "manage.py",
+    "app/commands/serve.py",
+    "app/commands/serving.py",
+    "app/commands/shell.py",
+    "app/commands/supervisor.py",
+    "app/valkey.py",
+}
+
+
+async def test_every_template_renders_or_is_rendered_by_a_page(app: Quart) -> None:
+    templates = app.jinja_env.list_templates(extensions=["html"])
+    assert len(templates) > 5
+    for name in templates:
+        try:
+            app.jinja_env.get_template(name)
+        except TemplateNotFound as error:  # pragma: no cover
+            pytest.fail(f"{name} needs {error}")
+    used = "".join(path.read_text() for path in [*sources(), *(PROJECT_ROOT / "app").rglob("*.html")])
+    assert [name for name in templates if f'"{name}"' not in used] == []
+
+
+async def test_the_specification_describes_every_api_route(app: Quart, client: Browser) -> None:
+    specification = await (await client.get("/openapi.json")).get_json()
+    described = {(path, method.upper()) for path, methods in specification["paths"].items() for method in methods}
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert routes <= described
+    for path, methods in specification["paths"].items():
+        for method, operation in methods.items():
+            assert operation.get("summary"), f"{method} {path} says nothing about itself"
+    assert {path for path, _ in described if not path.startswith("/api/")} == set()
+
+
+def test_importing_the_app_does_no_work() -> None:
+    """No connection, no file and no heavy module until an app is created."""
+    script = "import sys, app, app.environment; assert 'quart' not in sys.modules and 'sqlalchemy' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode == 0
+
+
+def test_help_imports_none_of_the_stack() -> None:
+    script = (
+        "import sys, manage\n"
+        "try: manage.cli(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'quart', 'sqlalchemy', 'pydantic', 'arq', 'alembic', 'hypercorn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False, capture_output=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_base_stays_small_enough_to_read_in_an_afternoon() -> None:
+    assert sum(len(path.read_text().splitlines()) for path in sources()) <= 6000
+
+
+def test_constraints_are_plain_versions() -> None:
+    for line in (PROJECT_ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+", line), line
+
+
+def test_every_module_can_be_imported() -> None:
+    for path in sources():
+        name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if name != "app.asgi":  # importing that one is starting the server
+            importlib.import_module(name)
+
+
+def test_creating_an_app_touches_neither_database_nor_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TEST_DATABASE_URL", f"sqlite:///{tmp_path / 'untouched_test.sqlite3'}")
+    monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path / 'nobody'}")
+    create_app("testing")
+    assert list(tmp_path.iterdir()) == []
