@@ -1,9 +1,12 @@
 """create_app: the one place where everything is wired, to be read from top to bottom."""
 
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from hypercorn.typing import ASGIFramework
 from quart import Quart
+from quart.wrappers.base import BaseRequestWebsocket
+from werkzeug.routing import MapAdapter
 
 import app.models  # noqa: F401  (every table, for create_all)
 from app import logs
@@ -22,6 +25,24 @@ from app.site.views import site
 from app.web import access, api, bodies, errors, identity, pages
 
 
+class Application(Quart):
+    """Quart, with addresses built from BASE_URL: what a request says in Host decides and breaks nothing."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
+        """What matches paths and builds addresses."""
+        base = urlsplit(self.config["BASE_URL"])
+        if request is None:
+            return self.url_map.bind(base.netloc, url_scheme=base.scheme)
+        return self.url_map.bind(
+            base.netloc,
+            script_name=request.root_path,
+            url_scheme=base.scheme,
+            default_method=request.method,
+            path_info=request.path,
+            query_args=request.query_string.decode("latin1"),
+        )
+
+
 def create_app(config_name: str | None = None) -> Quart:
     """Build the application for a named configuration, by default the one that the environment chooses.
 
@@ -31,7 +52,7 @@ def create_app(config_name: str | None = None) -> Quart:
     settings = load_settings(config_name)
     logs.configure(settings)
 
-    app = Quart("app", instance_path=str(settings.INSTANCE_PATH))
+    app = Application("app", instance_path=str(settings.INSTANCE_PATH))
     app.config.update(settings.for_quart())
     app.debug = settings.DEBUG
     # Errors become pages in every configuration; what nobody expected is logged with its traceback.

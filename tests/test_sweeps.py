@@ -69,7 +69,7 @@ def test_the_readmes_words_about_settings_are_the_codes() -> None:
 
 def test_every_command_has_help_and_says_the_same_in_the_table() -> None:
     for name, (_, words) in manage.COMMANDS.items():
-        command = manage.cli.get_command(click.Context(manage.cli), name)  # type: ignore[attr-defined]
+        command = manage.cli.get_command(click.Context(manage.cli), name)
         assert command is not None
         assert (command.help or "").startswith(words), name
         if isinstance(command, click.Group):

@@ -12,16 +12,23 @@ import sys
 import threading
 import time
 import traceback
+from typing import TYPE_CHECKING
 
 import click
 
 from app.environment import PROJECT_ROOT, load_environment
 
+if TYPE_CHECKING:
+    from hypercorn.config import Config
+
 # How a process ends that failed because of a mistake in the code rather than in its surroundings.
 MISTAKE = os.EX_SOFTWARE
 
+# Seconds from accepting the last connection to having read its request.
+LAST_READING = 0.1
+
 # More than any request or job gets to finish.
-LAST_RESORT = 35
+LAST_RESORT = 35  # seconds
 
 
 def main(role: str, config_name: str, *arguments: str) -> int:
@@ -62,18 +69,36 @@ def prepare(config_name: str) -> None:
 def web(listener: str, grace: str = "") -> None:
     """Run Hypercorn, one process, on a socket that already listens."""
     from hypercorn.config import Config
-    from hypercorn.run import run
 
     settings = PROJECT_ROOT / "hypercorn.toml"
     config = Config.from_toml(settings) if settings.exists() else Config()
-    config.application_path = "app.asgi:app"
-    config.workers = 0
+    config.workers = 1
     config.bind = [f"fd://{listener}"]
     if grace:
         config.graceful_timeout = float(grace)
     # The supervisor says where it serves, with the address that works in a browser.
     logging.getLogger("hypercorn.error").addFilter(lambda record: not record.getMessage().startswith("Running on"))
-    run(config)
+    asyncio.run(_serve(config, int(listener)))
+
+
+async def _serve(config: "Config", listener: int) -> None:
+    from hypercorn.asyncio import serve
+
+    from app.asgi import app
+
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+
+    async def stop() -> None:
+        await told_to_stop.wait()
+        # Hypercorn drops connections whose request it has not read yet. So accept no more, and read what has come;
+        # later ones wait in the queue of the socket, which the supervisor keeps open, for the next process.
+        loop.remove_reader(listener)
+        await asyncio.sleep(LAST_READING)
+
+    await serve(app, config, shutdown_trigger=stop, mode="asgi")
 
 
 def worker(config_name: str) -> None:

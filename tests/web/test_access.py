@@ -1,0 +1,255 @@
+"""Who gets in: every route, every kind of caller, and requests that another site makes."""
+
+import logging
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+from werkzeug.routing import Rule
+
+from app import create_app
+from app.accounts import service
+from app.security.cross_site import SAFE_METHODS
+from app.security.headers import HEADERS
+from app.web.access import declared, public, unlimited
+from tests.factories.people import PASSWORD, log_in, make_person
+
+# Values for the parameters of routes.
+VALUES = {"filename": "app.css", "user_id": "1", "token": "nonsense"}
+
+
+def routes(app: Quart) -> list[tuple[str, str, Rule]]:
+    """Every (method, path, rule) there is."""
+    return [
+        (method, rule.build({name: VALUES[name] for name in rule.arguments})[1], rule)
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"OPTIONS"})
+    ]
+
+
+async def callers(app: Quart) -> dict[str, Browser]:
+    """A browser of each kind of person."""
+    people = {
+        "nobody": None,
+        "unconfirmed": await make_person(confirmed=False),
+        "member": await make_person(),
+        "administrator": await make_person(role=service.ADMINISTRATOR),
+    }
+    browsers = {kind: app.test_client() for kind in people}
+    for kind, person in people.items():
+        if person:
+            await log_in(browsers[kind], person)
+    return browsers
+
+
+async def test_every_route_lets_in_whom_it_declares_and_nobody_else(app: Quart) -> None:
+    browsers = await callers(app)
+    for method, path, rule in sorted(routes(app), key=lambda route: route[1].endswith(("logout", "session"))):
+        access, _ = declared(app.view_functions[rule.endpoint])
+        assert access
+        for kind, browser in browsers.items():
+            if access.signed_in and (path.endswith("logout") or method == "DELETE") and kind != "nobody":
+                continue  # it would end the session that the rest of this test needs
+            response = await browser.open(path, method=method, json={} if method == "POST" else None)
+            refused = (
+                (access.signed_in and kind == "nobody")
+                or (access.confirmed and kind == "unconfirmed")
+                or (access.permission > 1 and kind != "administrator")
+                or (access.anonymous_only and kind != "nobody")
+            )
+            was_refused = response.status_code in (303, 401, 403) and not (
+                (method, path) == ("POST", "/api/v1/session")
+                or response.headers.get("Location", "").startswith("/docs")
+            )
+            assert was_refused is refused, f"{kind} {method} {path}: {response.status_code}"
+
+
+async def test_a_role_that_is_taken_away_is_gone_at_the_next_request(app: Quart) -> None:
+    from sqlalchemy import update
+
+    from app.accounts.models import User
+    from app.database import db
+
+    browser = app.test_client()
+    person = await make_person(role=service.ADMINISTRATOR)
+    await log_in(browser, person)
+    assert (await browser.get("/admin")).status_code == 200
+    async with db.transaction() as session:
+        role = await service.role_named(session, service.USER)
+        await session.execute(update(User).where(User.id == person.id).values(role_id=role.id))
+    assert (await browser.get("/admin")).status_code == 403
+
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:9999"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    {"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer x", "Cookie": "session=x"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+async def test_no_unsafe_request_from_another_site_gets_through(app: Quart, headers: dict[str, str]) -> None:
+    """Log-in and log-out included."""
+    browsers = await callers(app)
+    unsafe = [(method, path) for method, path, _ in routes(app) if method not in SAFE_METHODS]
+    assert {"/account/login", "/account/logout", "/api/v1/session"} <= {path for _, path in unsafe}
+    for method, path in [*unsafe, ("POST", "/no-such-page"), ("PUT", "/")]:
+        for kind, browser in browsers.items():
+            response = await browser.open(path, method=method, headers=headers)
+            assert response.status_code == 403, f"{kind} {method} {path}"
+    assert (await browsers["member"].get("/account/manage")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://localhost"},
+        {},
+    ],
+    ids=str,
+)
+async def test_ones_own_pages_and_programs_pass(client: Browser, headers: dict[str, str]) -> None:
+    person = await make_person()
+    form = {"email": person.email, "password": PASSWORD}
+    assert (await client.post("/account/login", form=form, headers=headers)).status_code == 303
+
+
+async def test_a_bearer_token_without_cookies_passes_from_anywhere(app: Quart) -> None:
+    person = await make_person()
+    response = await app.test_client().post("/api/v1/session", json={"email": person.email, "password": PASSWORD})
+    token = (await response.get_json())["token"]
+    headers = {"Authorization": f"Bearer {token}", "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert (await app.test_client().delete("/api/v1/session", headers=headers)).status_code == 204
+
+
+async def test_a_listed_origin_may_use_the_api_but_no_page(app: Quart, settings: object) -> None:
+    settings.CORS_ORIGINS = ["https://shop.example"]  # type: ignore[attr-defined]
+    person = await make_person()
+    headers = {"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}
+    body = {"email": person.email, "password": PASSWORD}
+    response = await app.test_client().post("/api/v1/session", json=body, headers=headers)
+    assert response.status_code == 201
+    assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    assert (await app.test_client().post("/account/login", form=body, headers=headers)).status_code == 403
+    preflight = await app.test_client().options("/api/v1/account", headers=headers)
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+    other = await app.test_client().get("/api/v1/account", headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def production(monkeypatch: pytest.MonkeyPatch, **more: str) -> Quart:
+    values = {
+        "SECRET_KEY": "k" * 32,
+        "DATABASE_URL": "postgresql://localhost/nowhere",
+        "REDIS_URL": "redis://localhost:1",
+        "BASE_URL": "https://app.example.com",
+    }
+    for name, value in (values | more).items():
+        monkeypatch.setenv(name, value)
+    return create_app("production")
+
+
+async def test_in_production_the_origin_is_base_urls_whatever_the_host_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = production(monkeypatch).test_client()
+
+    async def status(origin: str, host: str) -> int:
+        headers = {"Origin": origin, "Host": host}
+        response = await client.post("/no-such-page", headers=headers, scheme="https")
+        return response.status_code
+
+    assert await status("https://app.example.com", "internal:8000") == 404
+    assert await status("https://evil.example", "evil.example") == 403
+    assert await status("http://app.example.com", "app.example.com") == 403
+
+
+async def test_over_https_http_is_redirected_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = production(monkeypatch).test_client()
+    response = await client.get("/account/login?next=/a%20b", headers={"Host": "evil.example"}, scheme="http")
+    assert response.status_code == 308
+    assert response.headers["Location"] == "https://app.example.com/account/login?next=/a%20b"
+    response = await client.get("/account/login", scheme="https")
+    assert "max-age=31536000" in response.headers["Strict-Transport-Security"]
+    assert (await client.get("/livez", scheme="http")).status_code == 200
+
+
+async def test_every_answer_has_the_security_headers(app: Quart, settings: object) -> None:
+    """Static files, 404, 405, 413 and 500 included."""
+    browsers = await callers(app)
+
+    @unlimited
+    @public
+    async def broken() -> str:
+        raise RuntimeError("as planned")
+
+    app._got_first_request = False
+    app.add_url_rule("/test-broken", "test_broken", broken)
+    requests = [(method, path, {}) for method, path, _ in routes(app)]
+    requests += [("GET", "/no-such-page", {}), ("PATCH", "/", {}), ("POST", "/account/login", {"data": b"x" * 70_000})]
+    seen = set()
+    for kind in ("nobody", "administrator"):
+        for method, path, more in requests:
+            response = await browsers[kind].open(path, method=method, **more)  # type: ignore[arg-type]
+            seen.add(response.status_code)
+            for name, value in HEADERS.items():
+                assert response.headers.get(name) == value, f"{method} {path}"
+            assert len(response.headers["X-Request-Id"]) == 32
+            assert "Server" not in response.headers
+    app.view_functions.pop("test_broken")
+    assert {200, 303, 401, 404, 405, 413, 500} <= seen
+
+
+async def test_cookies_are_locked_to_the_host_when_base_url_is_https(app: Quart, settings: object) -> None:
+    settings.BASE_URL = "https://localhost"  # type: ignore[attr-defined]
+    person = await make_person()
+    form = {"email": person.email, "password": PASSWORD}
+    response = await app.test_client().post("/account/login", form=form, scheme="https")
+    cookie = next(c for c in response.headers.getlist("Set-Cookie") if "session=" in c)
+    assert cookie.startswith("__Host-session=")
+    attributes = {part.strip() for part in cookie.split(";")[1:]}
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= attributes
+    assert not any(attribute.startswith("Domain") for attribute in attributes)
+
+
+async def test_a_route_that_declares_nothing_is_refused(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
+    async def forgotten() -> str:
+        return "secret"
+
+    app._got_first_request = False
+    app.add_url_rule("/test-forgotten", "test_forgotten", forgotten)
+    app.add_url_rule("/test-no-limit", "test_no_limit", public(forgotten))
+    client = app.test_client()
+    with caplog.at_level(logging.ERROR):
+        for path in ("/test-forgotten", "/test-no-limit"):
+            response = await client.get(path)
+            assert response.status_code == 403
+            assert "secret" not in await response.get_data(as_text=True)
+    assert "declares no access or no limit" in caplog.text
+    del app.view_functions["test_forgotten"], app.view_functions["test_no_limit"]
+
+
+async def test_a_limit_is_kept_for_each_person_or_address(app: Quart, settings: object) -> None:
+    settings.PAGE_LIMIT = "3/minute"  # type: ignore[attr-defined]
+    client = app.test_client()
+    statuses = [(await client.get("/")).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    elsewhere = await client.get("/", scope_base={"client": ("192.0.2.9", 1)})
+    assert elsewhere.status_code == 200
+    response = await client.get("/")
+    assert 0 < int(response.headers["Retry-After"]) <= 60
+
+
+async def test_a_page_that_does_not_exist_still_knows_who_is_there(client: Browser) -> None:
+    await log_in(client, await make_person(first_name="Alexis"))
+    response = await client.get("/no-such-page")
+    page = await response.get_data(as_text=True)
+    assert response.status_code == 404
+    assert "Log out" in page

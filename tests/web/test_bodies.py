@@ -1,0 +1,147 @@
+"""What is sent: too large, too many, or no text that anybody could store."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+
+from app.config import Config
+from tests.web.test_access import callers, routes
+
+DEEP = b"[" * 60_000
+HUGE = b"1" + b"0" * 400
+
+BAD_JSON = {
+    "invalid utf-8": b'{"email": "\xff\xfe", "password": "x"}',
+    "deep nesting": DEEP,
+    "deep object": b'{"a":' * 12_000,
+    "NUL": b'{"email": "a\\u0000@example.com", "password": "x"}',
+    "NUL in a key": b'{"em\\u0000ail": "a@example.com"}',
+    "lone surrogate": b'{"email": "a\\ud800@example.com", "password": "x"}',
+    "lone surrogate in a password": b'{"email": "a@example.com", "password": "\\udfff"}',
+    "10^30": b'{"email": "a@example.com", "password": 1' + b"0" * 30 + b"}",
+    "a number of 400 digits": b'{"email": "a@example.com", "password": ' + HUGE + b"}",
+    "1e999": b'{"email": "a@example.com", "password": 1e999}',
+    "NaN": b'{"email": NaN}',
+    "Infinity": b'{"email": -Infinity}',
+    "a list": b"[]",
+    "a string": b'"text"',
+    "null": b"null",
+    "nothing": b"",
+    "half": b'{"email": "a',
+}
+
+BAD_FORMS = {
+    "invalid utf-8": b"email=%ff%fe&password=x",
+    "raw invalid utf-8": b"email=\xff\xfe&password=x",
+    "NUL": b"email=a%00@example.com&password=x",
+    "NUL in a key": b"em%00ail=a@example.com",
+    "surrogate": b"email=a%ed%a0%80@example.com&password=x",
+    "the same field twice": b"email=a@example.com&email=b@example.com&password=x",
+    "10^30": b"email=1" + b"0" * 30 + b"&password=x",
+    "nothing": b"",
+}
+
+BAD_QUERIES = ["?next=%00", "?%00=1", "?next=%ff%fe", "?q=" + "9" * 400, "?cursor=%ed%a0%80", "?" + "a=1&" * 500]
+
+
+@pytest.mark.parametrize("body", BAD_JSON.values(), ids=BAD_JSON.keys())
+async def test_bad_json_is_the_senders_mistake_on_every_endpoint(app: Quart, body: bytes) -> None:
+    browsers = await callers(app)
+    for method, path, _ in routes(app):
+        for kind in ("nobody", "member"):
+            response = await browsers[kind].open(
+                path, method=method, data=body, headers={"Content-Type": "application/json"}
+            )
+            assert response.status_code < 500, f"{kind} {method} {path}: {response.status_code}"
+    response = await app.test_client().post("/api/v1/session", data=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert response.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS.keys())
+async def test_bad_forms_are_the_senders_mistake_on_every_page(app: Quart, body: bytes) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for method, path, _ in routes(app):
+        response = await app.test_client().open(path, method=method, data=body, headers=headers)
+        assert response.status_code < 500, f"{method} {path}: {response.status_code}"
+    response = await app.test_client().post("/account/login", data=body, headers=headers)
+    assert response.status_code in (400, 422)
+
+
+@pytest.mark.parametrize("query", BAD_QUERIES)
+async def test_bad_query_strings_are_never_our_mistake(app: Quart, query: str) -> None:
+    for method, path, _ in routes(app):
+        if method in ("GET", "HEAD"):
+            response = await app.test_client().open(path + query, method=method)
+            assert response.status_code < 500 or path == "/readyz", f"{method} {path}{query}: {response.status_code}"
+
+
+@pytest.mark.parametrize("path", ["/%00", "/admin/%ff", "/static/%00", "/docs/assets/%00", "/" + quote("ü" * 3000)])
+async def test_bad_paths_are_never_our_mistake(client: Browser, path: str) -> None:
+    assert (await client.get(path)).status_code in (400, 404, 414)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Cookie", "Host", "Origin", "X-Forwarded-For", "Accept", "Range"])
+@pytest.mark.parametrize(
+    "value", ["\xff\xfe", "Bearer \xe4", "session=\xff", "bytes=9-1", "a" * 5000, "Bearer", "=;;="]
+)
+async def test_bad_headers_are_never_our_mistake(client: Browser, header: str, value: str) -> None:
+    for path in ("/", "/api/v1/account", "/static/app.css"):
+        response = await client.get(path, headers={header: value})
+        assert response.status_code < 500
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+async def test_the_api_takes_json_and_says_so(client: Browser, kind: str) -> None:
+    response = await client.post("/api/v1/session", data=b"{}", headers={"Content-Type": kind} if kind else {})
+    assert response.status_code == 415
+    assert "application/json" in (await response.get_json())["detail"]
+
+
+async def test_pages_take_forms_and_say_so(client: Browser) -> None:
+    response = await client.post("/account/login", json={"email": "a@example.com"})
+    assert response.status_code == 415
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/account/login", 64 * 1024), ("/api/v1/session", 64 * 1024)])
+async def test_an_account_form_is_small(client: Browser, path: str, limit: int) -> None:
+    at, over = b'{"x":"' + b"a" * (limit - 8) + b'"}', b'{"x":"' + b"a" * (limit - 7) + b'"}'
+    headers = {"Content-Type": "application/json" if "api" in path else "application/x-www-form-urlencoded"}
+    assert (await client.post(path, data=at, headers=headers)).status_code in (400, 422)
+    assert (await client.post(path, data=over, headers=headers)).status_code == 413
+
+
+async def test_more_fields_than_a_form_has_are_refused(client: Browser, settings: Config) -> None:
+    fields = "&".join(f"f{n}=1" for n in range(settings.MAX_FORM_PARTS))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await client.post("/account/login", data=fields.encode(), headers=headers)).status_code == 422
+    assert (await client.post("/account/login", data=f"{fields}&g=1".encode(), headers=headers)).status_code == 413
+
+
+async def test_more_parts_than_a_form_has_are_refused(client: Browser, settings: Config) -> None:
+    part = '--b\r\nContent-Disposition: form-data; name="f{}"\r\n\r\n1\r\n'
+    body = "".join(part.format(n) for n in range(settings.MAX_FORM_PARTS + 1)) + "--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert (await client.post("/account/login", data=body.encode(), headers=headers)).status_code == 413
+
+
+async def test_a_password_of_ten_megabytes_is_refused_before_it_is_hashed(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    verify = app.extensions["passwords"].verify
+
+    async def watched(password_hash: str | None, password: str) -> bool:
+        hashed.append(len(password))
+        return bool(await verify(password_hash, password))
+
+    monkeypatch.setattr(app.extensions["passwords"], "verify", watched)
+    for length, status in ((10 * 1024 * 1024, 413), (129, 422), (128, 401)):
+        body = json.dumps({"email": "a@example.com", "password": "x" * length})
+        headers = {"Content-Type": "application/json"}
+        response = await app.test_client().post("/api/v1/session", data=body.encode(), headers=headers)
+        assert response.status_code == status
+    assert hashed == [128]
