@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import threading
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -24,6 +25,11 @@ version = Table(
 )
 
 
+# Alembic keeps what it works on in module-level state: one process runs one operation. Processes are kept apart by the
+# lock that alembic/env.py takes in the database.
+_one_at_a_time = threading.Lock()
+
+
 class Schema(enum.Enum):
     """How the database's schema stands to the code's."""
 
@@ -43,7 +49,12 @@ def alembic_config(settings: Config, stdout: TextIO | None = None) -> AlembicCon
 
 async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> None:
     """One of Alembic's commands, in a thread, since its environment runs an event loop of its own."""
-    await asyncio.to_thread(operation, alembic_config(settings), *args, **options)
+
+    def alone() -> None:
+        with _one_at_a_time:
+            operation(alembic_config(settings), *args, **options)
+
+    await asyncio.to_thread(alone)
 
 
 async def upgrade(settings: Config) -> None:

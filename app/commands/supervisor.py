@@ -51,7 +51,7 @@ def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: b
             config_name,
             listener,
             environment,
-            address=first_set("BASE_URL") or local,
+            address=f"{base_url}, here {local}" if (base_url := first_set("BASE_URL")) else local,
             reload=reload,
             worker=worker,
             instance=instance_path() if embedded else None,

@@ -175,7 +175,7 @@ def messages(error: ValidationError) -> list[dict[str, str]]:
 def in_words(kind: str, mistake: Any) -> str:
     """Pydantic's mistake as a sentence for people."""
     context = mistake.get("ctx", {})
-    if kind in ("missing", "string_too_short") and context.get("min_length", 1) == 1:
+    if kind in ("missing", "string_too_short", "too_short") and context.get("min_length", 1) == 1:
         return "This field is required."
     if kind in ("string_too_long", "too_long"):
         return f"Use at most {context['max_length']} characters."

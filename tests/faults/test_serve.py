@@ -265,6 +265,16 @@ def test_requests_wait_while_the_server_restarts(project: Path, serve: Callable[
     assert len(answers) > 20
 
 
+def test_request_on_a_connection_that_is_open_already_is_still_answered(serve: Callable[..., Serve]) -> None:
+    run = serve("--no-reload").started()
+    with socket.create_connection(("127.0.0.1", run.port)) as visitor:
+        time.sleep(0.3)
+        run.child("web").terminate()
+        time.sleep(0.03)
+        visitor.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert visitor.recv(100).startswith(b"HTTP/1.1 200")
+
+
 def test_changed_env_file_is_picked_up(project: Path, serve: Callable[..., Serve]) -> None:
     env = project / ".env"
     env.write_text("APP_NAME=Before\n")
@@ -366,6 +376,11 @@ def test_valkey_of_another_terminal_is_replaced_when_that_leaves(project: Path, 
     family = guest.family()
     assert guest.end() == 0
     assert running(family) == []
+
+
+def test_configured_address_is_printed_beside_the_local_one(serve: Callable[..., Serve]) -> None:
+    run = serve("--no-worker", BASE_URL="http://app.example:8080")
+    run.until(r"Serving on http://app\.example:8080, here http://localhost:\d+ \(Ctrl-C stops\)")
 
 
 def test_all_addresses_are_served_and_localhost_is_printed(serve: Callable[..., Serve]) -> None:

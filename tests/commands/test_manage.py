@@ -1,0 +1,303 @@
+"""The command line: what it does, and how it fails."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import manage as commands
+from app.environment import PROJECT_ROOT
+from tests.processes import free_port, manage, production, variables
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "test.sqlite3"
+
+
+@pytest.fixture
+def env(database: Path, tmp_path: Path) -> dict[str, str]:
+    """Testing's configuration on an empty SQLite database."""
+    return variables(
+        QUART_CONFIG="testing",
+        TEST_DATABASE_URL=f"sqlite:///{database}",
+        REDIS_URL=os.environ["REDIS_URL"],
+        INSTANCE_PATH=str(tmp_path / "instance"),
+    )
+
+
+def rows(database: Path, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(database) as connection:
+        found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def one_line(process: subprocess.CompletedProcess[str]) -> str:
+    """The error of a command that failed as it should: no traceback, one clear line."""
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr
+    lines = process.stderr.strip().splitlines()
+    assert len(lines) == 1, process.stderr
+    return lines[0]
+
+
+def test_setup_dev_can_be_run_again_and_again(env: dict[str, str], database: Path) -> None:
+    for _ in range(2):
+        process = manage("setup-dev", env=env)
+        assert process.returncode == 0, process.stderr
+    assert rows(database, 'SELECT name, permissions, "index", "default" FROM roles ORDER BY id') == [
+        ("User", 1, "main", 1),
+        ("Administrator", 255, "admin", 0),
+    ]
+    assert rows(database, "SELECT email, confirmed FROM users") == [("admin@example.com", 1)]
+
+
+def test_recreate_db_says_what_is_gone_and_leaves_what_upgrade_and_check_accept(
+    env: dict[str, str], database: Path
+) -> None:
+    manage("setup-dev", env=env)
+    process = manage("recreate_db", env=env)
+    assert "credentials, roles, users" in process.stdout
+    assert rows(database, "SELECT * FROM users") == []
+    for step in (("db", "upgrade"), ("db", "check"), ("db", "current")):
+        process = manage(*step, env=env)
+        assert process.returncode == 0, process.stderr
+    assert "(head)" in process.stdout
+
+
+@pytest.mark.parametrize("name", ["production", "heroku", "unix"])
+def test_recreate_db_refuses_under_every_production_configuration(database: Path, name: str) -> None:
+    env = production(f"sqlite:///{database}")
+    assert manage("-c", name, "db", "upgrade", env=env).returncode == 0
+    assert f"refused under the configuration '{name}'" in one_line(manage("-c", name, "recreate-db", env=env))
+    assert rows(database, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_add_fake_data_adds_users_and_no_administrators(env: dict[str, str], database: Path) -> None:
+    manage("setup-dev", env=env)
+    assert manage("add-fake-data", "-n", "7", env=env).returncode == 0
+    assert manage("add-fake-data", "--number-users", "3", env=env).returncode == 0
+    found = rows(
+        database, "SELECT roles.name, count(*) FROM users JOIN roles ON roles.id = role_id GROUP BY 1 ORDER BY 1"
+    )
+    assert found == [("Administrator", 1), ("User", 10)]
+
+
+def test_add_fake_data_refuses_in_production(database: Path) -> None:
+    env = production(f"sqlite:///{database}")
+    assert "refused" in one_line(manage("add-fake-data", env=env))
+
+
+def test_setup_prod_makes_an_administrator_with_a_password_of_its_own(database: Path) -> None:
+    env = production(f"sqlite:///{database}", ADMIN_EMAIL="Boss@example.org", ADMIN_PASSWORD="seven purple herons")
+    for _ in range(2):
+        process = manage("setup-prod", env=env)
+        assert process.returncode == 0, process.stderr
+    assert rows(database, "SELECT email FROM users") == [("boss@example.org",)]
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("", "ADMIN_PASSWORD is not set"),
+        ("password", "default"),
+        ("short", "12 to 128"),
+        ("passwordpassword", "easy to guess"),
+    ],
+)
+def test_setup_prod_refuses_a_password_that_others_know(database: Path, password: str, words: str) -> None:
+    env = production(f"sqlite:///{database}", ADMIN_PASSWORD=password)
+    assert words in one_line(manage("setup-prod", env=env))
+    assert not database.exists(), "nothing half done"
+
+
+def test_create_admin_creates_and_promotes(env: dict[str, str], database: Path) -> None:
+    manage("setup-dev", env=env)
+    manage("add-fake-data", "-n", "1", env=env)
+    [(somebody,)] = rows(database, "SELECT email FROM users WHERE email != 'admin@example.com'")
+    for email, words in (("new@example.com", "a new"), (str(somebody), "now an")):
+        process = manage("create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n")
+        assert (process.returncode, words in process.stdout) == (0, True), process.stderr
+    found = rows(database, "SELECT count(*) FROM users JOIN roles ON roles.id = role_id WHERE permissions = 255")
+    assert found == [(3,)]
+
+
+def test_create_admin_refuses_a_weak_password(env: dict[str, str]) -> None:
+    manage("setup-dev", env=env)
+    process = manage("create-admin", "new@example.com", "--password-stdin", env=env, stdin="new@example.com\n")
+    assert "easy to guess" in one_line(process)
+
+
+def test_the_shell_awaits_a_script_from_stdin(env: dict[str, str]) -> None:
+    manage("setup-dev", env=env)
+    script = (
+        "role = await session.scalar(select(Role).where(Role.default))\n"
+        "session.add(User(email='me@example.com', first_name='Me', last_name='Too', role_id=role.id))\n"
+        "await session.commit()\n"
+        "me = await session.scalar(select(User.id).where(User.email == 'me@example.com'))\n"
+        "print(me, app.config['CONFIG_NAME'], db)\n"
+    )
+    process = manage("shell", env=env, stdin=script)
+    assert process.stdout.startswith("2 testing "), process.stderr
+
+
+def test_a_script_that_fails_in_the_shell_fails(env: dict[str, str]) -> None:
+    process = manage("shell", env=env, stdin="await nothing_like_this()")
+    assert process.returncode == 1
+    assert "NameError" in process.stderr
+
+
+def test_the_shells_prompt_awaits_and_survives_mistakes(env: dict[str, str]) -> None:
+    pexpect = pytest.importorskip("pexpect", reason="a prompt needs a terminal to be tested with: pip install pexpect")
+    manage("setup-dev", env=env)
+    command = [str(PROJECT_ROOT / "manage.py"), "shell"]
+    child = pexpect.spawn(sys.executable, command, env=env, cwd=os.environ["TEST_FOLDER"], encoding="utf-8", timeout=20)
+    child.expect(">>> ")
+    for line, answer in (
+        ("await session.scalar(select(User.email))", "'admin@example.com'"),
+        ("1/0", "ZeroDivisionError"),
+        ("await nobody", "NameError"),
+        ("x = await session.scalar(select(Role.name).where(Role.default)); x", "'User'"),
+        ("x", "'User'"),
+    ):
+        child.sendline(line)
+        child.expect(answer)
+        child.expect(">>> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_check_passes_when_all_is_well_and_names_what_is_not(env: dict[str, str], tmp_path: Path) -> None:
+    process = manage("check", env=env)
+    assert process.returncode == 1
+    assert "qb.E002" in process.stderr
+    assert "setup-dev" in process.stderr
+    manage("setup-dev", env=env)
+    process = manage("check", env=env | {"REDIS_URL": f"unix://{tmp_path / 'nobody'}"})
+    assert process.returncode == 1
+    assert "qb.E004: Redis at unix://" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_routes_lists_each_route_with_access_and_limit(env: dict[str, str]) -> None:
+    lines = manage("routes", env=env).stdout.splitlines()
+    [admin] = [line for line in lines if line.startswith("/admin ")]
+    assert admin.split("  ")[0] == "/admin"
+    assert "permission ADMINISTER" in admin
+    assert "600/minute" in admin
+
+
+def test_tests_exit_status_is_passed_on(tmp_path: Path) -> None:
+    failing = tmp_path / "test_failing.py"
+    failing.write_text("def test_fails(): assert False")
+    env = variables() | {"TEST_FOLDER": os.environ["TEST_FOLDER"]}
+    arguments = ("test", "-n", "0", "--noconftest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(failing))
+    assert manage(*arguments, env=env).returncode == 1
+    failing.write_text("def test_passes(): assert True")
+    assert manage(*arguments, env=env).returncode == 0
+
+
+def test_the_suite_refuses_a_database_that_is_not_for_tests() -> None:
+    env = variables(TEST_DATABASE_URL="postgresql://localhost/production")
+    process = manage("test", "-n", "0", "tests/test_config.py", env=env)
+    assert process.returncode == 4
+    assert "The tests delete everything" in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "words"),
+    [
+        (["-c", "prod", "check"], {}, "There is no configuration named 'prod'. Choose one of: development"),
+        (["routes"], {"QUART_CONFIG": "nonsense"}, "There is no configuration named 'nonsense'"),
+        (["db", "upgrade"], {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"}, "The database"),
+        (["setup-dev"], {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"}, "The database"),
+        (["db", "downgrade", "nothing"], {}, "Alembic says"),
+        (
+            ["run-worker", "--burst"],
+            {"REDIS_URL": "redis://127.0.0.1:1"},
+            "Redis at redis://127.0.0.1:1 cannot be used",
+        ),
+        (["run-worker", "--burst"], {}, "has no tables yet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_failure_is_one_clear_line(
+    env: dict[str, str], arguments: list[str], more: dict[str, str], words: str
+) -> None:
+    assert words in one_line(manage(*arguments, env=env | more))
+
+
+def test_a_wrong_setting_is_named_and_nothing_is_done(database: Path) -> None:
+    env = production(f"sqlite:///{database}", MAIL_PORT="many", SECRET_KEY="short")
+    process = manage("setup-prod", env=env)
+    assert process.returncode != 0
+    assert "MAIL_PORT: got 'many'" in process.stderr
+    assert "SECRET_KEY: got a value of 5 characters" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not database.exists()
+
+
+def test_help_is_quick() -> None:
+    """Under 0.4 s of CPU; measured as the child's own user and system time, which a busy machine does not change."""
+    before = os.times()
+    process = manage("--help", env=variables())
+    after = os.times()
+    assert "recreate-db" in process.stdout
+    assert (after.children_user - before.children_user) + (after.children_system - before.children_system) < 0.4
+
+
+async def test_the_plain_functions_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = tmp_path / "test.sqlite3"
+    monkeypatch.setenv("TEST_DATABASE_URL", f"sqlite:///{database}")
+    await commands.setup_dev(config_name="testing")
+    assert await commands.add_fake_data(number_users=3, config_name="testing") == 3
+    assert rows(database, "SELECT count(*) FROM users") == [(4,)]
+    assert await commands.recreate_db(config_name="testing") == ["credentials", "roles", "users"]
+    assert rows(database, "SELECT count(*) FROM users") == [(0,)]
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
+    for name, value in {
+        "SECRET_KEY": "k" * 32,
+        "BASE_URL": "https://a.example",
+        "ADMIN_PASSWORD": "seven purple herons",
+    }.items():
+        monkeypatch.setenv(name, value)
+    await commands.setup_prod(config_name="production")
+    assert rows(database, "SELECT count(*) FROM users") == [(1,)]
+
+
+def test_run_worker_is_a_plain_function_too(env: dict[str, str]) -> None:
+    manage("setup-dev", env=env)
+    script = "from manage import run_worker; run_worker(config_name='testing', burst=True)"
+    process = subprocess.run(
+        [sys.executable, "-c", script], env=env, cwd=PROJECT_ROOT, check=False, capture_output=True
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_serving_production_on_a_port_in_use_is_one_line(database: Path) -> None:
+    env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
+    assert manage("setup-prod", env=env).returncode == 0
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        started = time.monotonic()
+        line = one_line(manage("serve", "--port", str(port), env=env))
+    assert f"{port}" in line
+    assert "in use" in line
+    assert time.monotonic() - started < 5
+
+
+def test_serve_refuses_a_pending_migration(database: Path) -> None:
+    env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
+    manage("setup-prod", env=env)
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM alembic_version")
+    connection.close()
+    assert "db upgrade" in one_line(manage("serve", "--port", str(free_port()), env=env))

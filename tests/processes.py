@@ -1,0 +1,145 @@
+"""Real processes for tests: commands, and servers as they are deployed."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.environment import PROJECT_ROOT
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def variables(**more: str) -> dict[str, str]:
+    """An environment that holds nothing of a developer's own settings, and what is given."""
+    kept = {"PATH", "HOME", "LANG", "TMPDIR", "INSTANCE_PATH"}
+    return {name: value for name, value in os.environ.items() if name in kept} | more
+
+
+def production(database_url: str, **more: str) -> dict[str, str]:
+    """The environment of a production server on this machine."""
+    return variables(
+        **{
+            "QUART_CONFIG": "production",
+            "SECRET_KEY": SECRET,
+            "DATABASE_URL": database_url,
+            "REDIS_URL": os.environ["REDIS_URL"],
+            "BASE_URL": "http://localhost",
+        }
+        | more
+    )
+
+
+def manage(
+    *arguments: str, env: dict[str, str], stdin: str | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of manage.py, in a folder without `.env` files, and return what came of it."""
+    return subprocess.run(
+        [sys.executable, PROJECT_ROOT / "manage.py", *arguments],
+        env=env,
+        cwd=os.environ["TEST_FOLDER"],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Served:
+    """A server, as `hypercorn -c hypercorn.toml app.asgi:app` starts it."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.port = free_port()
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "hypercorn",
+                    "-c",
+                    "hypercorn.toml",
+                    "-b",
+                    f"127.0.0.1:{self.port}",
+                    "app.asgi:app",
+                ],
+                env=env,
+                cwd=PROJECT_ROOT,
+                stdout=output,
+                stderr=output,
+            )
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self, timeout: float = 20) -> None:
+        """Return when it answers; raise with its log when it ends first."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"ended with {self.process.returncode}: {self.log.read_text()}")
+            with contextlib.suppress(OSError):
+                if get(f"{self.url}/livez")[0] == 200:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"not ready: {self.log.read_text()}")
+
+    def stop(self, timeout: float = 40) -> int:
+        """Stop it as a supervisor does, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@contextlib.contextmanager
+def served(env: dict[str, str], log: Path) -> Iterator[Served]:
+    """A server for the length of a block."""
+    server = Served(env, log)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+
+
+def get(url: str, timeout: float = 10) -> tuple[int, str]:
+    """The status and text of a page."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def exchange(port: int, *parts: bytes, pause: float = 0, timeout: float = 10) -> bytes:
+    """Send raw bytes over one connection and return everything that comes back."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        received = b""
+        with contextlib.suppress(ConnectionResetError, TimeoutError):
+            while chunk := connection.recv(65536):
+                received += chunk
+        return received

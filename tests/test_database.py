@@ -1,0 +1,184 @@
+"""Sessions, transactions, and what SQLite needs to be trusted with them."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+from quart import Quart
+from sqlalchemy import inspect, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+
+from app.accounts.models import Credential, Purpose, Role, User
+from app.config import Config
+from app.database import Base, Database, db, utcnow
+from tests.factories.people import make_person
+
+
+async def count(model: type[Base]) -> int:
+    async with db.session() as session:
+        return len((await session.execute(select(model))).all())
+
+
+async def test_returning_commits(app: Quart) -> None:
+    before = await count(Role)
+    async with db.transaction() as session:
+        session.add(Role(name="Editor", index="main", permissions=3))
+    assert await count(Role) == before + 1
+
+
+async def test_raising_rolls_back(app: Quart) -> None:
+    before = await count(Role)
+    with pytest.raises(RuntimeError, match="as planned"):
+        async with db.transaction() as session:
+            session.add(Role(name="Editor", index="main", permissions=3))
+            await session.flush()
+            raise RuntimeError("as planned")
+    assert await count(Role) == before
+
+
+async def test_twelve_writers_at_once_lose_no_update(app: Quart) -> None:
+    """Each reads a number and writes it back one higher: without a lock at the beginning some would write the same."""
+    person = await make_person(first_name="0")
+
+    async def increment() -> None:
+        for _ in range(5):
+            async with db.transaction() as session:
+                query = select(User).where(User.id == person.id).with_for_update()
+                user = (await session.execute(query)).scalar_one()
+                number = int(user.first_name)
+                await asyncio.sleep(0.001)
+                user.first_name = str(number + 1)
+
+    await asyncio.gather(*(increment() for _ in range(12)))
+    async with db.session() as session:
+        assert await session.scalar(select(User.first_name)) == "60"
+
+
+async def test_readers_do_not_wait_for_a_writer(app: Quart) -> None:
+    person = await make_person(first_name="Before")
+    async with db.transaction() as session:
+        await session.execute(update(User).values(first_name="After"))
+        async with asyncio.timeout(2), db.session() as reader:
+            assert await reader.scalar(select(User.first_name).where(User.id == person.id)) == "Before"
+
+
+async def test_foreign_keys_hold(app: Quart) -> None:
+    with pytest.raises(IntegrityError):
+        async with db.transaction() as session:
+            now = utcnow()
+            session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=999_999, expires_at=now))
+
+
+async def test_what_belongs_to_a_deleted_user_goes_with_it(app: Quart) -> None:
+    person = await make_person()
+    async with db.transaction() as session:
+        session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=utcnow()))
+    async with db.transaction() as session:
+        await session.delete(await session.get_one(User, person.id))
+    assert await count(Credential) == 0
+
+
+async def test_a_change_of_the_schema_rolls_back_with_the_rest(app: Quart) -> None:
+    with pytest.raises(RuntimeError, match="as planned"):
+        async with db.transaction() as session:
+            await session.execute(text("CREATE TABLE half_done (id INTEGER)"))
+            raise RuntimeError("as planned")
+    async with db.connect() as connection:
+        assert "half_done" not in await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+
+
+async def test_an_address_is_unique_whatever_its_case_even_past_the_model(app: Quart) -> None:
+    person = await make_person(email="one@example.com")
+    for sql in (
+        "UPDATE users SET email = 'ONE@example.com'",
+        "INSERT INTO users (email, first_name, last_name, confirmed, created_at, role_id) "
+        f"SELECT email, 'a', 'b', confirmed, created_at, role_id FROM users WHERE id = {person.id}",
+    ):
+        with pytest.raises(IntegrityError):
+            async with db.transaction() as session:
+                await session.execute(text(sql))
+
+
+async def test_the_id_of_a_deleted_user_is_never_given_again(app: Quart) -> None:
+    person = await make_person()
+    async with db.transaction() as session:
+        await session.delete(await session.get_one(User, person.id))
+    assert (await make_person()).id > person.id
+
+
+async def test_moments_keep_their_time_zone(app: Quart) -> None:
+    before = utcnow()
+    await make_person()
+    async with db.session() as session:
+        created = await session.scalar(select(User.created_at))
+    assert created is not None
+    assert created.utcoffset() is not None
+    assert before <= created <= utcnow()
+
+
+async def test_a_moment_without_a_time_zone_is_a_mistake(app: Quart) -> None:
+    with pytest.raises(StatementError, match="time zone"):
+        async with db.transaction() as session:
+            await session.execute(update(User).values(created_at=datetime(2026, 1, 1)))
+
+
+async def test_no_template_can_load_a_relationship_behind_ones_back(app: Quart) -> None:
+    await make_person()
+    async with db.session() as session:
+        user = (await session.execute(select(User))).scalar_one()
+        with pytest.raises(Exception, match="lazy='raise'"):
+            _ = user.role
+
+
+async def test_the_pool_opens_no_more_connections_than_it_says(app: Quart, settings: Config) -> None:
+    settings.DATABASE_POOL_SIZE, settings.DATABASE_POOL_TIMEOUT = 2, 0.2
+    small = Database(settings)
+    try:
+        async with small.connect() as one, small.connect() as two:
+            await one.execute(text("SELECT 1"))
+            await two.execute(text("SELECT 1"))
+            with pytest.raises(Exception, match="QueuePool limit of size 2 overflow 0"):
+                async with small.connect():
+                    pass
+    finally:
+        await small.dispose()
+
+
+async def test_postgresql_cuts_off_what_takes_too_long(app: Quart, backend: str, settings: Config) -> None:
+    if backend != "postgresql":
+        pytest.skip("SQLite has no time-out for statements")
+    settings.DATABASE_STATEMENT_TIMEOUT = 0.2
+    hasty = Database(settings)
+    try:
+        async with hasty.connect() as connection:
+            with pytest.raises(DBAPIError, match="statement timeout"):
+                await connection.execute(text("SELECT pg_sleep(5)"))
+            for name, value in (("lock_timeout", "3s"), ("idle_in_transaction_session_timeout", "15s")):
+                await connection.rollback()
+                assert (await connection.execute(text(f"SHOW {name}"))).scalar() == value
+    finally:
+        await hasty.dispose()
+
+
+async def test_sqlite_runs_as_the_design_says(app: Quart, backend: str) -> None:
+    if backend != "sqlite":
+        pytest.skip("about SQLite")
+    async with db.connect() as connection:
+        pragmas = [
+            (await connection.execute(text(f"PRAGMA {name}"))).scalar()
+            for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        ]
+    assert pragmas == ["wal", 1, 5000]
+
+
+async def test_create_all_and_drop_all_are_whole(app: Quart, settings: Config, tmp_path: object) -> None:
+    settings.DATABASE_URL = f"sqlite+aiosqlite:///{tmp_path}/own.sqlite3"
+    own = Database(settings)
+    try:
+        for step, expected in ((own.create_all, set(Base.metadata.tables)), (own.drop_all, set())):
+            await step()
+            async with own.connect() as connection:
+                tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            assert {name for name in tables if not name.startswith("sqlite_")} == expected
+    finally:
+        await own.dispose()

@@ -1,0 +1,211 @@
+"""Migrations: up, down, drift, and several at once."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import migrations
+from app.config import Config, load_settings
+from app.database import Base, create_engine
+from app.environment import PROJECT_ROOT
+from app.migrations import Revisions, Schema
+from tests.conftest import create_database
+
+PARTS = re.compile(r",\s(?![^()]*\))|(?<=\w) \(\s|\s\)$")  # the commas between a table's parts, and what is around them
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def settings(
+    request: pytest.FixtureRequest, tmp_path: Path, worker_number: int, monkeypatch: pytest.MonkeyPatch
+) -> Config:
+    """Settings for an empty database."""
+    url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
+    if request.param == "postgresql":
+        url = await create_database(f"test_migrations_{worker_number}")
+    monkeypatch.setenv("TEST_DATABASE_URL", url)
+    return load_settings("testing")
+
+
+@pytest.fixture
+async def engine(settings: Config) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(settings, for_requests=False)
+    yield engine
+    await engine.dispose()
+
+
+def drawing(connection: Connection) -> dict[str, object]:
+    """Everything that the database can tell about its tables, as comparable text."""
+    inspector = inspect(connection)
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+        # The order of a table's parts says nothing.
+        return {name: sorted(PARTS.split(" ".join((sql or "").split()))) for name, sql in rows if "alembic" not in name}
+    rows = connection.execute(
+        text(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace "
+            "UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' "
+            "UNION ALL SELECT table_name || '.' || column_name, concat_ws(' ', data_type, character_maximum_length, "
+            "is_nullable, column_default) FROM information_schema.columns WHERE table_schema = 'public'"
+        )
+    )
+    assert inspector.get_table_names()
+    return {name: definition for name, definition in rows if "alembic_version" not in f"{name} {definition}"}
+
+
+async def schema(engine: AsyncEngine) -> Schema:
+    async with engine.connect() as connection:
+        return await Revisions().schema(connection)
+
+
+async def test_up_and_down_leave_nothing(settings: Config, engine: AsyncEngine) -> None:
+    assert await schema(engine) is Schema.EMPTY
+    await migrations.upgrade(settings)
+    assert await schema(engine) is Schema.CURRENT
+    await migrations.run(settings, command.downgrade, "base")
+    async with engine.connect() as connection:
+        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert set(tables) <= {"alembic_version"}
+    await migrations.upgrade(settings)
+    assert await schema(engine) is Schema.CURRENT
+
+
+async def test_models_and_migrations_draw_the_same(settings: Config, engine: AsyncEngine) -> None:
+    """To the letter: `alembic check` sees neither CHECK constraints nor the predicates of indexes."""
+    await migrations.upgrade(settings)
+    async with engine.execution_options(sqlite_writes=True).begin() as connection:
+        migrated = await connection.run_sync(drawing)
+        await connection.run_sync(Base.metadata.drop_all)
+        await connection.run_sync(Base.metadata.create_all)
+        modelled = await connection.run_sync(drawing)
+    assert migrated == modelled
+
+
+async def test_check_passes_now_and_fails_on_drift(settings: Config, engine: AsyncEngine) -> None:
+    await migrations.upgrade(settings)
+    await migrations.run(settings, command.check)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE users ADD COLUMN surprise VARCHAR(9)"))
+    with pytest.raises(CommandError, match="surprise"):
+        await migrations.run(settings, command.check)
+
+
+async def test_a_failed_migration_leaves_nothing(
+    settings: Config, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.operations import Operations
+
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("as planned")
+
+    monkeypatch.setattr(Operations, "create_index", fail)
+    with pytest.raises(RuntimeError, match="as planned"):
+        await migrations.upgrade(settings)
+    assert await schema(engine) is Schema.EMPTY
+
+
+async def test_upgrades_at_once_follow_one_another(settings: Config, engine: AsyncEngine) -> None:
+    """In one process, and in several."""
+    manage = [sys.executable, "manage.py", "-c", "testing", "db", "upgrade"]
+    processes = [subprocess.Popen(manage, cwd=PROJECT_ROOT, stderr=subprocess.PIPE) for _ in range(3)]
+    await asyncio.gather(*(migrations.upgrade(settings) for _ in range(3)))
+    for process in processes:
+        _, errors = await asyncio.to_thread(process.communicate)
+        assert process.returncode == 0, errors
+    assert await schema(engine) is Schema.CURRENT
+
+
+async def test_recreating_says_what_it_destroys_and_leaves_what_check_accepts(
+    settings: Config, engine: AsyncEngine
+) -> None:
+    assert await migrations.recreate(settings) == []
+    async with engine.begin() as connection:
+        await connection.execute(text("INSERT INTO roles (name, \"index\", permissions) VALUES ('a', 'b', 1)"))
+    assert await migrations.recreate(settings) == ["credentials", "roles", "users"]
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM roles"))).scalar() == 0
+    assert await schema(engine) is Schema.CURRENT
+    await migrations.upgrade(settings)
+    await migrations.run(settings, command.check)
+
+
+async def test_a_schema_of_a_newer_release_is_ahead_and_one_of_an_older_is_behind(
+    settings: Config, engine: AsyncEngine
+) -> None:
+    await migrations.upgrade(settings)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = 'from_tomorrow'"))
+    assert await schema(engine) is Schema.AHEAD
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM alembic_version"))
+    assert await schema(engine) is Schema.BEHIND
+
+
+async def test_children_survive_a_rebuild_of_their_parents_table(
+    settings: Config, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """SQLite changes a column by building the table anew; with foreign keys on, that deletes the children's rows."""
+    if not settings.sqlite:
+        pytest.skip("PostgreSQL changes tables in place")
+    await migrations.upgrade(settings)
+    async with engine.execution_options(sqlite_writes=True).begin() as connection:
+        await connection.execute(text("INSERT INTO roles (id, name, \"index\", permissions) VALUES (1, 'a', 'b', 1)"))
+        await connection.execute(
+            text(
+                "INSERT INTO users (id, email, first_name, last_name, created_at, role_id) "
+                "VALUES (1, 'a@b', 'a', 'b', 0, 1)"
+            )
+        )
+        await connection.execute(
+            text(
+                "INSERT INTO credentials (id, purpose, digest, user_id, created_at, last_used_at, expires_at) "
+                "VALUES ('x', 'session', 'd', 1, 0, 0, 0)"
+            )
+        )
+    scripts = tmp_path / "alembic"
+    for name in ("env.py", "script.py.mako", "versions"):
+        source = Path("alembic").absolute() / name
+        (scripts / name).parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            (scripts / name).mkdir()
+            for path in source.glob("*.py"):
+                (scripts / name / path.name).write_text(path.read_text())
+        else:
+            (scripts / name).write_text(source.read_text())
+    head = next(iter(Revisions().heads))
+    (scripts / "versions" / "rebuild.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n"
+        f"revision = 'rebuild'\ndown_revision = '{head}'\n"
+        "def upgrade():\n"
+        "    with op.batch_alter_table('users') as users:\n"
+        "        users.alter_column('first_name', type_=sa.String(80), existing_nullable=False)\n"
+    )
+    configuration = migrations.alembic_config(settings)
+    configuration.set_main_option("script_location", str(scripts))
+    await asyncio.to_thread(command.upgrade, configuration, "head")
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM credentials"))).scalar() == 1
+
+
+def test_the_plain_alembic_command_works(tmp_path: Path) -> None:
+    variables = {**os.environ, "QUART_CONFIG": "testing", "TEST_DATABASE_URL": f"sqlite:///{tmp_path / 'test.sqlite3'}"}
+    for arguments in (["upgrade", "head"], ["check"], ["current"]):
+        process = subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=PROJECT_ROOT,
+            env=variables,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+    assert "(head)" in process.stdout
