@@ -4,6 +4,7 @@ Only the standard library is imported here, so that a mistake anywhere in the ap
 """
 
 import atexit
+import contextlib
 import hashlib
 import os
 import socket
@@ -56,8 +57,8 @@ def answers(instance: Path) -> bool:
 def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
     """Start the Valkey of an instance folder unless some process has, and return when it answers.
 
-    True if this call started it: then it ends with this process. Raises `ValkeyUnavailable`, at the latest after
-    `timeout` seconds.
+    True if this call started it: then it ends with this process (and those that inherited its `lifeline`). Raises
+    `ValkeyUnavailable`, at the latest after `timeout` seconds.
     """
     if sys.platform == "win32":
         raise ValkeyUnavailable(
@@ -82,6 +83,12 @@ def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
     return started
 
 
+def lifeline(instance: Path) -> list[int]:
+    """The descriptor that keeps this Valkey alive for a child process that inherits it; none if others started it."""
+    watcher = _watchers.get(instance)
+    return [] if watcher is None or watcher.stdin is None else [watcher.stdin.fileno()]
+
+
 def _lock(log: Path) -> IO[bytes] | None:
     # Imported late: Windows has none, and the configuration imports this module there as well.
     import fcntl
@@ -100,7 +107,9 @@ def _start(instance: Path, log: IO[bytes]) -> None:
     server = [_binary(), "--port", "0", "--unixsocket", str(_socket(instance)), "--unixsocketperm", "700"]
     server += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(instance.resolve())]
     log.truncate(0)
-    _stop(instance)
+    if (former := _watchers.pop(instance, None)) is not None:
+        with former:  # its server is gone, and the number of that process may soon be another's
+            former.kill()
     # A session of its own keeps the terminal's Ctrl-C from it: whoever started it may still have work to finish.
     _watchers[instance] = subprocess.Popen(
         ["/bin/sh", "-c", WATCHER, "sh", *server],
@@ -117,7 +126,8 @@ def _stop(instance: Path) -> None:
     watcher = _watchers.pop(instance, None)
     if watcher is not None and watcher.stdin is not None:
         watcher.stdin.close()
-        watcher.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            watcher.wait(timeout=5)  # longer only if a child that inherited the lifeline goes on
 
 
 def _binary() -> str:

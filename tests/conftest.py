@@ -6,7 +6,7 @@ Everything that asks for `app` (or for what stands on it) runs twice, on SQLite 
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +21,8 @@ from app.database import Base, db
 from app.redis import redis
 from tests.factories.people import insert_roles
 from tests.servers import Server, start_postgresql, start_valkey
+
+MakeApp = Callable[[], Quart]
 
 SERVERS: list[Server] = []
 
@@ -140,6 +142,21 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
             for table in reversed(Base.metadata.sorted_tables):
                 await session.execute(table.delete())
         await redis.flushdb()
+
+
+@pytest.fixture
+async def make_app() -> AsyncIterator[MakeApp]:
+    """Makes apps of the testing configuration as the environment stands, and closes them afterwards."""
+    made: list[Quart] = []
+
+    def make() -> Quart:
+        made.append(create_app("testing"))
+        return made[-1]
+
+    yield make
+    for app in made:
+        await app.startup()
+        await app.shutdown()
 
 
 @pytest.fixture

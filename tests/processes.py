@@ -1,6 +1,7 @@
 """Real processes for tests: commands, and servers as they are deployed."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,10 @@ from pathlib import Path
 
 from app.environment import PROJECT_ROOT
 
+NO_LIMITS = dict.fromkeys(
+    ("LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "API_LIMIT", "PAGE_LIMIT"),
+    "100000/minute",
+)
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
@@ -143,3 +148,38 @@ def exchange(port: int, *parts: bytes, pause: float = 0, timeout: float = 10) ->
             while chunk := connection.recv(65536):
                 received += chunk
         return received
+
+
+WATCHER = """
+import http.client, json, signal, sys, time
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
+answers, worst = 0, 0.0
+print("watching", flush=True)
+def end(*_): print(json.dumps({"answers": answers, "worst": worst}), flush=True); sys.exit()
+signal.signal(signal.SIGTERM, end)
+while True:
+    started = time.perf_counter()
+    connection.request("GET", "/livez")
+    response = connection.getresponse()
+    response.read()
+    assert response.status == 200, response.status
+    worst = max(worst, time.perf_counter() - started)
+    answers += 1
+    time.sleep(0.002)
+"""
+
+
+@contextlib.contextmanager
+def watching(server: Served) -> Iterator[dict[str, float]]:
+    """Ask a server for /livez all the while, from another process; says how often, and the longest wait in seconds."""
+    process = subprocess.Popen([sys.executable, "-c", WATCHER, str(server.port)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "watching\n"
+    found: dict[str, float] = {}
+    try:
+        time.sleep(0.1)
+        yield found
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=40)
+        found.update(json.loads(out))

@@ -115,6 +115,24 @@ def test_server_is_gone_when_its_starter_has_ended(instance: Path, start: Callab
     assert not (instance / "valkey.sock").exists()
 
 
+def test_server_outlives_a_killed_starter_while_a_child_holds_its_lifeline(instance: Path) -> None:
+    script = (
+        "import subprocess, sys; from pathlib import Path; from app import valkey; folder = Path(sys.argv[1]);"
+        "valkey.ensure_running(folder);"
+        "subprocess.Popen(['sleep', '1'], pass_fds=valkey.lifeline(folder), stdout=subprocess.DEVNULL);"
+        "print('ready', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(instance)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as starter:
+        assert starter.stdout
+        assert starter.stdout.readline() == b"ready\n"
+        starter.kill()
+    time.sleep(0.4)
+    assert valkey.answers(instance)
+    assert within(2, lambda: not valkey.answers(instance))
+
+
 def test_server_outlives_those_that_did_not_start_it(instance: Path, start: Callable[[Path], Starter]) -> None:
     owner = start(instance)
     assert owner.outcome() == "True True"

@@ -48,6 +48,11 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
     Opens a short session of its own, since hashing must not happen inside a transaction. Raises `WrongCredentials`,
     `TooMany` or `Busy`. Attempts are counted before they are checked, so that parallel ones cannot slip through.
     """
+    with passwords.admission():
+        return await _authenticate(email, password, client)
+
+
+async def _authenticate(email: str, password: str, client: Client) -> Verified:
     # A digest stands for the address, so that Redis holds nobody's.
     account = digest(email).hex()[:32]
     await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, client.address)

@@ -5,6 +5,7 @@ get to finish. Standard input is a pipe from the supervisor into which nothing i
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from app.environment import PROJECT_ROOT, load_environment
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
+    from hypercorn.typing import ASGIFramework
 
 # How a process ends that failed because of a mistake in the code rather than in its surroundings.
 MISTAKE = os.EX_SOFTWARE
@@ -78,13 +80,13 @@ def web(listener: str, grace: str = "") -> None:
         config.graceful_timeout = float(grace)
     # The supervisor says where it serves, with the address that works in a browser.
     logging.getLogger("hypercorn.error").addFilter(lambda record: not record.getMessage().startswith("Running on"))
-    asyncio.run(_serve(config, int(listener)))
+    # By name, as the command `hypercorn` does, and before there is a loop, since it may run one of its own to check.
+    app = importlib.import_module("app.asgi").app
+    asyncio.run(_serve(app, config, int(listener)))
 
 
-async def _serve(config: "Config", listener: int) -> None:
+async def _serve(app: "ASGIFramework", config: "Config", listener: int) -> None:
     from hypercorn.asyncio import serve
-
-    from app.asgi import app
 
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()

@@ -36,6 +36,8 @@ GRACE_OF_RELOAD = 2  # the seconds of that which requests get to finish by thems
 
 VALKEY_CHECK = 1  # seconds between two looks whether the embedded Valkey, perhaps another terminal's, is still there
 
+RETRY = 5  # seconds after which a process that could not run is started again
+
 WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of the files beside app/, where everything is watched
 
 
@@ -198,22 +200,30 @@ class Supervisor:
                 await self._end(process)
                 continue
             status = await process.wait()
-            waiting = " Waiting for a change of the code." if self.reload else ""
-            say(f"{NAMES[role]} {_how(status)}.{waiting}")
             if not self.reload:
+                say(f"{NAMES[role]} {_how(status)}.")
                 return status if status > 0 else 1
-            await changed.wait()
+            if status == MISTAKE:
+                say(f"{NAMES[role]} {_how(status)}. Waiting for a change of the code.")
+                await changed.wait()
+            else:
+                # What is in its way is elsewhere, a migration to apply for example: no change of a file will tell.
+                say(f"{NAMES[role]} {_how(status)}. Trying again in {RETRY} s.")
+                await _first(changed.wait(), asyncio.sleep(RETRY))
 
     async def _spawn(self, role: str) -> asyncio.subprocess.Process:
         arguments = [role, self.config_name]
+        # Valkey outlives those that use it: without it a worker takes half a minute to give up.
+        descriptors = valkey.lifeline(self.instance) if self.instance is not None else []
         if role == "web":
+            descriptors.append(self.listener.fileno())
             arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD if self.reload else "")]
         # -P: the folder this was started in may hold another `app`. The session of its own keeps the terminal's Ctrl-C
         # from it, so that we alone say when it ends.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "app.commands.serving", *arguments),
             stdin=self.lifeline,
-            pass_fds=[self.listener.fileno()] if role == "web" else [],
+            pass_fds=descriptors,
             env=self.environment,
             start_new_session=True,
         )
@@ -283,11 +293,12 @@ class Supervisor:
         self.changed = asyncio.Event()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
+            return
         role = self.processes[process]
         patience = PATIENCE_OF_RELOAD if self.reload and role == "web" else PATIENCE
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         try:
             async with asyncio.timeout(patience):
                 await process.wait()

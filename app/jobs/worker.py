@@ -1,10 +1,12 @@
 """The worker: arq's settings for the current configuration, with every job running in the app's context."""
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arq import cron, func
+from arq.connections import RedisSettings
 
 from app import valkey
 from app.accounts import jobs as accounts
@@ -13,7 +15,7 @@ from app.config import load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.jobs.heartbeat import SHARED_KEY, Heartbeat
-from app.redis import worker_redis
+from app.redis import serialize, worker_redis
 
 Job = Callable[[], Awaitable[object]]
 
@@ -50,6 +52,11 @@ def worker_settings(config_name: str | None = None) -> type:
         "functions": [func(expire, name=expire.__name__)],
         "cron_jobs": [cron(expire, name="hourly", minute=7, unique=True)],
         "redis_pool": worker_redis(settings),
+        # Only `arq --check` uses this one: it knows nothing of pools.
+        "redis_settings": RedisSettings.from_dsn(settings.REDIS_URL),
+        # The worker has its own say about payloads, whatever the pool says; pickle would run what is planted in Redis.
+        "job_serializer": serialize,
+        "job_deserializer": json.loads,
         "on_startup": on_startup,
         "on_shutdown": on_shutdown,
         "max_jobs": settings.WORKER_MAX_JOBS,

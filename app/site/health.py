@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Literal
 
 from quart import Quart, current_app
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import db
@@ -90,8 +90,9 @@ async def _patiently(look: Callable[[], Awaitable[list[Component]]], otherwise: 
             return await look()
     except TimeoutError:
         return [Component(name, otherwise, "does not answer in time")]
-    except RedisError as error:
-        refused = str(error).split()[0] in ("OOM", "READONLY", "MISCONF") if str(error) else False
-        return [Component(name, otherwise, f"refuses to write: {error}" if refused else "does not answer")]
-    except (SQLAlchemyError, OSError):
+    except OutOfMemoryError:
+        return [Component(name, otherwise, "is out of memory")]
+    except ReadOnlyError:
+        return [Component(name, otherwise, "is read-only")]
+    except (RedisError, SQLAlchemyError, OSError):
         return [Component(name, otherwise, "does not answer")]

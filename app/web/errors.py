@@ -19,7 +19,7 @@ from quart import (
 )
 from quart_schema import RequestSchemaValidationError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
@@ -62,6 +62,12 @@ WORDS = {
 
 RETRY_SECONDS = 5
 
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks, cancelled or shut down,
+# deadlock, and a transaction that idled too long.
+POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
+# https://www.sqlite.org/rescode.html
+SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+
 
 def init_app(app: Quart) -> None:
     """Map every error once."""
@@ -69,6 +75,7 @@ def init_app(app: Quart) -> None:
     app.register_error_handler(DomainError, domain_error)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(DBAPIError, database_error)
+    app.register_error_handler(OverflowError, unfit_value)
     # Away or frozen, not wrong: builtin errors from connecting, SQLAlchemy's from an exhausted pool, and Redis'.
     for away in (NotReady, ConnectionError, TimeoutError, PoolExhausted, RedisError):
         app.register_error_handler(away, service_away)
@@ -151,11 +158,16 @@ async def http_error(error: HTTPException) -> ResponseReturnValue:
 
 async def database_error(error: DBAPIError) -> Response:
     """The database said no: because of a value that fits no column, or because it is away, locked or overloaded."""
-    if isinstance(error, DataError) or isinstance(error.orig, OverflowError) or _is_data_error(error):
-        return await answer(400, "A value that was sent cannot be stored.")
-    if error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError", "DBAPIError"):
+    if isinstance(error, DataError) or _is_data_error(error):
+        return await unfit_value(error)
+    if error.connection_invalidated or isinstance(error, InterfaceError) or _is_away(error.orig):
         return await service_away(error)
     raise error
+
+
+async def unfit_value(error: Exception) -> Response:
+    """A value is beyond what the database stores; SQLite's driver says so with a builtin error."""
+    return await answer(400, "A value that was sent cannot be stored.")
 
 
 async def service_away(error: Exception) -> Response:
@@ -189,6 +201,13 @@ def in_words(kind: str, mistake: Any) -> str:
 
 def _field(error: DomainError) -> list[dict[str, str]] | None:
     return [{"field": error.field, "message": error.message}] if error.field else None
+
+
+def _is_away(cause: BaseException | None) -> bool:
+    """Whether the database is away, locked or overloaded, by the codes that its driver gives."""
+    if (name := getattr(cause, "sqlite_errorname", None)) is not None:
+        return str(name).startswith(SQLITE_AWAY)
+    return str(getattr(cause, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)
 
 
 def _is_data_error(error: DBAPIError) -> bool:

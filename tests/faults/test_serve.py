@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no type information
 import pytest
+from alembic.script import ScriptDirectory
 
 from app import valkey
 
@@ -39,16 +40,21 @@ async def app(scope, receive, send):
 """
 
 
+def environment() -> dict[str, str]:
+    """An environment without anything that the test suite or its caller has configured."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
 class Serve:
     """A running `manage.py serve`."""
 
-    def __init__(self, project: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, project: Path, *arguments: str, **variables: str) -> None:
         self.log = project / f"serve-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(project / "manage.py"), *arguments],
                 cwd=project,
-                env={name: os.environ[name] for name in INHERITED if name in os.environ} | environment,
+                env=environment() | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -142,8 +148,8 @@ def serve(project: Path) -> Iterator[Callable[..., Serve]]:
     """Runs `serve` on a free port in the fresh clone; whatever the test leaves is ended."""
     runs: list[Serve] = []
 
-    def run(*options: str, config: str = "default", port: int = 0, **environment: str) -> Serve:
-        runs.append(Serve(project, "-c", config, "serve", "--port", str(port), *options, **environment))
+    def run(*options: str, config: str = "default", port: int = 0, **variables: str) -> Serve:
+        runs.append(Serve(project, "-c", config, "serve", "--port", str(port), *options, **variables))
         return runs[-1]
 
     yield run
@@ -189,6 +195,21 @@ def test_killed_supervisor_leaves_nothing(project: Path, serve: Callable[..., Se
     assert not valkey.answers(project / "instance")
 
 
+def test_killed_supervisor_lets_the_worker_take_its_leave_of_valkey(serve: Callable[..., Serve]) -> None:
+    run = serve().started()
+    worker = run.child("worker")
+    family = run.family()
+    (valkey_server,) = [process for process in family if process.name() == "valkey-server"]
+    worker.suspend()
+    try:
+        run.end(signal.SIGKILL)
+        time.sleep(1)
+        assert running([valkey_server])
+    finally:
+        worker.resume()
+    assert left_after(5, family) == []
+
+
 def test_killed_while_it_starts_leaves_nothing(serve: Callable[..., Serve]) -> None:
     run = serve()
     run.child("prepare")
@@ -231,10 +252,30 @@ def test_mistake_at_the_start_is_reported_and_its_correction_served(project: Pat
     assert run.get()
 
 
-def test_dead_process_is_reported_and_the_other_goes_on(serve: Callable[..., Serve]) -> None:
+def test_dead_process_is_reported_and_replaced_while_the_other_goes_on(serve: Callable[..., Serve]) -> None:
     run = serve().started()
-    run.child("worker").kill()
-    run.until(r"The worker was ended by SIGKILL\. Waiting")
+    worker = run.child("worker")
+    worker.kill()
+    run.until(r"The worker was ended by SIGKILL\. Trying again")
+    assert run.get()
+    assert left_after(1, [worker]) == []
+    assert run.child("worker") != worker
+
+
+def test_server_comes_back_once_a_new_migration_is_applied(project: Path, serve: Callable[..., Serve]) -> None:
+    run = serve().started()
+    run.child("worker")
+    position = len(run.output)
+    (head,) = ScriptDirectory(str(project / "alembic")).get_heads()
+    (project / "alembic" / "versions" / "later.py").write_text(
+        f"revision = 'later'\ndown_revision = {head!r}\ndef upgrade(): pass\ndef downgrade(): pass\n"
+    )
+    run.until(r"The web server ended with status 1\. Trying again", after=position)
+    assert "db upgrade" in run.output[position:]
+    assert "Traceback" not in run.output
+    upgrade = [sys.executable, str(project / "manage.py"), "db", "upgrade"]
+    subprocess.run(upgrade, cwd=project, env=environment(), capture_output=True, check=True)
+    run.until("Ready again", after=position)
     assert run.get()
 
 

@@ -1,0 +1,141 @@
+"""The worker as arq runs it."""
+
+import asyncio
+import contextlib
+import inspect
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from arq.constants import default_queue_name, job_key_prefix
+from arq.worker import Worker, create_worker
+from quart import Quart
+from sqlalchemy import func, select
+
+from app.accounts.models import Credential, Purpose
+from app.config import load_settings
+from app.database import db, utcnow
+from app.environment import PROJECT_ROOT
+from app.jobs import heartbeat
+from app.jobs.worker import worker_settings
+from app.redis import redis, serialize, worker_redis
+from tests.factories.people import make_person
+from tests.processes import variables
+
+
+async def run_burst() -> Worker:
+    worker = create_worker(worker_settings("testing"), burst=True, handle_signals=False, cron_jobs=[])
+    await worker.async_run()
+    await worker.close()
+    return worker
+
+
+async def test_every_attribute_is_the_classs_own_and_one_that_arq_knows(app: Quart) -> None:
+    known = inspect.signature(Worker).parameters
+    own = {name for name in vars(worker_settings("testing")) if not name.startswith("__")}
+    assert own <= known.keys()
+    assert {"redis_pool", "functions", "on_startup", "health_check_key", "job_completion_wait"} <= own
+
+
+async def test_a_job_runs_in_the_apps_context(app: Quart) -> None:
+    person = await make_person()
+    past = utcnow() - timedelta(days=1)
+    async with db.transaction() as session:
+        session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=past))
+    pool = worker_redis(load_settings("testing"))
+    await pool.enqueue_job("accounts.delete_expired_credentials")
+    await pool.aclose(close_connection_pool=True)
+    assert (await run_burst()).jobs_complete == 1
+    async with db.session() as session:
+        assert await session.scalar(select(func.count(Credential.id))) == 0
+
+
+class Planted:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return os.path.join, (str(self.path), "x")
+
+
+async def test_a_pickle_planted_in_redis_is_never_loaded(
+    app: Quart, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded = []
+    monkeypatch.setattr(pickle, "loads", lambda data: loaded.append(data))
+    payload = pickle.dumps(
+        {"f": "accounts.delete_expired_credentials", "a": (Planted(tmp_path),), "k": {}, "t": 1, "et": 1}
+    )
+    await redis.set(f"{job_key_prefix}planted", payload)
+    await redis.zadd(default_queue_name, {"planted": 1})
+    worker = await run_burst()
+    assert (worker.jobs_complete, worker.jobs_failed, loaded) == (0, 1, [])
+
+
+def test_payloads_are_json() -> None:
+    assert serialize({"a": [1, "ü"], "r": ValueError("x")}) == b'{"a": [1, "\\u00fc"], "r": "ValueError(\'x\')"}'
+
+
+async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) -> None:
+    assert not await heartbeat.any_worker(redis)
+    worker = create_worker(worker_settings("testing"), handle_signals=False)
+    running = asyncio.create_task(worker.async_run())
+    async with asyncio.timeout(10):
+        while not await heartbeat.any_worker(redis) or not await heartbeat.workers(redis):
+            await asyncio.sleep(0.02)
+    assert len(await heartbeat.workers(redis)) == 1
+    with contextlib.suppress(asyncio.CancelledError):
+        running.cancel()
+        await running
+    await worker.close()
+    assert not await heartbeat.any_worker(redis)
+    assert await heartbeat.workers(redis) == []
+
+
+async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app: Quart) -> None:
+    stays, leaves = heartbeat.Heartbeat(redis, 15), heartbeat.Heartbeat(redis, 15)
+    await stays.start()
+    await leaves.start()
+    await redis.delete(heartbeat.SHARED_KEY)  # as arq does when a worker closes
+    await leaves.stop()
+    assert await heartbeat.any_worker(redis)
+    await redis.delete(heartbeat.SHARED_KEY)
+    await stays.stop()
+    assert not await heartbeat.any_worker(redis)
+
+
+async def test_the_plain_arq_command_starts_is_checked_and_stops(app: Quart, tmp_path: Path) -> None:
+    env = variables(
+        QUART_CONFIG="testing",
+        TEST_DATABASE_URL=os.environ["TEST_DATABASE_URL"],
+        REDIS_URL=os.environ["REDIS_URL"],
+    )
+    arq = [str(Path(sys.executable).parent / "arq"), "worker.WorkerSettings"]
+    log = tmp_path / "worker.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(arq, env=env, cwd=PROJECT_ROOT, stdout=output, stderr=output)
+    try:
+        async with asyncio.timeout(20):
+            while not await heartbeat.any_worker(redis):
+                assert process.poll() is None, log.read_text()
+                await asyncio.sleep(0.05)
+        check = await asyncio.to_thread(
+            subprocess.run, [*arq, "--check"], env=env, cwd=PROJECT_ROOT, capture_output=True, check=False
+        )
+        assert check.returncode == 0, check.stderr
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, 10)
+        assert time.monotonic() - started < 5
+        assert await heartbeat.workers(redis) == []
+    finally:
+        process.kill()
+        process.wait()
