@@ -2,9 +2,10 @@
 
 import asyncio
 import enum
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -39,10 +40,9 @@ class Schema(enum.Enum):
     AHEAD = "is ahead of the code"  # a newer release has migrated it: this one still serves
 
 
-def alembic_config(settings: Config, stdout: TextIO | None = None) -> AlembicConfig:
+def alembic_config(settings: Config) -> AlembicConfig:
     """Alembic's configuration for this application's database."""
-    options: dict[str, Any] = {"stdout": stdout} if stdout else {}
-    configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", **options)
+    configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", stdout=sys.stdout)
     configuration.attributes["settings"] = settings
     return configuration
 

@@ -13,7 +13,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from app.environment import PROJECT_ROOT
+from manage import cli
 
 NO_LIMITS = dict.fromkeys(
     ("LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "API_LIMIT", "PAGE_LIMIT"),
@@ -56,6 +59,15 @@ def manage(
         timeout=timeout,
         check=False,
     )
+
+
+def invoke(*arguments: str, env: dict[str, str], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """The same inside this process, which saves the second that importing everything costs."""
+    absent: dict[str, str | None] = {name: None for name in os.environ if name not in env}
+    result = CliRunner().invoke(cli, arguments, input=stdin, env=absent | env)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
 
 def free_port() -> int:

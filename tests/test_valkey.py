@@ -62,6 +62,14 @@ def start() -> Iterator[Callable[[Path], Starter]]:
             starter.kill()
 
 
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """What this process has started would otherwise run until the whole suite is done."""
+    yield
+    for instance in list(valkey._watchers):
+        valkey._stop(instance)
+
+
 @pytest.fixture
 def instance(tmp_path: Path) -> Path:
     return tmp_path / "instance"
@@ -182,14 +190,19 @@ def test_server_listens_on_no_port_and_writes_no_data(instance: Path) -> None:
 
 
 def test_long_path_gets_a_private_folder(tmp_path: Path) -> None:
-    instance = tmp_path / ("long" * 30)
-    address = valkey.url(instance)
-    assert valkey.ensure_running(instance)
-    assert Redis.from_url(address).ping()
-    folder = Path(address.removeprefix("unix://")).parent
-    assert folder.parent == Path(tempfile.gettempdir())
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert valkey.url(tmp_path / ("Long" * 30)) != address
+    instances = [tmp_path / ("long" * 30), tmp_path / ("Long" * 30)]
+    addresses = [valkey.url(instance) for instance in instances]
+    folders = [Path(address.removeprefix("unix://")).parent for address in addresses]
+    try:
+        assert valkey.ensure_running(instances[0])
+        assert Redis.from_url(addresses[0]).ping()
+        assert folders[0] != folders[1]
+        assert folders[0].parent == Path(tempfile.gettempdir())
+        assert folders[0].stat().st_mode & 0o777 == 0o700
+    finally:
+        valkey._stop(instances[0])
+        for folder in folders:
+            folder.rmdir()
 
 
 def test_folder_that_others_may_enter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import manage as commands
 from app.environment import PROJECT_ROOT
-from tests.processes import free_port, manage, production, variables
+from tests.processes import free_port, invoke, manage, production, variables
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def one_line(process: subprocess.CompletedProcess[str]) -> str:
 
 def test_setup_dev_can_be_run_again_and_again(env: dict[str, str], database: Path) -> None:
     for _ in range(2):
-        process = manage("setup-dev", env=env)
+        process = invoke("setup-dev", env=env)
         assert process.returncode == 0, process.stderr
     assert rows(database, 'SELECT name, permissions, "index", "default" FROM roles ORDER BY id') == [
         ("User", 1, "main", 1),
@@ -61,12 +61,12 @@ def test_setup_dev_can_be_run_again_and_again(env: dict[str, str], database: Pat
 def test_recreate_db_says_what_is_gone_and_leaves_what_upgrade_and_check_accept(
     env: dict[str, str], database: Path
 ) -> None:
-    manage("setup-dev", env=env)
-    process = manage("recreate_db", env=env)
+    invoke("setup-dev", env=env)
+    process = invoke("recreate_db", env=env)
     assert "credentials, roles, users" in process.stdout
     assert rows(database, "SELECT * FROM users") == []
     for step in (("db", "upgrade"), ("db", "check"), ("db", "current")):
-        process = manage(*step, env=env)
+        process = invoke(*step, env=env)
         assert process.returncode == 0, process.stderr
     assert "(head)" in process.stdout
 
@@ -74,15 +74,15 @@ def test_recreate_db_says_what_is_gone_and_leaves_what_upgrade_and_check_accept(
 @pytest.mark.parametrize("name", ["production", "heroku", "unix"])
 def test_recreate_db_refuses_under_every_production_configuration(database: Path, name: str) -> None:
     env = production(f"sqlite:///{database}")
-    assert manage("-c", name, "db", "upgrade", env=env).returncode == 0
-    assert f"refused under the configuration '{name}'" in one_line(manage("-c", name, "recreate-db", env=env))
+    assert invoke("-c", name, "db", "upgrade", env=env).returncode == 0
+    assert f"refused under the configuration '{name}'" in one_line(invoke("-c", name, "recreate-db", env=env))
     assert rows(database, "SELECT count(*) FROM users") == [(0,)]
 
 
 def test_add_fake_data_adds_users_and_no_administrators(env: dict[str, str], database: Path) -> None:
-    manage("setup-dev", env=env)
-    assert manage("add-fake-data", "-n", "7", env=env).returncode == 0
-    assert manage("add-fake-data", "--number-users", "3", env=env).returncode == 0
+    invoke("setup-dev", env=env)
+    assert invoke("add-fake-data", "-n", "7", env=env).returncode == 0
+    assert invoke("add-fake-data", "--number-users", "3", env=env).returncode == 0
     found = rows(
         database, "SELECT roles.name, count(*) FROM users JOIN roles ON roles.id = role_id GROUP BY 1 ORDER BY 1"
     )
@@ -91,13 +91,13 @@ def test_add_fake_data_adds_users_and_no_administrators(env: dict[str, str], dat
 
 def test_add_fake_data_refuses_in_production(database: Path) -> None:
     env = production(f"sqlite:///{database}")
-    assert "refused" in one_line(manage("add-fake-data", env=env))
+    assert "refused" in one_line(invoke("add-fake-data", env=env))
 
 
 def test_setup_prod_makes_an_administrator_with_a_password_of_its_own(database: Path) -> None:
     env = production(f"sqlite:///{database}", ADMIN_EMAIL="Boss@example.org", ADMIN_PASSWORD="seven purple herons")
     for _ in range(2):
-        process = manage("setup-prod", env=env)
+        process = invoke("setup-prod", env=env)
         assert process.returncode == 0, process.stderr
     assert rows(database, "SELECT email FROM users") == [("boss@example.org",)]
 
@@ -113,29 +113,29 @@ def test_setup_prod_makes_an_administrator_with_a_password_of_its_own(database: 
 )
 def test_setup_prod_refuses_a_password_that_others_know(database: Path, password: str, words: str) -> None:
     env = production(f"sqlite:///{database}", ADMIN_PASSWORD=password)
-    assert words in one_line(manage("setup-prod", env=env))
+    assert words in one_line(invoke("setup-prod", env=env))
     assert not database.exists(), "nothing half done"
 
 
 def test_create_admin_creates_and_promotes(env: dict[str, str], database: Path) -> None:
-    manage("setup-dev", env=env)
-    manage("add-fake-data", "-n", "1", env=env)
+    invoke("setup-dev", env=env)
+    invoke("add-fake-data", "-n", "1", env=env)
     [(somebody,)] = rows(database, "SELECT email FROM users WHERE email != 'admin@example.com'")
     for email, words in (("new@example.com", "a new"), (str(somebody), "now an")):
-        process = manage("create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n")
+        process = invoke("create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n")
         assert (process.returncode, words in process.stdout) == (0, True), process.stderr
     found = rows(database, "SELECT count(*) FROM users JOIN roles ON roles.id = role_id WHERE permissions = 255")
     assert found == [(3,)]
 
 
 def test_create_admin_refuses_a_weak_password(env: dict[str, str]) -> None:
-    manage("setup-dev", env=env)
-    process = manage("create-admin", "new@example.com", "--password-stdin", env=env, stdin="new@example.com\n")
+    invoke("setup-dev", env=env)
+    process = invoke("create-admin", "new@example.com", "--password-stdin", env=env, stdin="new@example.com\n")
     assert "easy to guess" in one_line(process)
 
 
 def test_the_shell_awaits_a_script_from_stdin(env: dict[str, str]) -> None:
-    manage("setup-dev", env=env)
+    invoke("setup-dev", env=env)
     script = (
         "role = await session.scalar(select(Role).where(Role.default))\n"
         "session.add(User(email='me@example.com', first_name='Me', last_name='Too', role_id=role.id))\n"
@@ -143,7 +143,7 @@ def test_the_shell_awaits_a_script_from_stdin(env: dict[str, str]) -> None:
         "me = await session.scalar(select(User.id).where(User.email == 'me@example.com'))\n"
         "print(me, app.config['CONFIG_NAME'], db)\n"
     )
-    process = manage("shell", env=env, stdin=script)
+    process = invoke("shell", env=env, stdin=script)
     assert process.stdout.startswith("2 testing "), process.stderr
 
 
@@ -155,7 +155,7 @@ def test_a_script_that_fails_in_the_shell_fails(env: dict[str, str]) -> None:
 
 def test_the_shells_prompt_awaits_and_survives_mistakes(env: dict[str, str]) -> None:
     pexpect = pytest.importorskip("pexpect", reason="a prompt needs a terminal to be tested with: pip install pexpect")
-    manage("setup-dev", env=env)
+    invoke("setup-dev", env=env)
     command = [str(PROJECT_ROOT / "manage.py"), "shell"]
     child = pexpect.spawn(sys.executable, command, env=env, cwd=os.environ["TEST_FOLDER"], encoding="utf-8", timeout=20)
     child.expect(">>> ")
@@ -176,19 +176,19 @@ def test_the_shells_prompt_awaits_and_survives_mistakes(env: dict[str, str]) -> 
 
 
 def test_check_passes_when_all_is_well_and_names_what_is_not(env: dict[str, str], tmp_path: Path) -> None:
-    process = manage("check", env=env)
+    process = invoke("check", env=env)
     assert process.returncode == 1
     assert "qb.E002" in process.stderr
     assert "setup-dev" in process.stderr
-    manage("setup-dev", env=env)
-    process = manage("check", env=env | {"REDIS_URL": f"unix://{tmp_path / 'nobody'}"})
+    invoke("setup-dev", env=env)
+    process = invoke("check", env=env | {"REDIS_URL": f"unix://{tmp_path / 'nobody'}"})
     assert process.returncode == 1
     assert "qb.E004: Redis at unix://" in process.stderr
     assert "Traceback" not in process.stderr
 
 
 def test_routes_lists_each_route_with_access_and_limit(env: dict[str, str]) -> None:
-    lines = manage("routes", env=env).stdout.splitlines()
+    lines = invoke("routes", env=env).stdout.splitlines()
     [admin] = [line for line in lines if line.startswith("/admin ")]
     assert admin.split("  ")[0] == "/admin"
     assert "permission ADMINISTER" in admin
@@ -212,6 +212,10 @@ def test_the_suite_refuses_a_database_that_is_not_for_tests() -> None:
     assert "The tests delete everything" in process.stdout + process.stderr
 
 
+def test_a_failure_of_a_process_is_one_clear_line_as_well(env: dict[str, str]) -> None:
+    assert "Choose one of: development" in one_line(manage("-c", "prod", "check", env=env))
+
+
 @pytest.mark.parametrize(
     ("arguments", "more", "words"),
     [
@@ -232,7 +236,7 @@ def test_the_suite_refuses_a_database_that_is_not_for_tests() -> None:
 def test_a_failure_is_one_clear_line(
     env: dict[str, str], arguments: list[str], more: dict[str, str], words: str
 ) -> None:
-    assert words in one_line(manage(*arguments, env=env | more))
+    assert words in one_line(invoke(*arguments, env=env | more))
 
 
 def test_a_wrong_setting_is_named_and_nothing_is_done(database: Path) -> None:
@@ -274,7 +278,7 @@ async def test_the_plain_functions_do_the_same(tmp_path: Path, monkeypatch: pyte
 
 
 def test_run_worker_is_a_plain_function_too(env: dict[str, str]) -> None:
-    manage("setup-dev", env=env)
+    invoke("setup-dev", env=env)
     script = "from manage import run_worker; run_worker(config_name='testing', burst=True)"
     process = subprocess.run(
         [sys.executable, "-c", script], env=env, cwd=PROJECT_ROOT, check=False, capture_output=True
@@ -284,7 +288,7 @@ def test_run_worker_is_a_plain_function_too(env: dict[str, str]) -> None:
 
 def test_serving_production_on_a_port_in_use_is_one_line(database: Path) -> None:
     env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
-    assert manage("setup-prod", env=env).returncode == 0
+    assert invoke("setup-prod", env=env).returncode == 0
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         started = time.monotonic()
@@ -296,7 +300,7 @@ def test_serving_production_on_a_port_in_use_is_one_line(database: Path) -> None
 
 def test_serve_refuses_a_pending_migration(database: Path) -> None:
     env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
-    manage("setup-prod", env=env)
+    invoke("setup-prod", env=env)
     with sqlite3.connect(database) as connection:
         connection.execute("DELETE FROM alembic_version")
     connection.close()
