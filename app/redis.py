@@ -1,6 +1,7 @@
 """Redis, with a time-out on everything: a server that hangs must not hang us."""
 
 import json
+import threading
 from typing import Any, cast
 
 from arq.connections import ArqRedis
@@ -32,8 +33,25 @@ def request_redis(settings: Config) -> Redis:
     return Redis(connection_pool=pool)
 
 
-def worker_redis(settings: Config) -> ArqRedis:
-    """Arq's client: it waits for a server that restarts, for about a minute, and never executes what it reads.
+class UntilStopped(ExponentialBackoff):
+    """Waits between attempts from 0.1 s doubling to 5 s, but not once the process has been told to stop."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        super().__init__(cap=5, base=0.1)
+        self.stopping = stopping
+
+    def __deepcopy__(self, memo: object) -> "UntilStopped":
+        return self  # each connection takes a copy of its retries, and all must see the same event
+
+    def compute(self, failures: int) -> float:
+        """Seconds to wait after so many failures."""
+        if self.stopping.is_set():
+            raise RedisConnectionError("Redis is away, and this worker has been told to stop")
+        return float(super().compute(failures))
+
+
+def worker_redis(settings: Config, stopping: threading.Event) -> ArqRedis:
+    """The client of arq: it waits for a server that restarts, for about a minute, and never executes what it reads.
 
     Payloads are JSON; arq's default, pickle, runs code that whoever reaches Redis may plant there.
     """
@@ -41,7 +59,7 @@ def worker_redis(settings: Config) -> ArqRedis:
         settings.REDIS_URL,
         socket_timeout=settings.WORKER_REDIS_TIMEOUT,
         socket_connect_timeout=settings.WORKER_REDIS_TIMEOUT,
-        retry=Retry(ExponentialBackoff(cap=5, base=0.1), 16),
+        retry=Retry(UntilStopped(stopping), 16),
         retry_on_error=TRANSIENT,
         max_connections=settings.WORKER_MAX_JOBS + 10,
         timeout=settings.WORKER_REDIS_TIMEOUT,

@@ -1,9 +1,12 @@
 """The worker: arq's settings for the current configuration, with every job running in the app's context."""
 
+import dataclasses
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from arq import cron, func
 from arq.connections import RedisSettings
@@ -11,7 +14,7 @@ from arq.connections import RedisSettings
 from app import valkey
 from app.accounts import jobs as accounts
 from app.checks import check_database, check_redis, demand_now
-from app.config import load_settings
+from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.jobs.heartbeat import SHARED_KEY, Heartbeat
@@ -33,8 +36,11 @@ def worker_settings(config_name: str | None = None) -> type:
     demand_now(check_redis, settings)
     demand_now(check_database, settings)
 
+    stopping = threading.Event()
+
     async def on_startup(ctx: dict[str, Any]) -> None:
         ctx["app"] = app = create_app(config_name)
+        app.extensions["draining"] = stopping  # the app notices the signal
         await app.startup()
         # The command `arq` has given its logger a handler of its own; ours writes the same lines with the rest.
         logging.getLogger("arq").handlers.clear()
@@ -51,9 +57,9 @@ def worker_settings(config_name: str | None = None) -> type:
     attributes = {
         "functions": [func(expire, name=expire.__name__)],
         "cron_jobs": [cron(expire, name="hourly", minute=7, unique=True)],
-        "redis_pool": worker_redis(settings),
+        "redis_pool": worker_redis(settings, stopping),
         # Only `arq --check` uses this one: it knows nothing of pools.
-        "redis_settings": RedisSettings.from_dsn(settings.REDIS_URL),
+        "redis_settings": redis_settings(settings),
         # The worker has its own say about payloads, whatever the pool says; pickle would run what is planted in Redis.
         "job_serializer": serialize,
         "job_deserializer": json.loads,
@@ -69,6 +75,13 @@ def worker_settings(config_name: str | None = None) -> type:
         "health_check_key": SHARED_KEY,
     }
     return type("WorkerSettings", (), attributes)
+
+
+def redis_settings(settings: Config) -> RedisSettings:
+    """The address of Redis as arq takes it, which forgets that a path may be quoted."""
+    parsed = RedisSettings.from_dsn(settings.REDIS_URL)
+    path = parsed.unix_socket_path
+    return dataclasses.replace(parsed, unix_socket_path=unquote(path)) if path else parsed
 
 
 def in_context(job: Job) -> Any:

@@ -45,11 +45,11 @@ def is_draining() -> bool:
 
 def init_app(app: Quart) -> None:
     """Notice the signal to stop, so that a load balancer is told before the last connection closes."""
-    app.extensions["draining"] = draining = threading.Event()
+    app.extensions["draining"] = threading.Event()
     app.extensions["revisions"] = Revisions()
 
     def note(signum: int, frame: FrameType | None) -> None:
-        draining.set()
+        app.extensions["draining"].set()
 
     @app.before_serving
     async def listen() -> None:

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from arq.constants import default_queue_name, job_key_prefix
 from arq.worker import Worker, create_worker
 from quart import Quart
+from redis.asyncio import Redis
 from sqlalchemy import func, select
 
 from app.accounts.models import Credential, Purpose
@@ -27,6 +29,7 @@ from app.jobs.worker import worker_settings
 from app.redis import redis, serialize, worker_redis
 from tests.factories.people import make_person
 from tests.processes import variables
+from tests.servers import start_valkey
 
 
 async def run_burst() -> Worker:
@@ -48,7 +51,7 @@ async def test_a_job_runs_in_the_apps_context(app: Quart) -> None:
     past = utcnow() - timedelta(days=1)
     async with db.transaction() as session:
         session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=past))
-    pool = worker_redis(load_settings("testing"))
+    pool = worker_redis(load_settings("testing"), threading.Event())
     await pool.enqueue_job("accounts.delete_expired_credentials")
     await pool.aclose(close_connection_pool=True)
     assert (await run_burst()).jobs_complete == 1
@@ -112,6 +115,37 @@ async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app
     assert not await heartbeat.any_worker(redis)
 
 
+async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when a worker shows its sign of life."""
+    async with asyncio.timeout(20):
+        while not await heartbeat.any_worker(client):
+            assert process.poll() is None, log.read_text()
+            await asyncio.sleep(0.05)
+
+
+async def test_a_worker_waits_for_a_redis_that_is_away_and_can_be_stopped_meanwhile(app: Quart, tmp_path: Path) -> None:
+    server, socket = start_valkey(tmp_path)
+    own = Redis(unix_socket_path=socket)
+    env = variables(
+        QUART_CONFIG="testing", TEST_DATABASE_URL=os.environ["TEST_DATABASE_URL"], REDIS_URL=f"unix://{socket}"
+    )
+    log = tmp_path / "worker.log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "arq", "worker.WorkerSettings"]
+        process = subprocess.Popen(command, env=env, cwd=PROJECT_ROOT, stdout=output, stderr=output)
+    try:
+        await until_alive(own, process, log)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(1)
+        assert process.poll() is None, "it waits for Redis to come back"
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, 15)
+    finally:
+        process.kill()
+        process.wait()
+        await own.aclose()
+
+
 async def test_the_plain_arq_command_starts_is_checked_and_stops(app: Quart, tmp_path: Path) -> None:
     env = variables(
         QUART_CONFIG="testing",
@@ -123,10 +157,7 @@ async def test_the_plain_arq_command_starts_is_checked_and_stops(app: Quart, tmp
     with log.open("wb") as output:
         process = subprocess.Popen(arq, env=env, cwd=PROJECT_ROOT, stdout=output, stderr=output)
     try:
-        async with asyncio.timeout(20):
-            while not await heartbeat.any_worker(redis):
-                assert process.poll() is None, log.read_text()
-                await asyncio.sleep(0.05)
+        await until_alive(redis, process, log)
         check = await asyncio.to_thread(
             subprocess.run, [*arq, "--check"], env=env, cwd=PROJECT_ROOT, capture_output=True, check=False
         )
