@@ -8,17 +8,14 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
-from urllib.parse import urlsplit
 
 from limits import parse
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quart import current_app
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 from werkzeug.local import LocalProxy
 
-from app import valkey
+from app import addresses, valkey
 from app.environment import chosen_config, first_set, instance_path
 from app.errors import ConfigurationError
 
@@ -28,9 +25,6 @@ KIB = 1024
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-
-# What may follow the ? of a PostgreSQL address; asyncpg fails obscurely, and late, on anything else.
-POSTGRES_OPTIONS = {"host", "port", "sslmode", "sslrootcert", "application_name"}
 
 List = Annotated[list[str], NoDecode]
 
@@ -163,37 +157,22 @@ class Config(BaseSettings):
     @field_validator("BASE_URL")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise ValueError("not the address of a site")
-        return f"{parts.scheme}://{parts.netloc.lower()}"
+        return addresses.base_url(value)
 
     @field_validator("CORS_ORIGINS")
     @classmethod
     def _origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin:
-                raise ValueError("an origin is a scheme and a host, like https://app.example.com, nothing after it")
-        return value
+        return [addresses.origin(each) for each in value]
 
     @field_validator("DATABASE_URL")
     @classmethod
     def _database_url(cls, value: str) -> str:
-        return async_database_url(value)
+        return addresses.database_url(value)
 
     @field_validator("REDIS_URL")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("redis", "rediss", "unix") or not (
-            parts.path if parts.scheme == "unix" else parts.netloc
-        ):
-            raise ValueError("not the address of a Redis server")
-        number = parts.path.strip("/") if parts.scheme != "unix" else ""
-        if number and not number.isdigit():
-            raise ValueError("the database after the last / is a number")
-        return value
+        return addresses.redis_url(value)
 
     @field_validator(
         "LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "PAGE_LIMIT", "API_LIMIT"
@@ -365,33 +344,6 @@ def explain(cls: type[Config], error: ValidationError) -> str:
 def _variables(name: str, alias: Any) -> list[str]:
     choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
     return [str(choice) for choice in choices]
-
-
-def async_database_url(value: str) -> str:
-    """The same address with the asynchronous driver: asyncpg or aiosqlite.
-
-    Raises `ValueError` for what no driver here understands.
-    """
-    try:
-        url = make_url(value)
-    except (ArgumentError, ValueError):
-        raise ValueError("not the address of a database") from None
-    backend = url.drivername.split("+")[0]
-    if backend == "sqlite":
-        if url.database in (None, "", ":memory:"):
-            raise ValueError("SQLite in memory cannot be shared between connections: name a file")
-        return url.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
-    if backend not in ("postgres", "postgresql"):
-        raise ValueError(f"{backend!r} is not a database this application runs on")
-    unknown = sorted(set(url.query) - POSTGRES_OPTIONS)
-    if unknown:
-        raise ValueError(
-            f"the driver does not understand {', '.join(unknown)}; "
-            f"remove it (understood: {', '.join(sorted(POSTGRES_OPTIONS))})"
-        )
-    if not url.database:
-        raise ValueError("the name of the database is missing")
-    return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
 def generated_secret_key(instance: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app, environment
+from app.addresses import database_url
 from app.config import (
     Config,
     DevelopmentConfig,
@@ -13,7 +14,6 @@ from app.config import (
     ProductionConfig,
     TestingConfig,
     UnixConfig,
-    async_database_url,
     config,
     generated_secret_key,
     load_settings,
@@ -189,7 +189,7 @@ def test_heroku_believes_one_proxy_and_unix_logs_to_syslog(production: None) -> 
     ],
 )
 def test_database_addresses_get_their_asynchronous_driver(given: str, expected: str) -> None:
-    assert async_database_url(given) == expected
+    assert database_url(given) == expected
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_database_addresses_get_their_asynchronous_driver(given: str, expected: 
 )
 def test_addresses_that_cannot_work_are_refused_at_once(given: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        async_database_url(given)
+        database_url(given)
 
 
 def test_dotenv_reaches_the_environment_with_its_values_whole(

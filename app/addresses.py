@@ -1,0 +1,61 @@
+"""The addresses that settings hold: what is understood of them. Each function raises `ValueError` for the rest."""
+
+from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+# What may follow the ? of a PostgreSQL address; asyncpg fails obscurely, and late, on anything else.
+POSTGRES_OPTIONS = {"host", "port", "sslmode", "sslrootcert", "application_name"}
+
+
+def base_url(value: str) -> str:
+    """The address of a site, without a slash at the end."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("not the address of a site")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def origin(value: str) -> str:
+    """An origin, as browsers send it."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != value:
+        raise ValueError("an origin is a scheme and a host, like https://app.example.com, nothing after it")
+    return value
+
+
+def database_url(value: str) -> str:
+    """The address of a database, with the asynchronous driver: asyncpg or aiosqlite."""
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError("not the address of a database") from None
+    backend = url.drivername.split("+")[0]
+    if backend == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ValueError("SQLite in memory cannot be shared between connections: name a file")
+        return url.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
+    if backend not in ("postgres", "postgresql"):
+        raise ValueError(f"{backend!r} is not a database this application runs on")
+    unknown = sorted(set(url.query) - POSTGRES_OPTIONS)
+    if unknown:
+        raise ValueError(
+            f"the driver does not understand {', '.join(unknown)}; "
+            f"remove it (understood: {', '.join(sorted(POSTGRES_OPTIONS))})"
+        )
+    if not url.database:
+        raise ValueError("the name of the database is missing")
+    return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def redis_url(value: str) -> str:
+    """The address of a Redis server, over TCP, TLS or a Unix socket."""
+    parts = urlsplit(value)
+    unix = parts.scheme == "unix"
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.path if unix else parts.netloc):
+        raise ValueError("not the address of a Redis server")
+    number = "" if unix else parts.path.strip("/")
+    if number and not number.isdigit():
+        raise ValueError("the database after the last / is a number")
+    return value

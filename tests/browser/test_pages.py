@@ -1,0 +1,153 @@
+"""Every page in a real browser: phone and desktop, light and dark, by keyboard, without JavaScript."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, expect
+
+from tests.processes import Served
+
+pytestmark = pytest.mark.browser
+
+WIDTHS, SCHEMES = (375, 1280), ("light", "dark")
+
+
+@asynccontextmanager
+async def page_of(
+    chromium: Browser, site: Served, *, width: int = 1280, scheme: Any = "light", javascript: bool = True
+) -> AsyncIterator[Page]:
+    """A page in a browser of its own; whatever it complains about fails the test."""
+    context = await chromium.new_context(
+        base_url=f"http://localhost:{site.port}",
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        java_script_enabled=javascript,
+        bypass_csp=False,
+    )
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    await context.close()
+    expected = "Failed to load resource: the server responded with a status of 4"  # pages that are errors on purpose
+    assert [complaint for complaint in complaints if not complaint.startswith(expected)] == []
+
+
+async def log_in(page: Page, password: str = "password") -> None:
+    await page.goto("/account/login")
+    await page.get_by_label("E-mail address").fill("admin@example.com")
+    await page.get_by_label("Password", exact=True).fill(password)
+    await page.get_by_role("main").get_by_role("button", name="Log in").click()
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds. Swagger UI's own elements are left out: they are not ours to mend."""
+    result = await Axe().run(page, context={"exclude": [["#swagger-ui"]]})
+    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in result.response["violations"]]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_pages_are_accessible_and_fit(chromium: Browser, site: Served, width: int, scheme: str) -> None:
+    async with page_of(chromium, site, width=width, scheme=scheme) as page:
+
+        async def look(path: str) -> None:
+            await page.goto(path)
+            assert await violations(page) == [], path
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+        for path in ("/", "/account/login", "/docs", "/no-such-page"):
+            await look(path)
+        await log_in(page, "wrong")
+        await expect(page.get_by_role("alert")).to_contain_text("wrong")
+        assert await violations(page) == []
+        await log_in(page)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
+        for path in ("/", "/account/manage", "/admin"):
+            await look(path)
+
+
+async def test_one_logs_in_and_out_by_keyboard_alone(chromium: Browser, site: Served) -> None:
+    async with page_of(chromium, site) as page:
+        await page.goto("/account/login")
+        await expect(page.get_by_label("E-mail address")).to_be_focused()
+        await page.keyboard.type("admin@example.com")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type("password")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
+        await page.locator(".account-toggle > summary").focus()
+        await page.keyboard.press("Enter")
+        button = page.get_by_role("button", name="Log out")
+        await expect(button).to_be_visible()
+        await button.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("status")).to_contain_text("You are logged out.")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+async def test_everything_works_without_javascript(chromium: Browser, site: Served, width: int) -> None:
+    async with page_of(chromium, site, width=width, javascript=False) as page:
+        await log_in(page)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
+        if width < 640:
+            await page.locator(".menu-toggle > summary").click()
+        await page.get_by_role("link", name="Administration").first.click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Overview")
+        await page.locator(".menu-toggle > summary" if width < 640 else ".account-toggle > summary").click()
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_text("You are logged out.")).to_be_visible()
+
+
+async def test_a_page_that_needs_somebody_comes_back_after_log_in(chromium: Browser, site: Served) -> None:
+    async with page_of(chromium, site) as page:
+        await page.goto("/account/manage")
+        await expect(page).to_have_url(f"http://localhost:{site.port}/account/login?next=/account/manage")
+        await page.get_by_label("E-mail address").fill("admin@example.com")
+        await page.get_by_label("Password", exact=True).fill("password")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Your account")
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "/\\evil.example", "/%09/evil.example", "https://evil.example"])
+async def test_no_browser_can_be_led_elsewhere(chromium: Browser, site: Served, target: str) -> None:
+    """Browsers read some of these as other sites, whatever a server thinks of them."""
+    async with page_of(chromium, site) as page:
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
+        await page.goto(f"/account/login?next={target}")
+        await page.get_by_label("E-mail address").fill("admin@example.com")
+        await page.get_by_label("Password", exact=True).fill("password")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
+        assert not [url for url in requested if not url.startswith(f"http://localhost:{site.port}/")]
+
+
+async def test_a_foreign_page_cannot_log_anybody_out(chromium: Browser, site: Served) -> None:
+    """Another port of this machine is another site to the guard, although its requests bring the cookie along."""
+    async with page_of(chromium, site) as page:
+        await log_in(page)
+        form = f"<form method=post action=http://localhost:{site.port}/account/logout><button>go</button></form>"
+
+        async def foreign(route: Any) -> None:
+            await route.fulfill(body=form, content_type="text/html")
+
+        await page.route("http://localhost:1/", foreign)
+        await page.goto("http://localhost:1/")
+        await page.get_by_role("button", name="go").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("another site")
+        await page.goto("/account/manage")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Your account")
+
+
+async def test_a_password_can_be_shown_and_is_hidden_again(chromium: Browser, site: Served) -> None:
+    async with page_of(chromium, site) as page:
+        await page.goto("/account/login")
+        password = page.locator("input[name=password]")
+        await expect(password).to_have_attribute("type", "password")
+        await page.get_by_role("button", name="Show password").click()
+        await expect(password).to_have_attribute("type", "text")
