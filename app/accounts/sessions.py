@@ -11,7 +11,7 @@ from app.accounts.models import Credential, Permission, Purpose, Role, User
 from app.config import DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db, utcnow
 from app.errors import DomainError
-from app.security.limits import limits
+from app.security.limits import limits, one_peer
 from app.security.passwords import passwords
 from app.security.tokens import digest, new_secret
 
@@ -54,9 +54,9 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
 
 async def _authenticate(email: str, password: str, client: Client) -> Verified:
     # A digest stands for the address, so that Redis holds nobody's.
-    account = digest(email).hex()[:32]
-    await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, client.address)
-    await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, client.address)
+    account, peer = digest(email).hex()[:32], one_peer(client.address)
+    await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, peer)
+    await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
     await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
     async with db.session() as session:
         query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
@@ -66,7 +66,7 @@ async def _authenticate(email: str, password: str, client: Client) -> Verified:
         right = False  # everybody knows it
     if not right or user is None or user.password_hash is None:
         raise WrongCredentials
-    await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, client.address)
+    await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
     return Verified(user.id, user.password_hash)
 
 

@@ -1,5 +1,6 @@
 """Limits on how often something may happen, counted in Redis for all processes together."""
 
+import ipaddress
 import logging
 import time
 from typing import cast
@@ -69,6 +70,19 @@ class Limits:
             window = await limiter.get_window_stats(item, *identifiers)
             seconds = max(1, round(window.reset_time - time.time()))
             raise TooMany(f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds)
+
+
+def one_peer(address: str) -> str:
+    """What counts as one address: an IPv4 address, or the 64 bits that an IPv6 subscriber is given to choose from."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return address
 
 
 def _in_words(seconds: int) -> str:

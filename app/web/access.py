@@ -17,7 +17,7 @@ from app.accounts.models import Permission
 from app.config import settings
 from app.errors import DomainError
 from app.security.cross_site import is_cross_site
-from app.security.limits import limits
+from app.security.limits import limits, one_peer
 from app.web.identity import client, identity, load_identity
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ async def guard() -> ResponseReturnValue | None:
     if access.identify:
         await load_identity()
     if declared_limit:
-        who = identity().user_id or client().address
+        who = identity().user_id or one_peer(client().address)
         await limits.hit("route", rule_of(declared_limit), declared_limit, who)
     return _admit(access)
 

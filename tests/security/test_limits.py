@@ -8,7 +8,7 @@ import pytest
 from quart import Quart
 
 from app.errors import TooMany
-from app.security.limits import Limits, limits
+from app.security.limits import Limits, limits, one_peer
 from tests.conftest import MakeApp
 
 
@@ -40,6 +40,20 @@ async def test_what_is_counted_for_one_is_not_counted_for_another(app: Quart) ->
     await passed(app.extensions["limits"], 5)
     await limits.hit("test", "5 per 5 minutes", "somebody else")
     await limits.hit("another", "5 per 5 minutes", "somebody")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_an_ipv6_subscriber_is_one_peer(one: str, other: str, same: bool) -> None:
+    assert (one_peer(one) == one_peer(other)) is same
 
 
 async def test_without_redis_each_process_goes_on_counting(
