@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,19 +47,35 @@ async def test_a_bomb_of_fields_is_refused_and_holds_nobody_up(server: Served) -
     chunked = (HEAD.format("/account/login", FORM) + "Transfer-Encoding: chunked\r\n\r\n").encode()
     small = b"a=&" * 20_000  # within the size, beyond the number of fields
     fits = (HEAD.format("/account/login", FORM) + f"Content-Length: {len(small)}\r\n\r\n").encode()
-    with watching(server) as livez:
+
+    async def explode() -> None:
         answers = [
-            await asyncio.to_thread(exchange, server.port, announced, bomb, timeout=10),
-            await asyncio.to_thread(
-                exchange, server.port, chunked, b"%x\r\n%s\r\n0\r\n\r\n" % (len(bomb), bomb), timeout=10
-            ),
-            await asyncio.to_thread(exchange, server.port, fits, small, timeout=10),
+            await asyncio.to_thread(exchange, server.port, head, body, timeout=10)
+            for head, body in (
+                (announced, bomb),
+                (chunked, b"%x\r\n%s\r\n0\r\n\r\n" % (len(bomb), bomb)),
+                (fits, small),
+            )
         ]
-    # A server that answers while the body is still coming closes the connection; the answer may be lost on the way.
-    assert [status_of(answer) for answer in answers[:2]] in ([413, 413], [0, 413], [413, 0], [0, 0])
-    assert status_of(answers[2]) == 413
-    assert livez["answers"] > 20
-    assert livez["worst"] < 0.1
+        # A server that answers while the body is still coming closes the connection: the answer may be lost on the way.
+        assert {status_of(answer) for answer in answers[:2]} <= {413, 0}
+        assert status_of(answers[2]) == 413
+
+    assert await least_wait(server, explode) < 0.1
+
+
+async def least_wait(server: Served, happen: Callable[[], Awaitable[object]]) -> float:
+    """The longest that /livez took while something happened, in seconds; of three times the one with the least.
+
+    A busy machine makes any one of them slow; work on the event loop would make all of them slow.
+    """
+    worst = []
+    for _ in range(3):
+        with watching(server) as livez:
+            await happen()
+        assert livez["answers"] > 20
+        worst.append(livez["worst"])
+    return min(worst)
 
 
 async def post(server: Served, body: bytes) -> int:
@@ -74,17 +90,15 @@ async def post(server: Served, body: bytes) -> int:
 
 async def test_a_flood_of_log_ins_is_bounded_and_the_rest_goes_on(server: Served) -> None:
     body = json.dumps(ADMINISTRATOR | {"password": "wrong"}).encode()
-    # The least of three: a busy machine makes any one of them slow, hashing on the event loop would make all of them.
-    worst = 1.0
-    for _ in range(3):
-        with watching(server) as livez:
-            statuses = await asyncio.gather(*(post(server, body) for _ in range(200)))
-        worst = min(worst, livez["worst"])
+    statuses: list[int] = []
+
+    async def flood() -> None:
+        statuses[:] = await asyncio.gather(*(post(server, body) for _ in range(200)))
+
+    assert await least_wait(server, flood) < 0.1
     room = 16 + (os.cpu_count() or 1)
     assert set(statuses) == {401, 503}
     assert statuses.count(401) >= room
     assert statuses.count(503) > 0
-    assert livez["answers"] > 20
-    assert worst < 0.1
     status = await post(server, json.dumps(ADMINISTRATOR).encode())
     assert status == 201, "afterwards everything is as before"
