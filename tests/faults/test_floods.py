@@ -61,21 +61,24 @@ async def test_a_bomb_of_fields_is_refused_and_holds_nobody_up(server: Served) -
         assert {status_of(answer) for answer in answers[:2]} <= {413, 0}
         assert status_of(answers[2]) == 413
 
-    assert await least_wait(server, explode) < 0.1
+    assert await wait_is_short(server, explode)
 
 
-async def least_wait(server: Served, happen: Callable[[], Awaitable[object]]) -> float:
-    """The longest that /livez took while something happened, in seconds; of three times the one with the least.
+async def wait_is_short(server: Served, happen: Callable[[], Awaitable[object]]) -> bool:
+    """Whether /livez took less than 0.1 s all the while, on a machine that has nothing else to do.
 
-    A busy machine makes any one of them slow; work on the event loop would make all of them slow.
+    On one that has, twice the wait of a moment without load comes on top, and of three times the best counts: a busy
+    machine makes some of them slow, work on the event loop (0.7 s and more here) would make all of them slow.
     """
     worst = []
     for _ in range(3):
+        with watching(server) as idle:
+            await asyncio.sleep(0.5)
         with watching(server) as livez:
             await happen()
         assert livez["answers"] > 20
-        worst.append(livez["worst"])
-    return min(worst)
+        worst.append(livez["worst"] - 2 * idle["worst"])
+    return min(worst) < 0.1
 
 
 async def post(server: Served, body: bytes) -> int:
@@ -95,7 +98,7 @@ async def test_a_flood_of_log_ins_is_bounded_and_the_rest_goes_on(server: Served
     async def flood() -> None:
         statuses[:] = await asyncio.gather(*(post(server, body) for _ in range(200)))
 
-    assert await least_wait(server, flood) < 0.1
+    assert await wait_is_short(server, flood)
     room = 16 + (os.cpu_count() or 1)
     assert set(statuses) == {401, 503}
     assert statuses.count(401) >= room
