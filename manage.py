@@ -2,7 +2,6 @@
 """The command line: `python manage.py COMMAND`. The commands are plain functions as well, to import from here."""
 
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -107,7 +106,6 @@ def cli(ctx: click.Context, config_name: str | None) -> None:
     """quart-base: serve it, set it up, look after it."""
     load_environment()
     ctx.obj = config_name or chosen_config()
-    os.environ["QUART_CONFIG"] = ctx.obj  # what this command starts is configured the same
 
 
 if __name__ == "__main__":

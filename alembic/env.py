@@ -7,12 +7,14 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrationScript
 from alembic.runtime.migration import MigrationContext
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
 import app.models  # noqa: F401  (every table)
 from app.config import Config, load_settings
 from app.database import Base, UTCDateTime, create_engine
 from app.environment import load_environment
+from app.errors import ConfigurationError
 
 # Any number will do as long as nothing else in the database takes the same advisory lock.
 MIGRATION_LOCK = 0x71756172  # "quar"
@@ -23,8 +25,11 @@ def settings() -> Config:
     given = context.config.attributes.get("settings")
     if isinstance(given, Config):
         return given
-    load_environment()
-    return load_settings()
+    try:
+        load_environment()
+        return load_settings()
+    except ConfigurationError as error:
+        raise CommandError(error.message) from None
 
 
 def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | Literal[False]:
@@ -33,11 +38,13 @@ def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | 
 
 
 def drop_empty(migration: MigrationContext, revision: Any, directives: list[MigrationScript]) -> None:
-    """Write no migration when nothing has changed."""
-    options = context.config.cmd_opts
-    if getattr(options, "autogenerate", False) and directives[0].upgrade_ops and directives[0].upgrade_ops.is_empty():
-        directives.clear()
-        context.config.print_stdout("Nothing has changed: no migration is written.")
+    """Write no migration when models and database do not differ."""
+    compared = context.config.attributes.get("autogenerate") or getattr(context.config.cmd_opts, "autogenerate", False)
+    if compared and directives[0].upgrade_ops and directives[0].upgrade_ops.is_empty():
+        raise CommandError(
+            "Models and database do not differ: no migration is written. "
+            "Does app/models.py import the models that are new?"
+        )
 
 
 def configure(**options: Any) -> None:

@@ -1,18 +1,25 @@
 """The addresses that settings hold: what is understood of them. Each function raises `ValueError` for the rest."""
 
+import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from email_validator import EmailNotValidError, validate_email
+from redis.asyncio import ConnectionPool
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 # What may follow the ? of a PostgreSQL address; asyncpg fails obscurely, and late, on anything else.
-POSTGRES_OPTIONS = {"host", "port", "sslmode", "sslrootcert", "application_name"}
+POSTGRES_OPTIONS = {"host", "sslmode", "sslrootcert", "application_name"}
+
+
+SITE = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
 def base_url(value: str) -> str:
     """The address of a site, without a slash at the end."""
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+    if not SITE.fullmatch(value) or (parts.port or 1) > 65535:
         raise ValueError("not the address of a site")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
@@ -23,6 +30,16 @@ def origin(value: str) -> str:
     if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != value:
         raise ValueError("an origin is a scheme and a host, like https://app.example.com, nothing after it")
     return value
+
+
+def email(value: str) -> str:
+    """An e-mail address, in lower case. Whether mail arrives there is not asked."""
+    try:
+        # Hosts of a company's own network have names without a dot, and tests have names that end in .test.
+        found = validate_email(value.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        raise ValueError(f"not an e-mail address: {str(error).rstrip('.')}") from None
+    return found.normalized.lower()
 
 
 def database_url(value: str) -> str:
@@ -46,6 +63,12 @@ def database_url(value: str) -> str:
         )
     if not url.database:
         raise ValueError("the name of the database is missing")
+    if "@" in (url.host or ""):
+        raise ValueError("a user name or password with @ in it is written with %40 in its place")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError("the port is a number from 1 to 65535")
+    if (root := url.query.get("sslrootcert")) and not Path(str(root)).is_file():
+        raise ValueError("sslrootcert names no file")
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
@@ -58,4 +81,10 @@ def redis_url(value: str) -> str:
     number = "" if unix else parts.path.strip("/")
     if number and not number.isdigit():
         raise ValueError("the database after the last / is a number")
+    try:
+        ConnectionPool.from_url(value).make_connection()  # type: ignore[no-untyped-call]
+    except Exception:  # whatever it is, the message may hold the password
+        raise ValueError(
+            "not the address of a Redis server; a password with : / ? # @ in it is written with %-codes"
+        ) from None
     return value

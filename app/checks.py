@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quart import Quart
 from redis.exceptions import RedisError
-from sqlalchemy import make_url
+from sqlalchemy import make_url, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from app.accounts.models import Role
 from app.config import Config
 from app.database import create_engine
 from app.errors import NotReady
@@ -19,7 +21,7 @@ from app.migrations import Revisions, Schema
 from app.redis import request_redis
 from app.web.access import declared
 
-EMPTY = "qb.E002"  # the id of "no tables yet"; development does something about it
+EMPTY = "qb.E002"  # the id of "nothing there yet"; development does something about it
 
 # Given once, at start: a service may need a moment longer than a request would give it.
 PATIENCE = 10.0
@@ -47,18 +49,25 @@ class Finding:
 async def check_database(settings: Config) -> list[Finding]:
     """Whether the database answers, and has the schema that this code expects."""
     shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
+    how = f"python manage.py {'setup-prod' if settings.PRODUCTION else 'setup-dev'}"
+    nothing = Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: {how}")
+    if _is_missing_file(settings):
+        return [nothing]  # connecting would make an empty file
     engine = create_engine(settings, for_requests=False)
     try:
         async with asyncio.timeout(PATIENCE), engine.connect() as connection:
             schema = await Revisions().schema(connection)
+            # Without roles nobody has an account: nothing but an empty set of tables is there.
+            settled = schema is not Schema.CURRENT or (await connection.execute(select(Role.id).limit(1))).first()
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         hint = "Is it running, and is DATABASE_URL right?"
         return [Finding("qb.E001", f"The database {shown} cannot be used: {reason(error)}.", hint)]
     finally:
         await engine.dispose()
     if schema is Schema.EMPTY:
-        how = "setup-prod" if settings.PRODUCTION else "setup-dev"
-        return [Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: python manage.py {how}")]
+        return [nothing]
+    if schema is Schema.CURRENT and not settled:
+        return [Finding(EMPTY, f"The database {shown} has no roles yet: nobody can log in.", f"Run: {how}")]
     if schema is Schema.BEHIND:
         message = f"The database {shown} is behind the code: a migration is pending."
         return [Finding("qb.E003", message, "Run: python manage.py db upgrade")]
@@ -155,7 +164,11 @@ def reason(error: BaseException) -> str:
 def shown_redis(settings: Config) -> str:
     """Redis' address without its password."""
     scheme, _, rest = settings.REDIS_URL.partition("://")
-    return f"{scheme}://{rest.rsplit('@', 1)[-1]}"
+    return f"{scheme}://{rest.rsplit('@', 1)[-1].partition('?')[0]}"
+
+
+def _is_missing_file(settings: Config) -> bool:
+    return settings.sqlite and not Path(str(make_url(settings.DATABASE_URL).database)).exists()
 
 
 def _missing(view: Callable[..., Any]) -> list[str]:

@@ -17,9 +17,11 @@ from werkzeug.local import LocalProxy
 
 from app import addresses, valkey
 from app.environment import chosen_config, first_set, instance_path
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, Problem
 
 DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105  (development only: it logs in from this machine alone)
+
+SECRET_LENGTH = 32
 
 KIB = 1024
 MINUTE = 60
@@ -66,7 +68,7 @@ class Config(BaseSettings):
         "at least 32 characters that nobody else knows; "
         'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
         secret=True,
-        min_length=32,
+        min_length=SECRET_LENGTH,
     )
     SECRET_KEY_FALLBACKS: List = setting([], "former secret keys, separated by commas, still accepted", secret=True)
     SESSION_IDLE: int = setting(12 * HOUR, "seconds without a request after which a session ends", ge=MINUTE)
@@ -139,6 +141,20 @@ class Config(BaseSettings):
     )
     LOG_FORMAT: Literal["text", "json"] = setting("text", "text or json, one object a line")
 
+    @field_validator("SECRET_KEY")
+    @classmethod
+    def _no_blanks(cls, value: str) -> str:
+        if len(value.strip()) < SECRET_LENGTH:
+            raise ValueError("mostly blanks")
+        return value
+
+    @field_validator("SECRET_KEY_FALLBACKS")
+    @classmethod
+    def _long_enough(cls, value: list[str]) -> list[str]:
+        if any(len(each) < SECRET_LENGTH for each in value):
+            raise ValueError(f"one of them has fewer than {SECRET_LENGTH} characters")
+        return value
+
     @field_validator("SECRET_KEY_FALLBACKS", "CORS_ORIGINS", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -158,6 +174,11 @@ class Config(BaseSettings):
     @classmethod
     def _base_url(cls, value: str) -> str:
         return addresses.base_url(value)
+
+    @field_validator("ADMIN_EMAIL")
+    @classmethod
+    def _email(cls, value: str) -> str:
+        return addresses.email(value)
 
     @field_validator("CORS_ORIGINS")
     @classmethod
@@ -317,10 +338,18 @@ def load_settings(name: str | None = None) -> Config:
         raise ConfigurationError(explain(config[name], error)) from None
 
 
+def refuse_production(what: str, name: str | None = None) -> None:
+    """Raise `Problem` if this configuration, or the one that the environment chooses, is a production one."""
+    for each in (name, chosen_config()):
+        if each in config and config[each].PRODUCTION:
+            raise Problem(f"{what} is refused under the configuration {each!r}.")
+
+
 def explain(cls: type[Config], error: ValidationError) -> str:
     """Every mistake on a line of its own: the variable, what it got, what it takes. No secret is shown."""
     mistakes = error.errors(include_url=False)
-    lines = [f"The {cls.NAME} configuration cannot be used, {len(mistakes)} of its variables are wrong:"]
+    how_many = "one of its variables is" if len(mistakes) == 1 else f"{len(mistakes)} of its variables are"
+    lines = [f"The {cls.NAME} configuration cannot be used, {how_many} wrong:"]
     for mistake in mistakes:
         place = str(mistake["loc"][0]) if mistake["loc"] else ""
         name, field = next(
@@ -336,7 +365,11 @@ def explain(cls: type[Config], error: ValidationError) -> str:
             got = f"got {value!r}"
         else:
             got = f"got a value of {len(value)} characters (not shown)"
-        reason = str(mistake["ctx"]["error"]) if mistake["type"] == "value_error" else ""
+        reason = ""
+        if mistake["type"] == "value_error":
+            reason = str(mistake["ctx"]["error"])
+        elif mistake["type"].startswith(("greater", "less")):
+            reason = mistake["msg"].removeprefix("Input ")  # "should be less than …"
         lines.append(f"  {variable}: {got}{f', {reason}' if reason else ''}. It takes {field.description}.")
     return "\n".join(lines)
 
@@ -349,8 +382,18 @@ def _variables(name: str, alias: Any) -> list[str]:
 def generated_secret_key(instance: Path) -> str:
     """Development's secret key, made once: processes that start at the same time agree on one."""
     path = instance / "secret_key"
+    try:
+        return _read_or_make(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {instance} cannot be used: {error.strerror}. Set INSTANCE_PATH."
+        ) from None
+
+
+def _read_or_make(path: Path) -> str:
+    instance = path.parent
     if not path.exists():
-        instance.mkdir(parents=True, exist_ok=True)
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = instance / f".secret_key.{os.getpid()}"
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48))

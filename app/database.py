@@ -4,16 +4,19 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
 from app.config import Config
+from app.errors import NotReady
 
 
 def utcnow() -> datetime:
@@ -109,6 +112,22 @@ def create_engine(settings: Config, *, for_requests: bool = True) -> AsyncEngine
     return _postgresql_engine(settings, for_requests)
 
 
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks, cancelled or shut down,
+# deadlock, and a transaction that idled too long.
+POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
+# https://www.sqlite.org/rescode.html
+SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the database is away, locked or overloaded, by its driver's codes, rather than asked wrongly."""
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if (name := getattr(error.orig, "sqlite_errorname", None)) is not None:
+        return str(name).startswith(SQLITE_AWAY)
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)
+
+
 def _postgresql_engine(settings: Config, for_requests: bool) -> AsyncEngine:
     url = make_url(settings.DATABASE_URL)
     query = dict(url.query)
@@ -127,7 +146,7 @@ def _postgresql_engine(settings: Config, for_requests: bool) -> AsyncEngine:
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     url = url.set(query=query)
     if not for_requests:
-        return create_async_engine(url, connect_args=arguments, poolclass=NullPool)
+        return create_async_engine(url, connect_args=arguments, poolclass=NullPool, hide_parameters=True)
     if not settings.DATABASE_PGBOUNCER:
         server_settings |= {
             "statement_timeout": _milliseconds(settings.DATABASE_STATEMENT_TIMEOUT),
@@ -135,13 +154,21 @@ def _postgresql_engine(settings: Config, for_requests: bool) -> AsyncEngine:
             "idle_in_transaction_session_timeout": _milliseconds(settings.DATABASE_IDLE_TIMEOUT),
         }
     arguments["command_timeout"] = settings.DATABASE_COMMAND_TIMEOUT
-    return create_async_engine(url, connect_args=arguments, **_pool(settings))
+    return create_async_engine(url, connect_args=arguments, hide_parameters=True, **_pool(settings))
 
 
 def _sqlite_engine(settings: Config, for_requests: bool) -> AsyncEngine:
     arguments: dict[str, Any] = {"connect_args": {"timeout": settings.SQLITE_BUSY_TIMEOUT}}
     arguments |= _pool(settings) if for_requests else {"poolclass": NullPool}
-    engine = create_async_engine(settings.DATABASE_URL, **arguments)
+    engine = create_async_engine(settings.DATABASE_URL, hide_parameters=True, **arguments)
+    folder = Path(str(engine.url.database)).absolute().parent
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def demand_folder(*_: Any) -> None:
+        if folder == settings.INSTANCE_PATH:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not folder.is_dir():
+            raise NotReady(f"The folder {folder} of the database does not exist: make it, or correct DATABASE_URL.")
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, record: object) -> None:

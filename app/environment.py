@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from app.errors import ConfigurationError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 FILES: tuple[str, ...] = (".env", "config.env")  # config.env is flask-base's name
 
@@ -18,9 +20,17 @@ def load_environment() -> None:
     What the environment holds already wins; an empty value counts as unset on both sides.
     """
     for name in FILES:
-        for key, value in dotenv_values(Path.cwd() / name).items():
+        for key, value in stored(Path.cwd() / name).items():
             if value and not os.environ.get(key):
                 os.environ[key] = value
+
+
+def stored(path: Path) -> dict[str, str | None]:
+    """What a `.env` file holds; a `$` in a value is just that."""
+    try:
+        return dotenv_values(path, interpolate=False)
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8 text. Save it as that.") from None
 
 
 def first_set(*names: str) -> str | None:

@@ -4,7 +4,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from hypercorn.typing import ASGIFramework
-from quart import Quart
+from jinja2 import StrictUndefined
+from quart import Quart, Websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
@@ -16,7 +17,7 @@ from app.config import load_settings
 from app.database import Database
 from app.environment import load_environment
 from app.redis import request_redis
-from app.security.headers import SecurityHeaders
+from app.security.headers import HttpsRedirect, SecurityHeaders
 from app.security.limits import Limits
 from app.security.passwords import Passwords
 from app.security.proxies import TrustedProxies
@@ -28,15 +29,19 @@ from app.web import access, api, bodies, errors, identity, pages
 class Application(Quart):
     """Quart, with addresses built from BASE_URL: what a request says in Host decides and breaks nothing."""
 
+    jinja_options = {"undefined": StrictUndefined}  # noqa: RUF012  (the class attribute that Quart reads)
+
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
         """What matches paths and builds addresses."""
         base = urlsplit(self.config["BASE_URL"])
+        # Routing tells websockets by their scheme: with another one, pages would match them, past their guard.
+        scheme = base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
         if request is None:
             return self.url_map.bind(base.netloc, url_scheme=base.scheme)
         return self.url_map.bind(
             base.netloc,
             script_name=request.root_path,
-            url_scheme=base.scheme,
+            url_scheme=scheme,
             default_method=request.method,
             path_info=request.path,
             query_args=request.query_string.decode("latin1"),
@@ -79,9 +84,9 @@ def create_app(config_name: str | None = None) -> Quart:
         await redis.aclose(close_connection_pool=True)
         await database.dispose()
 
-    # Outermost last: every answer has the headers, every request an id, every layer below the true address.
+    # Outermost last: all see the true address and scheme, every answer has the headers, every request an id.
     wrapped: Any = app.asgi_app
-    for layer in (TrustedProxies, logs.RequestLog, SecurityHeaders):
+    for layer in (HttpsRedirect, logs.RequestLog, SecurityHeaders, TrustedProxies):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)
     app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
     return app

@@ -85,10 +85,11 @@ class RequestLog:
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
         self.trusts_proxies = settings.TRUSTED_PROXIES > 0
+        self.shows_paths = settings.DEBUG  # whoever develops wants to know which address was missing
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         identifier = self._identifier(scope)
@@ -98,7 +99,7 @@ class RequestLog:
 
         async def send_with_id(event: ASGISendEvent) -> None:
             nonlocal status
-            if event["type"] == "http.response.start":
+            if event["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = event["status"]
                 event["headers"] = [*event["headers"], (b"x-request-id", identifier.encode())]
             await send(event)
@@ -112,15 +113,16 @@ class RequestLog:
                 raise
             await _plain_500(send_with_id)
         finally:
-            route = scope.get("route") or "(no route)"
+            route = scope.get("route") or (scope["path"] if self.shows_paths else "(no route)")
+            method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
             access.info(
                 "%s %s %s %.1f ms",
-                scope["method"],
+                method,
                 route,
                 status or "(gone)",
                 milliseconds,
-                extra={"method": scope["method"], "route": route, "status": status, "milliseconds": milliseconds},
+                extra={"method": method, "route": route, "status": status, "milliseconds": milliseconds},
             )
 
     def _identifier(self, scope: Any) -> str:

@@ -47,14 +47,16 @@ def alembic_config(settings: Config) -> AlembicConfig:
     return configuration
 
 
-async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> None:
+async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """One of Alembic's commands, in a thread, since its environment runs an event loop of its own."""
 
-    def alone() -> None:
+    def alone() -> Any:
+        configuration = alembic_config(settings)
+        configuration.attributes["autogenerate"] = options.get("autogenerate", False)
         with _one_at_a_time:
-            operation(alembic_config(settings), *args, **options)
+            return operation(configuration, *args, **options)
 
-    await asyncio.to_thread(alone)
+    return await asyncio.to_thread(alone)
 
 
 async def upgrade(settings: Config) -> None:

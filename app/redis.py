@@ -25,9 +25,8 @@ def request_redis(settings: Config) -> Redis:
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT,
         socket_connect_timeout=settings.REDIS_TIMEOUT,
-        # One more try at once: a pooled connection may have died since its last use.
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[RedisConnectionError],
+        # One more try at once, since a pooled connection may have died, but not after a time-out: that would double it.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
     return Redis(connection_pool=pool)
@@ -64,12 +63,21 @@ def worker_redis(settings: Config, stopping: threading.Event) -> ArqRedis:
         max_connections=settings.WORKER_MAX_JOBS + 10,
         timeout=settings.WORKER_REDIS_TIMEOUT,
     )
-    return ArqRedis(pool, job_serializer=serialize, job_deserializer=json.loads)
+    return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
 
 
 def serialize(payload: dict[str, Any]) -> bytes:
     """An arq payload as JSON. A result that is an exception is kept as its text."""
     return json.dumps(payload, default=repr).encode()
+
+
+def deserialize(payload: bytes) -> dict[str, Any]:
+    """An arq payload out of JSON. Raises `ValueError` for what arq itself would stumble over, again and again."""
+    job = json.loads(payload)
+    shapes = {"f": str, "a": list, "k": dict, "t": int | None, "et": int}
+    if not isinstance(job, dict) or not all(isinstance(job.get(key), shape) for key, shape in shapes.items()):
+        raise ValueError("not a job")
+    return job
 
 
 redis = cast(Redis, LocalProxy(lambda: current_app.extensions["redis"]))

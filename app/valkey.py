@@ -93,8 +93,11 @@ def _lock(log: Path) -> IO[bytes] | None:
     # Imported late: Windows has none, and the configuration imports this module there as well.
     import fcntl
 
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = log.open("ab")
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = log.open("ab")
+    except OSError as error:
+        raise ValkeyUnavailable(f"{log} cannot be written: {error.strerror}. Set INSTANCE_PATH or REDIS_URL.") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -4,6 +4,7 @@ Everything that asks for `app` (or for what stands on it) runs twice, on SQLite 
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -67,7 +68,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def is_test_database(url: str) -> bool:
     """Whether a database may be emptied: its name says that it is for tests."""
-    return "test" in Path(str(make_url(url).database)).name
+    return re.search(r"(?<![A-Za-z])tests?(?![A-Za-z])", Path(str(make_url(url).database)).name) is not None
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,7 @@ def test_every_mistake_is_named_with_what_it_got_and_what_it_takes(
         "LOGIN_LIMIT_ACCOUNT": "often",
         "CORS_ORIGINS": "https://one.example,two.example/path",
         "TRUSTED_PROXIES": "-1",
+        "ADMIN_EMAIL": "boss",
     }
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
@@ -117,6 +118,7 @@ def test_every_mistake_is_named_with_what_it_got_and_what_it_takes(
     assert lines.keys() == wrong.keys()
     assert "got 'many'" in lines["MAIL_PORT"]
     assert "It takes" in lines["MAIL_PORT"]
+    assert "should be greater than or equal to 0" in lines["TRUSTED_PROXIES"]
     assert "canary" not in raised.value.message
 
 
@@ -203,7 +205,7 @@ def test_addresses_that_cannot_work_are_refused_at_once(given: str) -> None:
 def test_dotenv_reaches_the_environment_with_its_values_whole(
     clear: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("QB_EQUALS", "QB_HASH", "QB_SINGLE", "QB_BOTH", "QB_REAL", "QB_EMPTY", "QB_BLANK", "QB_LATER")
+    names = ("QB_EQUALS", "QB_HASH", "QB_SINGLE", "QB_BOTH", "QB_REAL", "QB_EMPTY", "QB_BLANK", "QB_LATER", "QB_DOLLAR")
     for name in names:
         monkeypatch.setenv(name, "")  # so that monkeypatch puts it back
     (tmp_path / ".env").write_text(
@@ -214,6 +216,7 @@ def test_dotenv_reaches_the_environment_with_its_values_whole(
         "QB_REAL=from the file\n"
         "QB_EMPTY=\n"
         "QB_BLANK=filled\n"
+        "QB_DOLLAR='a${QB_REAL}b'\n"
     )
     (tmp_path / "config.env").write_text("QB_BOTH=second\nQB_LATER=flask-base's file\n")
     monkeypatch.setenv("QB_REAL", "from the environment")
@@ -227,7 +230,14 @@ def test_dotenv_reaches_the_environment_with_its_values_whole(
         "",
         "filled",
         "flask-base's file",
+        "a${QB_REAL}b",
     ]
+
+
+def test_a_dotenv_that_is_no_text_is_named(clear: None, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=\xff\n")
+    with pytest.raises(ConfigurationError, match=r"\.env is not UTF-8 text"):
+        environment.load_environment()
 
 
 def test_dotenv_chooses_the_configuration_of_create_app(

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from quart.typing import TestClientProtocol as Browser
 
 import manage
 from app import create_app
+from app.commands import quality
 from app.config import Config, HerokuConfig
 from app.database import Base
 from app.environment import PROJECT_ROOT
@@ -169,6 +171,25 @@ def test_help_imports_none_of_the_stack() -> None:
 
 def test_the_base_stays_small_enough_to_read_in_an_afternoon() -> None:
     assert sum(len(path.read_text().splitlines()) for path in sources()) <= 6000
+
+
+def test_the_import_contract_names_every_module_and_lint_enforces_it(tmp_path: Path) -> None:
+    contract = (PROJECT_ROOT / "pyproject.toml").read_text().split("[[tool.importlinter.contracts]]")[1]
+    listed = set(re.findall(r"app\.[\w.]+", contract))
+    for path in sources():
+        name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts)
+        if path.name != "__init__.py":
+            assert any(name == each or name.startswith(f"{each}.") for each in listed), f"{name} is on no layer"
+    shutil.copytree(PROJECT_ROOT / "app", tmp_path / "app")
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
+    assert imports_are_in_order(tmp_path)
+    with (tmp_path / "app" / "accounts" / "models.py").open("a") as file:
+        file.write("import app.accounts.views\n")
+    assert not imports_are_in_order(tmp_path)
+
+
+def imports_are_in_order(folder: Path) -> bool:
+    return quality.run("importlinter", folder=folder) == 0
 
 
 def test_constraints_are_plain_versions() -> None:

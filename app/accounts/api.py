@@ -9,7 +9,7 @@ from app.accounts.schemas import AccountOut, LogIn, SessionOut
 from app.database import db
 from app.web import bodies
 from app.web.access import limit, public, signed_in
-from app.web.identity import bearer, client, cookie, delete_cookie, identity, set_cookie
+from app.web.identity import bearer, client, cookie, delete_cookie, identity, set_cookie, shown_secrets
 
 accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 bodies.bound_forms(accounts_api)
@@ -37,7 +37,7 @@ async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
 
     @after_this_request
     async def with_cookie(response: ResponseTypes) -> ResponseTypes:
-        set_cookie(response, begun)
+        set_cookie(response, begun.secret, remember=begun.remember)
         return response
 
     return SessionOut(token=begun.secret, expires_at=begun.expires_at), 201
@@ -48,9 +48,10 @@ async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
 @limit("API_LIMIT")
 @security_scheme(SIGNED_IN)
 async def end_session() -> ResponseReturnValue:
-    """Log out: the session that this request shows ends at once."""
+    """Log out: the sessions that this request shows, by token or by cookie, end at once."""
     async with db.transaction() as session:
-        await sessions.end_session(session, bearer() or cookie() or "")
+        for secret in shown_secrets():
+            await sessions.end_session(session, secret)
     response = Response(status=204)
     delete_cookie(response)
     return response

@@ -5,8 +5,9 @@ import sys
 
 import click
 
-from app import migrations
+from app import addresses, migrations
 from app.accounts import service
+from app.checks import check_database
 from app.commands.context import application
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, settings
 from app.database import db
@@ -31,14 +32,14 @@ async def setup_prod(config_name: str | None = None) -> None:
 
 async def _set_up(loaded: Config) -> None:
     password = loaded.ADMIN_PASSWORD or ""
-    if loaded.sqlite:
-        loaded.INSTANCE_PATH.mkdir(parents=True, exist_ok=True)
-    await _demand_administrator_password(loaded, password)
+    is_set_up = await _has_administrator(loaded)
+    if not is_set_up:
+        await _demand_administrator_password(loaded, password)
     await migrations.upgrade(loaded)
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         await service.insert_roles(session)
-        if await service.has_administrator(session):
+        if is_set_up or await service.has_administrator(session):
             return
         if await service.find_user(session, settings.ADMIN_EMAIL):
             raise Problem(
@@ -46,6 +47,14 @@ async def _set_up(loaded: Config) -> None:
                 f"If it is yours, run: python manage.py create-admin {settings.ADMIN_EMAIL}"
             )
         await service.make_administrator(session, settings.ADMIN_EMAIL, password_hash)
+
+
+async def _has_administrator(loaded: Config) -> bool:
+    """Whether somebody administers already. A database without tables, or an older schema, has nobody to ask for."""
+    if await check_database(loaded):
+        return False
+    async with db.session() as session:
+        return await service.has_administrator(session)
 
 
 async def _demand_administrator_password(loaded: Config, password: str) -> None:
@@ -61,11 +70,20 @@ async def _demand_administrator_password(loaded: Config, password: str) -> None:
 async def create_admin(email: str, password: str, config_name: str | None = None) -> bool:
     """Create a confirmed administrator, or make somebody one, with this password; returns whether they are new."""
     async with application(config_name):
+        email = email_address(email)
         await passwords.demand_good(password, [email])
         password_hash = await passwords.hash(password)
         async with db.transaction() as session:
             await service.insert_roles(session)
             return await service.make_administrator(session, email, password_hash)
+
+
+def email_address(value: str) -> str:
+    """The address as it is stored."""
+    try:
+        return addresses.email(value)
+    except ValueError as error:
+        raise Problem(f"{value!r} is {error}.") from None
 
 
 @click.command()
@@ -93,6 +111,7 @@ def create_admin_command(config_name: str, email: str, password_stdin: bool) -> 
 
     An account that exists gets the role and this password, and its sessions end.
     """
+    email_address(email)
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from app.accounts import service
 from app.accounts.models import User
 from app.commands.context import application
-from app.config import DEFAULT_ADMIN_PASSWORD, Config
+from app.config import DEFAULT_ADMIN_PASSWORD, refuse_production
 from app.database import db
-from app.errors import Problem
+from app.environment import load_environment
 from app.security.passwords import passwords
 
 
@@ -20,10 +20,9 @@ async def add_fake_data(config_name: str | None = None, *, number_users: int = 1
 
     They log in from this machine with development's default password. Returns how many were added.
     """
-    async with application(config_name) as app:
-        settings: Config = app.extensions["settings"]
-        if settings.PRODUCTION:
-            raise Problem(f"add-fake-data is refused under the configuration {settings.NAME!r}.")
+    load_environment()
+    refuse_production("add-fake-data", config_name)
+    async with application(config_name):
         fake = Faker()
         password_hash = await passwords.hash(DEFAULT_ADMIN_PASSWORD)  # one for all: hashing is slow on purpose
         async with db.transaction() as session:

@@ -1,5 +1,6 @@
 """Sessions: logging in, being recognised, logging out."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -8,12 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.identity import ANONYMOUS, Client, Identity
 from app.accounts.models import Credential, Permission, Purpose, Role, User
-from app.config import DEFAULT_ADMIN_PASSWORD, settings
+from app.config import DAY, DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db, utcnow
 from app.errors import DomainError
-from app.security.limits import limits, one_peer
+from app.redis import redis
+from app.security.limits import AWAY, limits, one_peer
 from app.security.passwords import passwords
 from app.security.tokens import digest, new_secret
+
+KNOWN = 30 * DAY  # how long an address counts as one that somebody logs in from
 
 
 class WrongCredentials(DomainError):
@@ -57,7 +61,9 @@ async def _authenticate(email: str, password: str, client: Client) -> Verified:
     account, peer = digest(email).hex()[:32], one_peer(client.address)
     await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, peer)
     await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
-    await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
+    # Whoever logged in from here before is not locked out by what others try elsewhere.
+    if not await _is_known(account, peer):
+        await limits.demand_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
     async with db.session() as session:
         query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
         user = (await session.execute(query)).one_or_none()
@@ -65,9 +71,23 @@ async def _authenticate(email: str, password: str, client: Client) -> Verified:
     if password == DEFAULT_ADMIN_PASSWORD and not client.local:
         right = False  # everybody knows it
     if not right or user is None or user.password_hash is None:
+        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
         raise WrongCredentials
     await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
+    await _remember(account, peer)
     return Verified(user.id, user.password_hash)
+
+
+async def _is_known(account: str, peer: str) -> bool:
+    try:
+        return bool(await redis.exists(f"known:{account}:{peer}"))
+    except AWAY:
+        return False
+
+
+async def _remember(account: str, peer: str) -> None:
+    with suppress(*AWAY):
+        await redis.set(f"known:{account}:{peer}", b"", ex=KNOWN)
 
 
 async def start_session(
@@ -160,7 +180,12 @@ async def touch(session: AsyncSession, identity: Identity) -> None:
     now = utcnow()
     await session.execute(
         update(Credential)
-        .where(Credential.id == identity.credential_id, Credential.last_used_at == identity.last_used_at)
+        # Not one that has been ended since it was recognised: that would bring it back to life.
+        .where(
+            Credential.id == identity.credential_id,
+            Credential.last_used_at == identity.last_used_at,
+            Credential.expires_at > now,
+        )
         .values(last_used_at=now, expires_at=now + idle_time(identity.remember))
     )
 

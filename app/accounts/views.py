@@ -11,7 +11,7 @@ from app.errors import DomainError
 from app.web import bodies
 from app.web.access import anonymous_only, limit, signed_in
 from app.web.forms import Form
-from app.web.identity import client, cookie, delete_cookie, identity, set_cookie
+from app.web.identity import client, cookie, delete_cookie, identity, set_cookie, shown_secrets
 
 accounts = Blueprint("accounts", __name__, url_prefix="/account", template_folder="templates")
 bodies.bound_forms(accounts)
@@ -34,7 +34,7 @@ async def login() -> ResponseReturnValue:
             form.refuse(error)
         else:
             response = redirect(safe_target(request.args.get("next")), 303)
-            set_cookie(response, begun)
+            set_cookie(response, begun.secret, remember=begun.remember)
             return response
     return await form.page("accounts/login.html")
 
@@ -45,7 +45,8 @@ async def login() -> ResponseReturnValue:
 async def logout() -> ResponseReturnValue:
     """Log out here; other sessions go on."""
     async with db.transaction() as session:
-        await sessions.end_session(session, cookie() or "")
+        for secret in shown_secrets():
+            await sessions.end_session(session, secret)
     await flash("You are logged out.", "info")
     response = redirect(url_for("site.home"), 303)
     delete_cookie(response)

@@ -1,20 +1,21 @@
 """Commands about the database's schema."""
 
 import asyncio
+import logging
+import subprocess
+import sys
 from collections.abc import Callable
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import click
 from alembic import command
-from sqlalchemy import make_url
 
 from app import migrations
 from app.accounts.commands import setup_dev
 from app.checks import EMPTY, check_database, check_redis, demand
-from app.config import DEFAULT_ADMIN_PASSWORD, Config, config, load_settings
-from app.environment import chosen_config, load_environment
-from app.errors import Problem
+from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings, refuse_production
+from app.environment import load_environment
 
 
 async def recreate_db(config_name: str | None = None) -> list[str]:
@@ -23,12 +24,8 @@ async def recreate_db(config_name: str | None = None) -> list[str]:
     Returns the names of the tables whose data are gone.
     """
     load_environment()
-    name = config_name or chosen_config()
-    if name in config and config[name].PRODUCTION:
-        raise Problem(f"recreate-db destroys all data and is refused under the configuration {name!r}.")
-    settings = load_settings(name)
-    if settings.sqlite:
-        settings.INSTANCE_PATH.mkdir(parents=True, exist_ok=True)
+    refuse_production("recreate-db destroys all data and", config_name)
+    settings = load_settings(config_name)
     return await migrations.recreate(settings)
 
 
@@ -47,12 +44,13 @@ def db_group() -> None:
     """Change the database's schema by migrations."""
 
 
-def _run(operation: Callable[..., Any], *args: Any, **options: Any) -> None:
+def _run(operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
     load_environment()
     settings = load_settings(click.get_current_context().obj)
-    if settings.sqlite:
-        settings.INSTANCE_PATH.mkdir(parents=True, exist_ok=True)
-    asyncio.run(migrations.run(settings, operation, *args, **options))
+    # "Running upgrade … -> …, what it does"
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
+    return asyncio.run(migrations.run(settings, operation, *args, **options))
 
 
 @db_group.command()
@@ -75,7 +73,10 @@ def downgrade(revision: str, sql: bool) -> None:
 @click.option("-m", "--message", required=True, help="What the migration does.")
 def migrate(message: str) -> None:
     """Write a migration from what the models and the database differ in."""
-    _run(command.revision, message=message, autogenerate=True)
+    script = _run(command.revision, message=message, autogenerate=True)
+    if find_spec("ruff"):  # so that `lint` has nothing to say about it
+        for arguments in (("check", "-q", "--fix", "--select", "I"), ("format", "-q")):
+            subprocess.run([sys.executable, "-m", "ruff", *arguments, script.path], check=False)
 
 
 @db_group.command()
@@ -134,8 +135,8 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     settings = load_settings(config_name)
     lines = []
     demand(await check_redis(settings))
-    findings = await check_database(settings) if _database_may_exist(settings) else []
-    if settings.DEBUG and (not _database_may_exist(settings) or [f.id for f in findings] == [EMPTY]):
+    findings = await check_database(settings)
+    if settings.DEBUG and [finding.id for finding in findings] == [EMPTY]:
         await setup_dev(config_name)
         lines.append("The database was empty: it is migrated, with roles and an administrator.")
     else:
@@ -144,10 +145,6 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
         page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
         lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")
     return lines
-
-
-def _database_may_exist(settings: Config) -> bool:
-    return not settings.sqlite or Path(str(make_url(settings.DATABASE_URL).database)).exists()
 
 
 def password_hint(settings: Config) -> str:

@@ -1,12 +1,24 @@
 """Expected failures of commands, in words."""
 
+import re
+from socket import gaierror
+
 from alembic.util.exc import CommandError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.checks import reason
+from app.database import is_away
 from app.errors import Problem
 from app.valkey import ValkeyUnavailable
+
+NO_TABLE = re.compile(r"no such table|relation .* does not exist")
+
+# What Alembic says, and what to do about it.
+REMEDIES = {
+    "Target database is not up to date": "Run first: python manage.py db upgrade",
+    "Can't locate revision": "A migration that this code does not have was applied: use the code that has it.",
+}
 
 
 def explain(error: Exception) -> str | None:
@@ -14,12 +26,25 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, Problem | ValkeyUnavailable):
         return str(error)
     if isinstance(error, CommandError):
-        return f"Alembic says: {error}"
+        return _alembic(str(error))
     if isinstance(error, RedisError):
         return f"Redis cannot be used: {reason(error)}. Is it running, and is REDIS_URL right?"
-    if isinstance(error, DBAPIError | ConnectionError | TimeoutError) or _is_database_away(error):
+    if isinstance(error, DBAPIError) and not is_away(error):
+        missing = NO_TABLE.search(str(error.orig))
+        remedy = " Run: python manage.py setup-dev (or db upgrade)" if missing else " Nothing was changed."
+        return f"The database refuses: {reason(error)}.{remedy}"
+    if isinstance(error, DBAPIError | ConnectionError | TimeoutError | gaierror) or _is_database_away(error):
         return f"The database cannot be used: {reason(error)}. Is it running, and is DATABASE_URL right?"
     return None
+
+
+def _alembic(text: str) -> str:
+    if text.startswith("New upgrade operations detected"):
+        changes = re.findall(r"\('(\w+)', (?:None, )?(?:Table\()?'(\w+)'", text)
+        listed = ", ".join(f"{change} {name}" for change, name in changes)
+        return f"Models and migrations differ ({listed}). Run: python manage.py db migrate -m 'What it does'"
+    remedy = next((remedy for words, remedy in REMEDIES.items() if text.startswith(words)), "")
+    return f"Alembic says: {text} {remedy}".strip()
 
 
 def _is_database_away(error: Exception) -> bool:

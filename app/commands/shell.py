@@ -6,6 +6,7 @@ import code
 import contextlib
 import inspect
 import sys
+import traceback
 import types
 from collections.abc import Coroutine
 from typing import Any
@@ -62,8 +63,7 @@ def shell_command(config_name: str) -> None:
             if sys.stdin.isatty():
                 _prompt(names, runner)
             else:
-                flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-                execute(compile(sys.stdin.read(), "<stdin>", "exec", flags=flags), names, runner)
+                _script(sys.stdin.read(), names, runner)
         finally:
             runner.run(stack.aclose())
 
@@ -80,6 +80,18 @@ async def _enter(stack: contextlib.AsyncExitStack, config_name: str) -> dict[str
         "User": User,
         "Role": Role,
     }
+
+
+def _script(source: str, names: dict[str, Any], runner: asyncio.Runner) -> None:
+    """Run a whole script; its mistakes are shown as Python shows them, without what is around it here."""
+    try:
+        execute(compile(source, "<stdin>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names, runner)
+    except Exception as error:
+        shown = traceback.TracebackException.from_exception(error)
+        own = [number for number, frame in enumerate(shown.stack) if frame.filename == "<stdin>"]
+        shown.stack[:] = shown.stack[own[0] :] if own else []
+        click.echo("".join(shown.format()), err=True, nl=False)
+        sys.exit(1)
 
 
 def _prompt(names: dict[str, Any], runner: asyncio.Runner) -> None:

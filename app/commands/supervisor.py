@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from dotenv import dotenv_values
 
 from app import valkey
 from app.commands.serving import MISTAKE
-from app.environment import FILES, PROJECT_ROOT, first_set, instance_path
+from app.environment import FILES, PROJECT_ROOT, first_set, instance_path, stored
 
 T = TypeVar("T")
 
@@ -100,10 +99,10 @@ def say(text: str) -> None:
 
 def _environment(config_name: str) -> dict[str, str]:
     """What the processes inherit: all but what came out of `.env`, since they read that anew whenever they start."""
-    stored: dict[str, str | None] = {}
+    found: dict[str, str | None] = {}
     for name in reversed(FILES):
-        stored |= dotenv_values(Path.cwd() / name)
-    environment = {name: value for name, value in os.environ.items() if stored.get(name) != value}
+        found |= stored(Path.cwd() / name)
+    environment = {name: value for name, value in os.environ.items() if found.get(name) != value}
     # `-m` finds this application wherever the command was started from.
     path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment.get("PYTHONPATH")]))
     return environment | {"QUART_CONFIG": config_name, "PYTHONPATH": path}

@@ -1,7 +1,6 @@
 """The worker: arq's settings for the current configuration, with every job running in the app's context."""
 
 import dataclasses
-import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -18,7 +17,7 @@ from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.jobs.heartbeat import SHARED_KEY, Heartbeat
-from app.redis import serialize, worker_redis
+from app.redis import deserialize, serialize, worker_redis
 
 Job = Callable[[], Awaitable[object]]
 
@@ -62,7 +61,7 @@ def worker_settings(config_name: str | None = None) -> type:
         "redis_settings": redis_settings(settings),
         # The worker has its own say about payloads, whatever the pool says; pickle would run what is planted in Redis.
         "job_serializer": serialize,
-        "job_deserializer": json.loads,
+        "job_deserializer": deserialize,
         "on_startup": on_startup,
         "on_shutdown": on_shutdown,
         "max_jobs": settings.WORKER_MAX_JOBS,

@@ -1,4 +1,4 @@
-"""The security headers of every answer, and the redirect to https."""
+"""The security headers of every answer, and the redirect to https: two ASGI layers."""
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 
@@ -36,31 +36,43 @@ PROBES = ("/livez", "/readyz")
 
 
 class SecurityHeaders:
-    """The outermost ASGI layer: its headers are on pages, static files and errors alike."""
+    """Outside of all that answers: its headers are on pages, static files, redirects and errors alike."""
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
-        self.base_url = settings.BASE_URL if settings.secure else None
         headers = HEADERS | ({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if settings.secure else {})
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
 
         async def send_with_headers(event: ASGISendEvent) -> None:
-            if event["type"] == "http.response.start":
+            if event["type"] in ("http.response.start", "websocket.http.response.start"):
                 present = {name for name, _ in event["headers"]}
                 event["headers"] = [*event["headers"], *(h for h in self.headers if h[0] not in present)]
             await send(event)
 
-        if self.base_url and scope["scheme"] == "http" and scope["path"] not in PROBES:
-            query = b"?" + scope["query_string"] if scope["query_string"] else b""
-            location = self.base_url.encode() + (scope["raw_path"].split(b"?")[0] or b"/") + query
-            headers = [(b"location", location), (b"content-length", b"0")]
-            await send_with_headers({"type": "http.response.start", "status": 308, "headers": headers})
-            await send_with_headers({"type": "http.response.body", "body": b"", "more_body": False})
-            return
         await self.app(scope, receive, send_with_headers)
+
+
+class HttpsRedirect:
+    """Sends whoever came by http to BASE_URL, where that is https. Proxies have been looked through by then."""
+
+    def __init__(self, app: ASGIFramework, settings: Config) -> None:
+        self.app = app
+        self.base_url = settings.BASE_URL.encode() if settings.secure else None
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one request."""
+        if not self.base_url or scope["type"] != "http" or scope["scheme"] == "https" or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+            return
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        # Never an address of somebody's own making: absolute targets keep their path alone.
+        path = b"/" + (scope["raw_path"].split(b"?")[0]).lstrip(b"/") if scope["raw_path"][:1] == b"/" else b"/"
+        headers = [(b"location", self.base_url + path + query), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 308, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -3,9 +3,10 @@
 import ipaddress
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import cast
 
-from limits import RateLimitItem, parse
+from limits import parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from quart import current_app
@@ -16,6 +17,8 @@ from werkzeug.local import LocalProxy
 from app.errors import TooMany
 
 logger = logging.getLogger(__name__)
+
+Question = Callable[..., Awaitable[bool]]
 
 AWAY = (RedisError, OSError, TimeoutError)
 # While Redis is away only one request in this many seconds pays for finding out whether it is back.
@@ -44,16 +47,11 @@ class Limits:
 
         `rule` is like "5 per 5 minutes"; `name` and `keys` say what is counted, and for whom.
         """
-        item, identifiers = parse(rule), (name, *map(str, keys))
-        if time.monotonic() >= self._away_until:
-            try:
-                await self._hit(self._shared, item, identifiers)
-            except AWAY as error:
-                self._away_until = time.monotonic() + RETRY_AFTER
-                logger.error("Redis does not answer (%s): limits are counted in this process alone", error)
-            else:
-                return
-        await self._hit(self._local, item, identifiers)
+        await self._ask(MovingWindowRateLimiter.hit, name, rule, keys)
+
+    async def demand_room(self, name: str, rule: str, *keys: object) -> None:
+        """Raise `TooMany` if one more would be one too many, without counting it."""
+        await self._ask(MovingWindowRateLimiter.test, name, rule, keys)
 
     async def clear(self, name: str, rule: str, *keys: object) -> None:
         """Forget what was counted."""
@@ -65,8 +63,19 @@ class Limits:
             except AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
-    async def _hit(self, limiter: MovingWindowRateLimiter, item: RateLimitItem, identifiers: tuple[str, ...]) -> None:
-        if not await limiter.hit(item, *identifiers):
+    async def _ask(self, question: Question, name: str, rule: str, keys: tuple[object, ...]) -> None:
+        item, identifiers = parse(rule), (name, *map(str, keys))
+        limiter = self._local
+        if time.monotonic() >= self._away_until:
+            try:
+                passed = await question(self._shared, item, *identifiers)
+                limiter = self._shared
+            except AWAY as error:
+                self._away_until = time.monotonic() + RETRY_AFTER
+                logger.error("Redis does not answer (%s): limits are counted in this process alone", error)
+        if limiter is self._local:
+            passed = await question(self._local, item, *identifiers)
+        if not passed:
             window = await limiter.get_window_stats(item, *identifiers)
             seconds = max(1, round(window.reset_time - time.time()))
             raise TooMany(f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds)

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from limits import parse
 from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.identity import ANONYMOUS
 from app.accounts.models import Permission
-from app.config import settings
+from app.config import Config, settings
 from app.errors import DomainError
 from app.security.cross_site import is_cross_site
 from app.security.limits import limits, one_peer
@@ -87,6 +88,10 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 def limit(setting: str) -> Callable[[View], View]:
     """How often one person, or one address, may use it: the name of a setting, or a rule itself."""
+    if setting.isupper() and setting not in Config.model_fields:
+        raise ValueError(f"There is no setting {setting}.")
+    if not setting.isupper():
+        parse(setting)  # fails here rather than at the first request
     return lambda view: _mark(view, LIMIT, setting)
 
 
@@ -132,6 +137,7 @@ async def guard() -> ResponseReturnValue | None:
         )
     if request.routing_exception is not None:
         # 404 and 405 say nothing that needs guarding, but their pages greet whoever is signed in, if that can be known.
+        await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", one_peer(client().address))
         with suppress(*AWAY):
             await load_identity()
         return None
@@ -142,7 +148,7 @@ async def guard() -> ResponseReturnValue | None:
         return None
     if access is None or declared_limit is None:
         logger.error("Route %s declares no access or no limit: it is refused", request.url_rule)
-        raise Forbidden("This page is closed: it does not say who may use it.")
+        raise Forbidden("This page is closed: it does not say who may use it, or how often.")
     if access.identify:
         await load_identity()
     if declared_limit:
@@ -164,18 +170,19 @@ def _admit(access: Access) -> ResponseReturnValue | None:
     return None
 
 
-async def guard_websocket() -> ResponseReturnValue | None:
-    """The same for websockets, which browsers open to other sites' servers unasked: the origin decides."""
+async def guard_websocket() -> None:
+    """The same for websockets, which a browser lets every site open with the cookies of ours: the origin decides."""
     if websocket.routing_exception is not None:
-        return None
-    origin = websocket.headers.get("Origin")
-    access, _ = declared(current_app.view_functions[str(websocket.endpoint)])
-    if access is None or origin not in (None, settings.BASE_URL):
-        return "", 403
+        return
+    access, declared_limit = declared(current_app.view_functions[str(websocket.endpoint)])
+    if access is None or declared_limit is None:
+        raise Forbidden("This websocket is closed: it does not say who may use it, or how often.")
+    if websocket.headers.get("Origin") not in (None, settings.BASE_URL):
+        raise Forbidden("This websocket was opened by another site.")
     if access.signed_in:
-        # Nobody can be recognised on a websocket yet: refuse rather than pretend.
-        return "", 403
-    return None
+        raise Forbidden("Nobody can be recognised on a websocket yet.")  # refused rather than let in unseen
+    if declared_limit:
+        await limits.hit("route", rule_of(declared_limit), declared_limit, one_peer(websocket.remote_addr or ""))
 
 
 def _mark(view: View, name: str, value: object) -> View:

@@ -1,5 +1,6 @@
 """What people and programs are told when something goes wrong: a page, or problem+json as RFC 9457 has it."""
 
+import errno
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from quart import (
     Response,
     ResponseReturnValue,
     current_app,
+    has_request_context,
     jsonify,
     redirect,
     render_template,
@@ -19,11 +21,12 @@ from quart import (
 )
 from quart_schema import RequestSchemaValidationError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
 from app.accounts.sessions import WrongCredentials
+from app.database import is_away
 from app.errors import Busy, DomainError, NotFound, NotReady, TooMany
 from app.logs import request_id
 from app.web.access import Forbidden, NotSignedIn
@@ -62,12 +65,6 @@ WORDS = {
 
 RETRY_SECONDS = 5
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks, cancelled or shut down,
-# deadlock, and a transaction that idled too long.
-POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
-# https://www.sqlite.org/rescode.html
-SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
-
 
 def init_app(app: Quart) -> None:
     """Map every error once."""
@@ -76,6 +73,7 @@ def init_app(app: Quart) -> None:
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(DBAPIError, database_error)
     app.register_error_handler(OverflowError, unfit_value)
+    app.register_error_handler(OSError, file_error)
     # Away or frozen, not wrong: builtin errors from connecting, SQLAlchemy's from an exhausted pool, and Redis'.
     for away in (NotReady, ConnectionError, TimeoutError, PoolExhausted, RedisError):
         app.register_error_handler(away, service_away)
@@ -97,6 +95,8 @@ async def answer(
 ) -> Response:
     """An error, as a page or as a problem."""
     title = HTTPStatus(status).phrase
+    if not has_request_context():
+        return Response(title, status, content_type="text/plain")  # a websocket that is refused
     happened, hint = WORDS.get(status) or WORDS[400 if status < 500 else 500]
     if wants_json():
         problem: dict[str, Any] = {
@@ -129,7 +129,7 @@ async def answer(
 
 async def domain_error(error: DomainError) -> ResponseReturnValue:
     """A rule says no."""
-    if isinstance(error, NotSignedIn) and not wants_json():
+    if isinstance(error, NotSignedIn) and has_request_context() and not wants_json():
         target = request.full_path.rstrip("?") if request.method == "GET" else None
         return redirect(url_for("accounts.login", next=target), 303)
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
@@ -160,7 +160,7 @@ async def database_error(error: DBAPIError) -> Response:
     """The database said no: because of a value that fits no column, or because it is away, locked or overloaded."""
     if isinstance(error, DataError) or _is_data_error(error):
         return await unfit_value(error)
-    if error.connection_invalidated or isinstance(error, InterfaceError) or _is_away(error.orig):
+    if is_away(error):
         return await service_away(error)
     raise error
 
@@ -170,9 +170,17 @@ async def unfit_value(error: Exception) -> Response:
     return await answer(400, "A value that was sent cannot be stored.")
 
 
+async def file_error(error: OSError) -> Response:
+    """A path of a static file may be too long for the file system to look up."""
+    if error.errno == errno.ENAMETOOLONG:
+        return await answer(404)
+    raise error
+
+
 async def service_away(error: Exception) -> Response:
     """A service that the request needs does not answer."""
-    logger.error("A service is away: %s: %s", type(error).__name__, str(error).splitlines()[0] if str(error) else "")
+    words = str(error).splitlines()
+    logger.error("A service is away: %s: %s", type(error).__name__, words[0] if words else "no answer in time")
     return await answer(503, retry_after=RETRY_SECONDS)
 
 
@@ -201,13 +209,6 @@ def in_words(kind: str, mistake: Any) -> str:
 
 def _field(error: DomainError) -> list[dict[str, str]] | None:
     return [{"field": error.field, "message": error.message}] if error.field else None
-
-
-def _is_away(cause: BaseException | None) -> bool:
-    """Whether the database is away, locked or overloaded, by the codes that its driver gives."""
-    if (name := getattr(cause, "sqlite_errorname", None)) is not None:
-        return str(name).startswith(SQLITE_AWAY)
-    return str(getattr(cause, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)
 
 
 def _is_data_error(error: DBAPIError) -> bool:

@@ -2,9 +2,9 @@
 
 import ipaddress
 import logging
-from urllib.parse import urlsplit
+import re
 
-from quart import Quart, g, request
+from quart import Quart, after_this_request, g, request
 from quart.typing import ResponseTypes
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +15,10 @@ from app.config import settings
 from app.database import db
 
 logger = logging.getLogger(__name__)
+
+LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
+# What proxies add; one of these is enough to say that somebody else may be asking.
+PROXY_HEADERS = ("x-forwarded", "forwarded", "via", "x-real-ip", "cf-", "true-client-ip", "x-client-ip", "x-cluster")
 
 
 def init_app(app: Quart) -> None:
@@ -41,9 +45,20 @@ async def load_identity() -> None:
         try:
             async with db.transaction() as session:
                 await sessions.touch(session, g.identity)
+            if g.identity.remember and secret == cookie():
+                after_this_request(_renew_cookie)
         except (SQLAlchemyError, OSError):
             # The request does not depend on it, and the next one tries again.
             logger.warning("The last use of a session could not be noted", exc_info=True)
+
+
+async def _renew_cookie(response: ResponseTypes) -> ResponseTypes:
+    """Let a remembered cookie live as long as its session, from the last visit on."""
+    if (secret := cookie()) and not any(
+        c.startswith(f"{_cookie_name()}=") for c in response.headers.getlist("Set-Cookie")
+    ):
+        set_cookie(response, secret, remember=True)
+    return response
 
 
 def identity() -> Identity:
@@ -59,9 +74,12 @@ def client() -> Client:
 
 def is_from_this_machine() -> bool:
     """Whether a person at this very machine asks: a loopback peer, a loopback Host and no proxy in between."""
-    forwarded = any(name.lower().startswith(("x-forwarded", "forwarded")) for name, _ in request.headers)
-    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
-    return not forwarded and _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host))
+    through_proxy = any(name.lower().startswith(PROXY_HEADERS) for name, _ in request.headers)
+    return (
+        not through_proxy
+        and _is_loopback(request.remote_addr or "")
+        and LOOPBACK_HOST.fullmatch(request.headers.get("Host", "")) is not None
+    )
 
 
 def bearer() -> str | None:
@@ -75,12 +93,17 @@ def cookie() -> str | None:
     return request.cookies.get(_cookie_name()) or None
 
 
-def set_cookie(response: ResponseTypes, session: sessions.NewSession) -> None:
+def shown_secrets() -> list[str]:
+    """Every secret that the request carries: logging out ends them all."""
+    return [secret for secret in (bearer(), cookie()) if secret]
+
+
+def set_cookie(response: ResponseTypes, secret: str, *, remember: bool) -> None:
     """Give the browser a session. Without "keep me logged in" the cookie goes when the browser closes."""
     response.set_cookie(
         _cookie_name(),
-        session.secret,
-        max_age=settings.SESSION_IDLE_REMEMBERED if session.remember else None,
+        secret,
+        max_age=settings.SESSION_IDLE_REMEMBERED if remember else None,
         secure=settings.secure,
         httponly=True,
         samesite="Lax",

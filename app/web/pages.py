@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined
-from quart import Quart, Response, request, url_for
+from quart import Quart, Response, current_app, request, url_for
 
 from app.accounts.identity import Identity
 from app.config import settings
@@ -28,10 +27,9 @@ class Link:
 
 def init_app(app: Quart) -> None:
     """Give templates their context, and static files their addresses."""
-    app.jinja_options = {"undefined": StrictUndefined}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(context)
-    versions = file_versions(Path(str(app.static_folder)))
+    app.extensions["versions"] = versions = file_versions(Path(str(app.static_folder)))
 
     def asset(filename: str) -> str:
         """The address of a static file, with its content's hash: it may be cached for ever."""
@@ -53,7 +51,8 @@ def file_versions(folder: Path) -> dict[str, str]:
 
 async def cache(response: Response) -> Response:
     """Static files asked for by their hash never change; pages and API answers are nobody else's business."""
-    if response.status_code < 400 and request.endpoint == "static" and "v" in request.args:
+    current = current_app.extensions["versions"].get((request.view_args or {}).get("filename"))
+    if response.status_code < 400 and request.endpoint == "static" and request.args.get("v") == current:
         response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
     elif request.endpoint not in ("static", "docs_assets"):
         response.headers.setdefault("Cache-Control", "no-store")

@@ -11,7 +11,7 @@ from app import create_app
 from app.accounts import service
 from app.security.cross_site import SAFE_METHODS
 from app.security.headers import HEADERS
-from app.web.access import declared, public, unlimited
+from app.web.access import declared, limit, public, unlimited
 from tests.factories.people import PASSWORD, log_in, make_person
 
 # Values for the parameters of routes.
@@ -180,6 +180,34 @@ async def test_over_https_http_is_redirected_and_never_again(monkeypatch: pytest
     response = await client.get("/account/login", scheme="https")
     assert "max-age=31536000" in response.headers["Strict-Transport-Security"]
     assert (await client.get("/livez", scheme="http")).status_code == 200
+
+
+async def test_behind_a_proxy_that_ends_tls_pages_are_served_and_http_is_redirected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = production(monkeypatch, TRUSTED_PROXIES="1").test_client()
+
+    async def status(proto: str, path: str = "/account/login") -> int:
+        headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": proto}
+        return (await client.get(path, headers=headers, scheme="http")).status_code
+
+    assert await status("https") == 200
+    assert await status("http") == 308
+    assert await status("http", "/livez") == 200
+
+
+async def test_the_redirect_to_https_leads_to_base_url_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = production(monkeypatch).test_client()
+    for path in ("//evil.example/", "/\\evil.example", "//evil.example/%2e%2e"):
+        response = await client.get(path, scheme="http")
+        assert response.headers["Location"].startswith("https://app.example.com/")
+        assert not response.headers["Location"].startswith("https://app.example.com//")
+
+
+@pytest.mark.parametrize("rule", ["PAGE_LIMITS", "often"])
+def test_a_limit_that_does_not_exist_is_a_mistake_at_once(rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        limit(rule)
 
 
 async def test_every_answer_has_the_security_headers(app: Quart, settings: object) -> None:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from jinja2 import UndefinedError
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
@@ -35,6 +36,11 @@ async def test_administration_is_linked_for_administrators_only(app: Quart) -> N
     await log_in(administrator, await make_person(role=service.ADMINISTRATOR))
     assert 'href="/admin"' not in await text_of(member, "/")
     assert 'href="/admin"' in await text_of(administrator, "/")
+
+
+async def test_a_name_that_a_template_does_not_know_is_a_mistake(app: Quart) -> None:
+    with pytest.raises(UndefinedError, match="nonsense"):
+        await app.jinja_env.from_string("{{ nonsense }}").render_async()
 
 
 async def test_the_current_page_is_marked(client: Browser) -> None:
