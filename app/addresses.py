@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from redis.asyncio import ConnectionPool
@@ -19,9 +19,16 @@ SITE = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?
 def base_url(value: str) -> str:
     """The address of a site, without a slash at the end."""
     parts = urlsplit(value)
-    if not SITE.fullmatch(value) or (parts.port or 1) > 65535:
+    if not SITE.fullmatch(value) or not _port_exists(parts):
         raise ValueError("not the address of a site")
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _port_exists(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def origin(value: str) -> str:

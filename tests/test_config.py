@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app, environment
-from app.addresses import database_url
+from app.addresses import base_url, database_url, redis_url
 from app.config import (
     Config,
     DevelopmentConfig,
@@ -195,7 +195,53 @@ def test_database_addresses_get_their_asynchronous_driver(given: str, expected: 
 
 
 @pytest.mark.parametrize(
-    "given", ["", "nonsense", "sqlite://", "postgresql://host", "postgresql://h/d?channel_binding=require"]
+    "given",
+    [
+        "redis://:canary?x@host:6379/0",
+        "redis://:canary#x@host:6379/0",
+        "redis://:canary/x@host:6379/0",
+        "redis://host:port/0",
+        "redis://host:6379/zero",
+        "redis://host:6379/0?nonsense=1",
+        "http://host",
+        "unix://",
+    ],
+)
+def test_redis_addresses_that_cannot_work_are_refused_without_their_password(given: str) -> None:
+    with pytest.raises(ValueError, match=r".+") as raised:
+        redis_url(given)
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["https://u:p@a.example", "https://a.example:99999", "https://a b", "https://", "a.example", "https://a.example/x"],
+)
+def test_a_base_url_is_the_address_of_a_site(given: str) -> None:
+    with pytest.raises(ValueError, match="not the address of a site"):
+        base_url(given)
+
+
+def test_secrets_that_protect_nothing_are_refused(production: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", " " * 40)
+    monkeypatch.setenv("SECRET_KEY_FALLBACKS", "x")
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings("production")
+    assert "SECRET_KEY:" in raised.value.message
+    assert "SECRET_KEY_FALLBACKS:" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "postgresql://host",
+        "postgresql://h/d?channel_binding=require",
+        "postgres://u:a@b@host/x",
+        "postgres://h:99999/d",
+    ],
 )
 def test_addresses_that_cannot_work_are_refused_at_once(given: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

@@ -87,7 +87,12 @@ class BoundedRequest(Request):
     """A request whose body is bounded, and whose JSON is what it says."""
 
     body_class = BoundedBody
-    range = None  # no parts of files: ours are small, and Quart's own reading of this header fails on odd ones
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # No parts of files: ours are small, and Quart's own reading of this header fails on odd ones.
+        self.headers.pop("Range", None)
+
     form_data_parser_class = FormParser
 
     async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:

@@ -1,10 +1,15 @@
 """Logging in and out by page."""
 
+from datetime import timedelta
+
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
+from sqlalchemy import func, select, update
 
+from app.accounts.models import Credential
 from app.accounts.views import safe_target
+from app.database import db, utcnow
 from tests.factories.people import PASSWORD, log_in, make_person
 
 
@@ -65,6 +70,39 @@ async def test_logging_out_ends_the_session_and_says_so(app: Quart, client: Brow
     replay = app.test_client()
     replay.set_cookie("localhost", "session", str(stolen))
     assert (await replay.get("/account/manage")).status_code == 303
+
+
+async def test_a_new_log_in_by_page_ends_the_session_that_the_browser_had(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    old = {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"]
+    async with db.transaction() as session:
+        # The browser still has its cookie, but is not signed in any more: as after a while without a request.
+        await session.execute(update(Credential).values(expires_at=utcnow()))
+    await log_in(client, person)
+    async with db.session() as session:
+        assert await session.scalar(select(func.count(Credential.id))) == 1
+    assert {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"] != old
+
+
+async def test_a_remembered_cookie_lives_on_from_the_last_visit(client: Browser) -> None:
+    person = await make_person()
+    await client.post("/account/login", form={"email": person.email, "password": PASSWORD, "remember_me": "on"})
+    async with db.transaction() as session:
+        await session.execute(update(Credential).values(last_used_at=utcnow() - timedelta(minutes=6)))
+    response = await client.get("/")
+    assert any("Max-Age=1209600" in cookie for cookie in response.headers.getlist("Set-Cookie"))
+    assert not (await client.get("/")).headers.getlist("Set-Cookie")
+
+
+async def test_the_flash_cookie_is_as_guarded_as_the_sessions(client: Browser) -> None:
+    await log_in(client, await make_person())
+    response = await client.post("/account/logout")
+    cookies = {cookie.split("=")[0]: cookie for cookie in response.headers.getlist("Set-Cookie")}
+    for name in ("flash", "session"):
+        assert "HttpOnly" in cookies[name]
+        assert "SameSite=Lax" in cookies[name]
+        assert "Path=/" in cookies[name]
 
 
 async def test_logging_out_takes_a_post(client: Browser) -> None:

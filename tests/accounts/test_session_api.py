@@ -8,10 +8,14 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
-from app.accounts import service
-from app.accounts.models import Credential, User
+from app.accounts import service, sessions
+from app.accounts.identity import Client
+from app.accounts.jobs import delete_expired_credentials
+from app.accounts.models import Credential, Purpose, User
 from app.config import Config
 from app.database import db, utcnow
+from app.security.passwords import Passwords, passwords
+from app.security.tokens import digest
 from tests.factories.people import PASSWORD, Person, make_person
 
 
@@ -155,9 +159,6 @@ async def test_a_password_changed_between_check_and_log_in_is_refused(app: Quart
         async with db.transaction() as session:
             await session.execute(update(User).values(password_hash="another"))
 
-    from app.accounts import sessions
-    from app.accounts.identity import Client
-
     here = Client("127.0.0.1", "", local=True)
     verified = await sessions.authenticate(person.email, PASSWORD, here)
     await change()
@@ -206,8 +207,6 @@ async def test_attempts_from_one_address_are_limited_whoever_they_are_for(client
 
 
 async def test_the_default_password_logs_in_from_this_machine_only(app: Quart) -> None:
-    from app.security.passwords import passwords
-
     password_hash = await passwords.hash("password")
     async with db.transaction() as session:
         await service.make_administrator(session, "admin@example.com", password_hash)
@@ -226,9 +225,76 @@ async def test_the_default_password_logs_in_from_this_machine_only(app: Quart) -
     assert await attempt("127.0.0.1", Host="rebound.example.com") == 401
 
 
-async def test_expired_credentials_are_deleted_and_others_are_not(client: Browser) -> None:
-    from app.accounts.jobs import delete_expired_credentials
+async def test_a_session_that_ends_while_a_request_is_under_way_stays_ended(client: Browser) -> None:
+    """Noting its use must not bring it back to life."""
+    person = await make_person()
+    _, body = await begin(client, person)
+    identity = await sessions.identify(str(body["token"]), (Purpose.SESSION,))
+    async with db.transaction() as session:
+        await service.end_everything(session, person.id)
+    async with db.transaction() as session:
+        await sessions.touch(session, identity)
+    assert (await client.get("/api/v1/account")).status_code == 401
 
+
+@pytest.mark.parametrize("purpose", [p for p in Purpose if p is not Purpose.SESSION])
+async def test_a_credential_for_one_purpose_is_no_session(app: Quart, purpose: Purpose) -> None:
+    person = await make_person()
+    async with db.transaction() as session:
+        expires_at = utcnow() + timedelta(hours=1)
+        session.add(Credential(purpose=purpose, digest=digest("mailed"), user_id=person.id, expires_at=expires_at))
+    client = app.test_client()
+    client.set_cookie("localhost", "session", "mailed")
+    assert (await client.get("/api/v1/account")).status_code == 401
+    response = await app.test_client().get("/api/v1/account", headers=bearer("mailed"))
+    assert response.status_code == (200 if purpose is Purpose.TOKEN else 401)
+
+
+async def test_a_cookie_is_no_token_and_a_tokens_log_out_ends_both_that_are_shown(app: Quart) -> None:
+    person = await make_person()
+    _, one = await begin(app.test_client(), person)
+    _, other = await begin(app.test_client(), person)
+    client = app.test_client()
+    client.set_cookie("localhost", "session", str(other["token"]))
+    assert (await client.delete("/api/v1/session", headers=bearer(one["token"]))).status_code == 204
+    for token in (one["token"], other["token"]):
+        assert (await app.test_client().get("/api/v1/account", headers=bearer(token))).status_code == 401
+
+
+async def from_address(app: Quart, peer: str, person: Person, password: str) -> int:
+    body = {"email": person.email, "password": password}
+    response = await app.test_client().post("/api/v1/session", json=body, scope_base={"client": (peer, 1)})
+    return response.status_code
+
+
+async def test_failures_from_everywhere_close_an_account_but_not_where_its_owner_logged_in(app: Quart) -> None:
+    person = await make_person()
+    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201
+    for number in range(50):
+        assert await from_address(app, f"192.0.2.{number}", person, "wrong") == 401
+    assert await from_address(app, "192.0.2.201", person, PASSWORD) == 429, "fifty an hour in all"
+    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201, "nobody can lock the owner out"
+
+
+async def test_successes_do_not_count_towards_the_limit_of_an_account(app: Quart, settings: Config) -> None:
+    settings.LOGIN_LIMIT_ACCOUNT = "3/hour"
+    person = await make_person()
+    assert [await from_address(app, f"192.0.2.{n}", person, PASSWORD) for n in range(6)] == [201] * 6
+
+
+async def test_an_unknown_address_costs_as_much_work_as_a_known_one(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own: Passwords = app.extensions["passwords"]
+    checked: list[str] = []
+    real = own._matches
+    monkeypatch.setattr(own, "_matches", lambda h, p: checked.append(h) or real(h, p))  # type: ignore[func-returns-value]
+    await begin(app.test_client(), await make_person(), "wrong")
+    await begin(app.test_client(), Person(0, "nobody@example.com", "", ""), "wrong")
+    assert len(checked) == 2
+
+
+async def test_expired_credentials_are_deleted_and_others_are_not(client: Browser) -> None:
     await begin(client, await make_person())
     await begin(client, await make_person())
     client.delete_cookie("localhost", "session")

@@ -79,6 +79,14 @@ def test_recreate_db_refuses_under_every_production_configuration(database: Path
     assert rows(database, "SELECT count(*) FROM users") == [(0,)]
 
 
+@pytest.mark.parametrize("command", ["recreate-db", "add-fake-data"])
+def test_another_configurations_name_does_not_get_past_the_refusal(database: Path, command: str) -> None:
+    env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
+    assert invoke("setup-prod", env=env).returncode == 0
+    assert "refused under the configuration 'production'" in one_line(invoke("-c", "development", command, env=env))
+    assert rows(database, "SELECT count(*) FROM users") == [(1,)]
+
+
 def test_add_fake_data_adds_users_and_no_administrators(env: dict[str, str], database: Path) -> None:
     invoke("setup-dev", env=env)
     assert invoke("add-fake-data", "-n", "7", env=env).returncode == 0

@@ -83,6 +83,14 @@ async def test_a_pickle_planted_in_redis_is_never_loaded(
     assert (worker.jobs_complete, worker.jobs_failed, loaded) == (0, 1, [])
 
 
+async def test_a_malformed_payload_fails_once_and_the_worker_lives(app: Quart) -> None:
+    for number, payload in enumerate((b'{"t":"x"}', b"[]", b'{"f":1,"a":[],"k":{},"t":1,"et":1}', b"null", b"\xff")):
+        await redis.set(f"{job_key_prefix}{number}", payload)
+        await redis.zadd(default_queue_name, {str(number): 1})
+    worker = await run_burst()
+    assert (worker.jobs_failed, await redis.zcard(default_queue_name)) == (5, 0)
+
+
 def test_payloads_are_json() -> None:
     assert serialize({"a": [1, "ü"], "r": ValueError("x")}) == b'{"a": [1, "\\u00fc"], "r": "ValueError(\'x\')"}'
 

@@ -3,15 +3,15 @@
 import logging
 
 import pytest
-from quart import Quart
+from quart import Quart, url_for, websocket
+from quart.testing import WebsocketResponseError
 from quart.typing import TestClientProtocol as Browser
 from werkzeug.routing import Rule
 
 from app import create_app
 from app.accounts import service
 from app.security.cross_site import SAFE_METHODS
-from app.security.headers import HEADERS
-from app.web.access import declared, limit, public, unlimited
+from app.web.access import confirmed, declared, limit, public, signed_in, unlimited
 from tests.factories.people import PASSWORD, log_in, make_person
 
 # Values for the parameters of routes.
@@ -210,6 +210,21 @@ def test_a_limit_that_does_not_exist_is_a_mistake_at_once(rule: str) -> None:
         limit(rule)
 
 
+# Written out, so that weakening one of them is noticed.
+EXPECTED = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
 async def test_every_answer_has_the_security_headers(app: Quart, settings: object) -> None:
     """Static files, 404, 405, 413 and 500 included."""
     browsers = await callers(app)
@@ -228,7 +243,7 @@ async def test_every_answer_has_the_security_headers(app: Quart, settings: objec
         for method, path, more in requests:
             response = await getattr(browsers[kind], method.lower())(path, **more)
             seen.add(response.status_code)
-            for name, value in HEADERS.items():
+            for name, value in EXPECTED.items():
                 assert response.headers.get(name) == value, f"{method} {path}"
             assert len(response.headers["X-Request-Id"]) == 32
             assert "Server" not in response.headers
@@ -274,6 +289,69 @@ async def test_a_limit_is_kept_for_each_person_or_address(app: Quart, settings: 
     assert elsewhere.status_code == 200
     response = await client.get("/")
     assert 0 < int(response.headers["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize("path", ["/", "/account/login", "/openapi.json", "/livez", "/static/app.css", "/nope"])
+async def test_no_page_can_be_had_by_websocket(app: Quart, path: str) -> None:
+    with pytest.raises(WebsocketResponseError) as raised:
+        async with app.test_client().websocket(path) as connection:
+            await connection.receive()
+    assert raised.value.response.status_code in (400, 404)
+
+
+async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(app: Quart) -> None:
+    async def echo() -> None:
+        await websocket.send("open")
+
+    async def forgotten() -> None:
+        await websocket.send("open")
+
+    async def private() -> None:
+        await websocket.send("open")
+
+    app._got_first_request = False
+    app.add_websocket("/test-echo", "test_echo", limit("2/minute")(public(echo)))
+    app.add_websocket("/test-forgotten-ws", "test_forgotten_ws", forgotten)
+    app.add_websocket("/test-private", "test_private", unlimited(signed_in(private)))
+
+    async def opened(path: str, **headers: str) -> bool:
+        try:
+            async with app.test_client().websocket(path, headers=headers) as connection:
+                return await connection.receive() == "open"
+        except WebsocketResponseError:
+            return False
+
+    assert await opened("/test-echo")
+    assert not await opened("/test-echo", Origin="https://evil.example")
+    assert await opened("/test-echo", Origin="http://localhost")
+    assert not await opened("/test-echo"), "beyond its limit"
+    assert not await opened("/test-forgotten-ws")
+    assert not await opened("/test-private")
+    for name in ("test_echo", "test_forgotten_ws", "test_private"):
+        app.view_functions[name] = unlimited(public(app.view_functions[name]))
+
+
+async def test_unconfirmed_people_are_kept_out_where_confirmation_is_asked_for(app: Quart) -> None:
+    async def members() -> str:
+        return "in"
+
+    app._got_first_request = False
+    app.add_url_rule("/test-confirmed", "test_confirmed", unlimited(confirmed(members)))
+    for is_confirmed, status in ((True, 200), (False, 403)):
+        client = app.test_client()
+        await log_in(client, await make_person(confirmed=is_confirmed))
+        assert (await client.get("/test-confirmed")).status_code == status
+
+
+async def test_what_host_says_decides_nothing(app: Quart) -> None:
+    async with app.test_request_context("/", headers={"Host": "evil.example"}):
+        assert url_for("site.home", _external=True) == "http://localhost/"
+
+
+async def test_asking_for_nothing_again_and_again_is_limited_as_well(app: Quart, settings: object) -> None:
+    settings.PAGE_LIMIT = "2/minute"  # type: ignore[attr-defined]
+    client = app.test_client()
+    assert [(await client.get("/no-such-page")).status_code for _ in range(3)] == [404, 404, 429]
 
 
 async def test_a_page_that_does_not_exist_still_knows_who_is_there(client: Browser) -> None:

@@ -1,5 +1,6 @@
 """What is sent: too large, too many, or no text that anybody could store."""
 
+import asyncio
 import json
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
 from app.config import Config
+from tests.factories.people import make_person
 from tests.web.test_access import callers, routes
 
 DEEP = b"[" * 60_000
@@ -59,6 +61,45 @@ async def test_bad_json_is_the_senders_mistake_on_every_endpoint(app: Quart, bod
     response = await app.test_client().post("/api/v1/session", data=body, headers={"Content-Type": "application/json"})
     assert response.status_code in (400, 422)
     assert response.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("name", ["NUL", "lone surrogate in a password", "10^30", "1e999", "NaN", "deep nesting"])
+async def test_what_nobody_can_store_is_refused_before_it_is_looked_at(client: Browser, name: str) -> None:
+    """By the body's own check (400), not by chance because the schema finds something else (422)."""
+    response = await client.post("/api/v1/session", data=BAD_JSON[name], headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("query", ["?next=%00", "?%00=1"])
+async def test_a_query_string_that_nobody_can_store_is_refused(client: Browser, query: str) -> None:
+    assert (await client.get(f"/account/login{query}")).status_code == 400
+
+
+async def test_the_headers_that_broke_things_break_nothing(app: Quart) -> None:
+    client = app.test_client(use_cookies=False)  # the test client's own jar cannot read such hosts
+    person = await make_person()
+    body = {"email": person.email, "password": person.password}
+    for headers in ({"Host": "["}, {"Host": "[::1"}, {"Host": "a b"}):
+        assert (await client.post("/api/v1/session", json=body, headers=headers)).status_code == 201
+    assert (await client.post("/api/v1/session", json=body, headers={"Origin": "http://["})).status_code == 403
+    for value in ("bytes=-1", "bytes=0-1", "bytes=9-1", "bytes=x"):
+        assert (await client.get("/static/app.css", headers={"Range": value})).status_code == 200
+    assert (await client.get("/static/" + "a" * 5000)).status_code == 404
+
+
+async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends(app: Quart) -> None:
+    """Chunked multipart with valid fields first and too much after them, slowly."""
+    head = b'--b\r\nContent-Disposition: form-data; name="email"\r\n\r\na@example.com\r\n'
+    head += b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    async with app.test_client().request("/account/login", method="POST", headers=headers) as connection:
+        await connection.send(head)
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+            await connection.send(b"x" * 40_000)
+        await connection.send_complete()
+        response = await connection.as_response()
+    assert response.status_code == 413
 
 
 @pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS.keys())

@@ -55,6 +55,8 @@ async def test_static_files_are_addressed_by_their_content_and_cached_for_ever(c
     assert address
     response = await client.get(address[1])
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    for other in ("?v=wrong", "?v=", ""):
+        assert "immutable" not in (await client.get(f"/static/app.css{other}")).headers["Cache-Control"]
     response = await client.get("/static/app.css")
     assert "immutable" not in response.headers["Cache-Control"]
 
