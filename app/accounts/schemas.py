@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.accounts.identity import Identity
+from app.schemas import Shape
 from app.security.passwords import MAX_LENGTH
 
 
@@ -21,12 +22,6 @@ Address = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_looks_like_an_address)
 ]
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
-
-
-class Shape(BaseModel):
-    """What comes in: unknown fields are refused, so that nobody slips in a role."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class LogIn(Shape):
