@@ -144,6 +144,35 @@ async def test_the_pool_opens_no_more_connections_than_it_says(app: Quart, setti
         await small.dispose()
 
 
+async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(app: Quart, settings: Config) -> None:
+    """At whatever moment: while connecting, writing or committing."""
+    person = await make_person(first_name="0")
+    settings.DATABASE_POOL_SIZE, settings.DATABASE_POOL_TIMEOUT = 2, 2
+    small = Database(settings)
+
+    async def write() -> None:
+        async with small.transaction() as session:
+            await session.execute(update(User).where(User.id == person.id).values(first_name="cut"))
+            await session.execute(update(User).where(User.id == person.id).values(last_name="cut"))
+
+    cut = 0
+    try:
+        for step in range(60):
+            task = asyncio.create_task(write())
+            await asyncio.sleep(step * 0.0002)
+            task.cancel()
+            [outcome] = await asyncio.gather(task, return_exceptions=True)
+            cut += isinstance(outcome, asyncio.CancelledError)
+            async with asyncio.timeout(5), small.transaction() as session:
+                row = (await session.execute(select(User.first_name, User.last_name))).one()
+                assert tuple(row) in {("0", "Example"), ("cut", "cut")}, "half done"
+                await session.execute(update(User).values(first_name="0", last_name="Example"))
+        assert cut > 5
+        assert small.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    finally:
+        await small.dispose()
+
+
 async def test_postgresql_cuts_off_what_takes_too_long(app: Quart, backend: str, settings: Config) -> None:
     if backend != "postgresql":
         pytest.skip("SQLite has no time-out for statements")

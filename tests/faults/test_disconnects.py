@@ -53,6 +53,9 @@ async def test_whoever_leaves_takes_no_connection_along(deployment: dict[str, st
             await asyncio.gather(*(log_in_and_leave(server, delay) for delay in delays[start : start + 6]))
         await asyncio.sleep(0.5)
         log = (tmp_path / "server.log").read_text()
+        statuses = [json.loads(line)["status"] for line in log.splitlines() if '"/api/v1/session"' in line]
+        assert 0 in statuses, "some were gone before there was an answer"
+        assert 201 in statuses, "some were not"
         # Were one of the three connections lost for each that left, none would be left to ask with.
         for _ in range(6):
             status, body = await asyncio.to_thread(get, f"{server.url}/readyz")
