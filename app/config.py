@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from limits import parse
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quart import current_app
 from werkzeug.local import LocalProxy
@@ -28,7 +28,19 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+
+def _rule(value: str) -> str:
+    parse(value)
+    return value
+
+
+Email = Annotated[str, AfterValidator(addresses.email)]
+Site = Annotated[str, AfterValidator(addresses.base_url)]
+DatabaseURL = Annotated[str, AfterValidator(addresses.database_url)]
+RedisURL = Annotated[str, AfterValidator(addresses.redis_url)]
+Rule = Annotated[str, AfterValidator(_rule)]
 List = Annotated[list[str], NoDecode]
+Origins = Annotated[list[Annotated[str, AfterValidator(addresses.origin)]], NoDecode]
 
 
 def setting(default: Any, takes: str, *, secret: bool = False, **constraints: Any) -> Any:
@@ -51,13 +63,13 @@ class Config(BaseSettings):
 
     # Who and where
     APP_NAME: str = setting("quart-base", "the product's name, shown on pages and in mails", max_length=64)
-    BASE_URL: str = setting(
+    BASE_URL: Site = setting(
         None, "the address people use, like https://app.example.com; every mailed link starts with it"
     )
     TRUSTED_PROXIES: int = setting(0, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10)
-    CORS_ORIGINS: List = setting([], "origins that may call /api/ from a browser, separated by commas")
+    CORS_ORIGINS: Origins = setting([], "origins that may call /api/ from a browser, separated by commas")
     INSTANCE_PATH: Path = setting(None, "a folder for what this installation makes for itself")
-    ADMIN_EMAIL: str = setting("admin@example.com", "the first administrator's e-mail address", max_length=254)
+    ADMIN_EMAIL: Email = setting("admin@example.com", "the first administrator's e-mail address", max_length=254)
     ADMIN_PASSWORD: str | None = setting(
         None, "the first administrator's password, read by setup-dev and setup-prod only", secret=True
     )
@@ -83,7 +95,7 @@ class Config(BaseSettings):
     PASSWORD_QUEUE: int = setting(64, "how many passwords may wait to be hashed before log-ins get a 503", ge=1)
 
     # Database
-    DATABASE_URL: str = setting(
+    DATABASE_URL: DatabaseURL = setting(
         None, "postgresql://user:password@host/name or sqlite:///path/to/file.sqlite3", secret=True
     )
     DATABASE_POOL_SIZE: int = setting(10, "connections that one process keeps, without overflow", ge=1)
@@ -100,7 +112,7 @@ class Config(BaseSettings):
     SQLITE_BUSY_TIMEOUT: float = setting(5, "seconds to wait for SQLite's write lock", gt=0)
 
     # Redis and the worker
-    REDIS_URL: str = setting(
+    REDIS_URL: RedisURL = setting(
         None,
         "redis://[:password@]host:port/number, rediss://… or unix:///path/to/socket?db=number",
         secret=True,
@@ -115,13 +127,13 @@ class Config(BaseSettings):
     WORKER_HEALTH_INTERVAL: int = setting(15, "seconds between two signs of life of a worker", ge=1)
 
     # Limits
-    LOGIN_LIMIT_ADDRESS: str = setting("30/minute", "log-in attempts from one address, like 30/minute")
-    LOGIN_LIMIT_ACCOUNT_ADDRESS: str = setting(
+    LOGIN_LIMIT_ADDRESS: Rule = setting("30/minute", "log-in attempts from one address, like 30/minute")
+    LOGIN_LIMIT_ACCOUNT_ADDRESS: Rule = setting(
         "5 per 5 minutes", "failed log-ins for one account from one address, like 5 per 5 minutes"
     )
-    LOGIN_LIMIT_ACCOUNT: str = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
-    PAGE_LIMIT: str = setting("600/minute", "requests for pages by one person or address, like 600/minute")
-    API_LIMIT: str = setting("300/minute", "API requests by one person or address, like 300/minute")
+    LOGIN_LIMIT_ACCOUNT: Rule = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
+    PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
+    API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)
     MAX_ACCOUNT_FORM: int = setting(64 * KIB, "bytes of an account form", ge=1)
     MAX_FORM_PARTS: int = setting(100, "fields of a form", ge=1)
@@ -170,39 +182,6 @@ class Config(BaseSettings):
     def _instance_path(cls, value: object) -> object:
         return value or instance_path()
 
-    @field_validator("BASE_URL")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        return addresses.base_url(value)
-
-    @field_validator("ADMIN_EMAIL")
-    @classmethod
-    def _email(cls, value: str) -> str:
-        return addresses.email(value)
-
-    @field_validator("CORS_ORIGINS")
-    @classmethod
-    def _origins(cls, value: list[str]) -> list[str]:
-        return [addresses.origin(each) for each in value]
-
-    @field_validator("DATABASE_URL")
-    @classmethod
-    def _database_url(cls, value: str) -> str:
-        return addresses.database_url(value)
-
-    @field_validator("REDIS_URL")
-    @classmethod
-    def _redis_url(cls, value: str) -> str:
-        return addresses.redis_url(value)
-
-    @field_validator(
-        "LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "PAGE_LIMIT", "API_LIMIT"
-    )
-    @classmethod
-    def _limit(cls, value: str) -> str:
-        parse(value)
-        return value
-
     @model_validator(mode="after")
     def _one_kind_of_tls(self) -> Self:
         if self.MAIL_USE_SSL and "MAIL_USE_TLS" not in self.model_fields_set:
@@ -235,7 +214,7 @@ class DevelopmentConfig(Config):
     NAME = "development"
     DEBUG = True
 
-    DATABASE_URL: str = setting(
+    DATABASE_URL: DatabaseURL = setting(
         None,
         "postgresql://user:password@host/name or sqlite:///path/to/file.sqlite3",
         secret=True,
@@ -268,9 +247,9 @@ class TestingConfig(Config):
     NAME = "testing"
     TESTING = True
 
-    BASE_URL: str = setting("http://localhost", "the address people use")
+    BASE_URL: Site = setting("http://localhost", "the address people use")
     SECRET_KEY: str = setting("testing-testing-testing-testing-testing", "32 characters", secret=True, min_length=32)
-    DATABASE_URL: str = setting(
+    DATABASE_URL: DatabaseURL = setting(
         None, "the address of a database for tests alone", secret=True, validation_alias="TEST_DATABASE_URL"
     )
     ADMIN_PASSWORD: str | None = setting(DEFAULT_ADMIN_PASSWORD, "the first administrator's password", secret=True)

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
+from redis import Redis as BlockingRedis
 from sqlalchemy import make_url
 
 from app import create_app, environment, migrations
@@ -127,6 +128,15 @@ async def app(backend: str) -> AsyncIterator[Quart]:
     await app.startup()
     yield app
     await app.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def flush_counts(request: pytest.FixtureRequest) -> None:
+    """A test of real processes begins with no counts of earlier ones in Redis."""
+    if request.node.get_closest_marker("faults") or request.node.get_closest_marker("browser"):
+        client = BlockingRedis.from_url(os.environ["REDIS_URL"])
+        client.flushdb()
+        client.close()
 
 
 @pytest.fixture(autouse=True)

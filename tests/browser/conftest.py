@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 from playwright.async_api import Browser, async_playwright
 
 from tests.processes import NO_LIMITS, Served, manage, served, variables
@@ -42,11 +41,3 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert process.returncode == 0, process.stderr
     with served(env, folder / "server.log") as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def flush_limits() -> None:
-    """Each test begins with no counts in Redis."""
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
-    client.flushdb()
-    client.close()

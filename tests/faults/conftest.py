@@ -1,10 +1,8 @@
 """Real servers on real databases, as they are deployed."""
 
-import os
 from pathlib import Path
 
 import pytest
-import redis
 
 from tests.conftest import create_database
 from tests.processes import manage, production
@@ -22,12 +20,3 @@ async def deployment(request: pytest.FixtureRequest, tmp_path: Path, worker_numb
     process = manage("setup-prod", env=env)
     assert process.returncode == 0, process.stderr
     return env
-
-
-@pytest.fixture(autouse=True)
-def flush_limits() -> None:
-    """Each test begins with no counts in Redis."""
-
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
-    client.flushdb()
-    client.close()
