@@ -144,7 +144,7 @@ async def test_the_pool_opens_no_more_connections_than_it_says(app: Quart, setti
         await small.dispose()
 
 
-# Python 3.13 tells that the driver leaves a SQLite connection that it was cut off from to be closed by its last reference.
+# Python 3.13 tells that the driver leaves the closing of a connection it was cut off from to the last reference to it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(app: Quart, settings: Config) -> None:
     """At whatever moment: while connecting, writing or committing."""
