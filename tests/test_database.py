@@ -145,7 +145,7 @@ async def test_the_pool_opens_no_more_connections_than_it_says(app: Quart, setti
 
 
 # Python 3.13 tells that the driver leaves the closing of a connection it was cut off from to the last reference to it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
 async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(app: Quart, settings: Config) -> None:
     """At whatever moment: while connecting, writing or committing."""
     person = await make_person(first_name="0")
