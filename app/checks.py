@@ -49,16 +49,13 @@ class Finding:
 async def check_database(settings: Config) -> list[Finding]:
     """Whether the database answers, and has the schema that this code expects."""
     shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
-    how = f"python manage.py {'setup-prod' if settings.PRODUCTION else 'setup-dev'}"
-    nothing = Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: {how}")
+    nothing = Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: {_set_up(settings)}")
     if _is_missing_file(settings):
         return [nothing]  # connecting would make an empty file
     engine = create_engine(settings, for_requests=False)
     try:
         async with asyncio.timeout(PATIENCE), engine.connect() as connection:
             schema = await Revisions().schema(connection)
-            # Without roles nobody has an account: nothing but an empty set of tables is there.
-            settled = schema is not Schema.CURRENT or (await connection.execute(select(Role.id).limit(1))).first()
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         hint = "Is it running, and is DATABASE_URL right?"
         return [Finding("qb.E001", f"The database {shown} cannot be used: {reason(error)}.", hint)]
@@ -66,12 +63,22 @@ async def check_database(settings: Config) -> list[Finding]:
         await engine.dispose()
     if schema is Schema.EMPTY:
         return [nothing]
-    if schema is Schema.CURRENT and not settled:
-        return [Finding(EMPTY, f"The database {shown} has no roles yet: nobody can log in.", f"Run: {how}")]
     if schema is Schema.BEHIND:
         message = f"The database {shown} is behind the code: a migration is pending."
         return [Finding("qb.E003", message, "Run: python manage.py db upgrade")]
     return []
+
+
+async def check_roles(settings: Config) -> list[Finding]:
+    """Whether there are roles, without which nobody has an account; for where `check_database` finds nothing."""
+    engine = create_engine(settings, for_requests=False)
+    try:
+        async with engine.connect() as connection:
+            if (await connection.execute(select(Role.id).limit(1))).first():
+                return []
+    finally:
+        await engine.dispose()
+    return [Finding(EMPTY, "The database has no roles yet: nobody can log in.", f"Run: {_set_up(settings)}")]
 
 
 async def check_redis(settings: Config) -> list[Finding]:
@@ -127,8 +134,9 @@ def check_proxies(settings: Config) -> list[Finding]:
 async def all_checks(app: Quart) -> list[Finding]:
     """Everything that can be said without changing anything."""
     settings: Config = app.extensions["settings"]
+    database = await check_database(settings)
     found = [
-        await check_database(settings),
+        database or await check_roles(settings),
         await check_redis(settings),
         await check_workers(settings),
         check_routes(app),
@@ -165,6 +173,10 @@ def shown_redis(settings: Config) -> str:
     """Redis' address without its password."""
     scheme, _, rest = settings.REDIS_URL.partition("://")
     return f"{scheme}://{rest.rsplit('@', 1)[-1].partition('?')[0]}"
+
+
+def _set_up(settings: Config) -> str:
+    return f"python manage.py {'setup-prod' if settings.PRODUCTION else 'setup-dev'}"
 
 
 def _is_missing_file(settings: Config) -> bool:

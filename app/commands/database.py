@@ -13,7 +13,7 @@ from alembic import command
 
 from app import migrations
 from app.accounts.commands import setup_dev
-from app.checks import EMPTY, check_database, check_redis, demand
+from app.checks import EMPTY, check_database, check_redis, check_roles, demand
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings, refuse_production
 from app.environment import load_environment
 
@@ -135,7 +135,7 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     settings = load_settings(config_name)
     lines = []
     demand(await check_redis(settings))
-    findings = await check_database(settings)
+    findings = await check_database(settings) or await check_roles(settings)
     if settings.DEBUG and [finding.id for finding in findings] == [EMPTY]:
         await setup_dev(config_name)
         lines.append("The database was empty: it is migrated, with roles and an administrator.")

@@ -11,6 +11,7 @@ from werkzeug.routing import Rule
 from app.config import settings
 from app.security.cross_site import cors_headers
 from app.web.access import declare, limit, public
+from app.web.identity import cookie_name
 
 
 class ApiOnly(OpenAPIProvider):
@@ -24,7 +25,7 @@ class ApiOnly(OpenAPIProvider):
 def init_app(app: Quart) -> None:
     """Serve /openapi.json; its page is the site's own, from files of this application."""
     configured = app.extensions["settings"]
-    cookie = f"{'__Host-' if configured.secure else ''}session"
+    cookie = cookie_name("session", configured)
     QuartSchema(
         app,
         info=Info(title=configured.APP_NAME, version="1"),

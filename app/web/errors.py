@@ -127,13 +127,18 @@ async def answer(
     return response
 
 
+def status_of(error: DomainError) -> tuple[int, int | None]:
+    """The status that a domain error deserves, and after how many seconds to try again, if that helps."""
+    status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+    return status, error.retry_after if isinstance(error, TooMany) else RETRY_SECONDS if status == 503 else None
+
+
 async def domain_error(error: DomainError) -> ResponseReturnValue:
     """A rule says no."""
     if isinstance(error, NotSignedIn) and has_request_context() and not wants_json():
         target = request.full_path.rstrip("?") if request.method == "GET" else None
         return redirect(url_for("accounts.login", next=target), 303)
-    status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-    retry_after = error.retry_after if isinstance(error, TooMany) else RETRY_SECONDS if status == 503 else None
+    status, retry_after = status_of(error)
     return await answer(status, error.message, code=error.code, errors=_field(error), retry_after=retry_after)
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, EmailStr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from quart import ResponseReturnValue, render_template, request
 
-from app.errors import Busy, DomainError, TooMany
-from app.web.errors import RETRY_SECONDS, STATUSES, messages
+from app.errors import DomainError
+from app.web.errors import messages, status_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -89,10 +89,7 @@ class Form(Generic[Schema]):
 
     def refuse(self, error: DomainError) -> None:
         """Show what the domain says no to: beside its field if it names one, else above the form."""
-        self.status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-        self.retry_after = error.retry_after if isinstance(error, TooMany) else None
-        if isinstance(error, Busy):
-            self.retry_after = RETRY_SECONDS
+        self.status, self.retry_after = status_of(error)
         self._add(error.field or FORM_PROBLEMS, error.message)
 
     async def page(self, template: str, **context: Any) -> ResponseReturnValue:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.accounts import sessions
 from app.accounts.identity import ANONYMOUS, Client, Identity
 from app.accounts.models import Purpose
-from app.config import settings
+from app.config import Config, settings
 from app.database import db
 
 logger = logging.getLogger(__name__)
@@ -22,12 +22,11 @@ PROXY_HEADERS = ("x-forwarded", "forwarded", "via", "x-real-ip", "cf-", "true-cl
 
 
 def init_app(app: Quart) -> None:
-    """Name the cookies. `__Host-` makes a browser refuse them from anything but this very host over https."""
-    secure = app.extensions["settings"].secure
-    prefix = "__Host-" if secure else ""
+    """Configure Quart's own signed session: nothing but flashes is in it."""
+    configured: Config = app.extensions["settings"]
     app.config.update(
-        SESSION_COOKIE_NAME=f"{prefix}flash",  # Quart's own signed session: nothing but flashes is in it
-        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_NAME=cookie_name("flash", configured),
+        SESSION_COOKIE_SECURE=configured.secure,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
     )
@@ -115,8 +114,13 @@ def delete_cookie(response: ResponseTypes) -> None:
     response.delete_cookie(_cookie_name(), secure=settings.secure, httponly=True, samesite="Lax")
 
 
+def cookie_name(name: str, configured: Config) -> str:
+    """A cookie's name. `__Host-` makes a browser refuse it from anything but this very host over https."""
+    return f"__Host-{name}" if configured.secure else name
+
+
 def _cookie_name() -> str:
-    return "__Host-session" if settings.secure else "session"
+    return cookie_name("session", settings)
 
 
 def _is_loopback(host: str) -> bool:

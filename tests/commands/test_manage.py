@@ -163,6 +163,8 @@ def test_a_database_without_roles_is_not_ready(env: dict[str, str]) -> None:
     process = invoke("check", env=env)
     assert process.returncode == 1
     assert "has no roles yet: nobody can log in." in process.stderr
+    process = manage("run-worker", "--burst", env=env)
+    assert process.returncode == 0, "it is named, and keeps nothing from starting"
 
 
 def test_migrate_writes_nothing_when_nothing_has_changed(env: dict[str, str]) -> None:

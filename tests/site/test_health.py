@@ -13,6 +13,7 @@ from app.database import db
 from app.jobs.heartbeat import SHARED_KEY
 from app.redis import redis
 from tests.conftest import MakeApp
+from tests.servers import start_valkey
 
 
 async def ready(client: Browser) -> tuple[int, str, dict[str, str]]:
@@ -46,12 +47,17 @@ async def test_without_redis_it_is_degraded_and_serves(
     assert (status, state, components["redis"]) == (200, "degraded", "degraded")
 
 
-async def test_a_redis_that_takes_no_writes_says_why(client: Browser) -> None:
-    await redis.config_set("maxmemory", "1")
+async def test_a_redis_that_takes_no_writes_says_why(
+    backend: str, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server, socket = start_valkey(tmp_path)  # its own: the suite's is shared by all workers
+    monkeypatch.setenv("REDIS_URL", f"unix://{socket}")
+    app = make_app()
     try:
-        body = await (await client.get("/readyz")).get_json()
+        await app.extensions["redis"].config_set("maxmemory", "1")
+        body = await (await app.test_client().get("/readyz")).get_json()
     finally:
-        await redis.config_set("maxmemory", "0")
+        server.stop()
     assert body["status"] == "degraded"
     assert [part["detail"] for part in body["components"] if part["name"] == "redis"] == ["is out of memory"]
 
