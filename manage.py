@@ -29,11 +29,12 @@ COMMANDS = {
     "add-fake-data": ("app.accounts.fake_data:add_fake_data_command", "Add plausible users to a development database."),
     "create-admin": ("app.accounts.commands:create_admin_command", "Create an administrator, or make somebody one."),
     "run-worker": ("app.commands.worker:run_worker_command", "Run the background worker."),
+    "jobs": ("app.jobs.commands:jobs_group", "Look at background jobs, and retry, discard or run them."),
     "routes": ("app.commands.inspect:routes_command", "List every route with its access and limit."),
     "check": ("app.commands.inspect:check_command", "Check this installation and say what is wrong."),
-    "test": ("app.commands.quality:test_command", "Run the tests; arguments go to pytest."),
-    "lint": ("app.commands.quality:lint_command", "Check format, lint, types, import contract and migrations."),
-    "format": ("app.commands.quality:format_command", "Format the code and sort its imports."),
+    "test": ("development.quality:test_command", "Run the tests; arguments go to pytest."),
+    "lint": ("development.quality:lint_command", "Check format, lint, types, import contract and migrations."),
+    "format": ("development.quality:format_command", "Format the code and sort its imports."),
 }
 ALIASES = {"runserver": "serve"}
 

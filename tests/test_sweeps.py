@@ -14,19 +14,25 @@ from jinja2 import TemplateNotFound
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
+import app.jobs.known  # noqa: F401  (every job)
 import manage
 from app import create_app
-from app.commands import quality
 from app.config import Config, HerokuConfig
 from app.database import Base
 from app.environment import PROJECT_ROOT
+from app.jobs.queue import KINDS
 from app.web.access import declared
+from development import quality
 
 ALIASES = {"DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG"}
 
 
 def sources(folder: str = "app") -> list[Path]:
     return sorted((PROJECT_ROOT / folder).rglob("*.py"))
+
+
+def code() -> list[Path]:
+    return [*sources(), *sources("development")]
 
 
 def test_every_table_that_some_file_defines_is_known_to_the_metadata() -> None:
@@ -88,20 +94,21 @@ def test_every_function_that_manage_promises_is_there() -> None:
 
 def test_every_file_of_a_feature_has_a_known_role() -> None:
     roles = {"__init__", "models", "schemas", "service", "emails", "jobs", "views", "admin", "api", "commands"}
-    topics = {"identity", "sessions", "fake_data", "health"}  # services split by topic, and the plain values they pass
+    # Services split by topic, the plain values they pass, and what only development has.
+    topics = {"identity", "sessions", "registration", "links", "fake_data", "health", "mailbox"}
     names = {path.stem for feature in ("accounts", "site") for path in sources(f"app/{feature}")}
     assert names <= roles | topics
 
 
 def test_no_file_bears_a_name_that_says_nothing() -> None:
     banned = {"utils", "util", "helpers", "common", "core", "lib", "misc", "base", "manager", "managers", "extensions"}
-    assert not [path for path in sources() if banned & {part.removesuffix(".py") for part in path.parts[-2:]}]
+    assert not [path for path in code() if banned & {part.removesuffix(".py") for part in path.parts[-2:]}]
 
 
 def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
     late = {
         str(path.relative_to(PROJECT_ROOT))
-        for path in [*sources(), PROJECT_ROOT / "manage.py", PROJECT_ROOT / "worker.py"]
+        for path in [*code(), PROJECT_ROOT / "manage.py", PROJECT_ROOT / "worker.py"]
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
@@ -116,23 +123,26 @@ LATE = {
     "app/__init__.py",
     "manage.py",
     "app/commands/serve.py",
-    "app/commands/serving.py",
     "app/commands/shell.py",
-    "app/commands/supervisor.py",
     "app/valkey.py",
+    "development/serving.py",
+    "development/supervisor.py",
 }
 
 
 async def test_every_template_renders_or_is_rendered_by_a_page(app: Quart) -> None:
-    templates = app.jinja_env.list_templates(extensions=["html"])
+    templates = app.jinja_env.list_templates(extensions=["html", "txt"])
     assert len(templates) > 5
     for name in templates:
         try:
             app.jinja_env.get_template(name)
         except TemplateNotFound as error:  # pragma: no cover
             pytest.fail(f"{name} needs {error}")
-    used = "".join(path.read_text() for path in [*sources(), *(PROJECT_ROOT / "app").rglob("*.html")])
-    assert [name for name in templates if f'"{name}"' not in used] == []
+    written = [*sources(), *(PROJECT_ROOT / "app").rglob("*.html"), *(PROJECT_ROOT / "app").rglob("*.txt")]
+    used = "".join(path.read_text() for path in written)
+    # A mail names its two templates at once, without their endings.
+    names = [name.rpartition(".")[0] if "/email/" in name else name for name in templates]
+    assert [name for name in names if f'"{name}"' not in used] == []
 
 
 async def test_the_specification_describes_every_api_route(app: Quart, client: Browser) -> None:
@@ -157,6 +167,16 @@ def test_importing_the_app_does_no_work() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode == 0
 
 
+def test_the_supervisor_imports_nothing_of_the_application_that_is_worked_on() -> None:
+    """A mistake saved in what it imports would end it."""
+    script = (
+        "import sys, development.supervisor\n"
+        "names = {name for name in sys.modules if name.split('.')[0] == 'app'}\n"
+        "assert names == {'app', 'app.environment', 'app.errors', 'app.valkey'}, names"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode == 0
+
+
 def test_help_imports_none_of_the_stack() -> None:
     script = (
         "import sys, manage\n"
@@ -170,7 +190,23 @@ def test_help_imports_none_of_the_stack() -> None:
 
 
 def test_the_base_stays_small_enough_to_read_in_an_afternoon() -> None:
-    assert sum(len(path.read_text().splitlines()) for path in sources()) <= 6000
+    """Blank lines are not read."""
+    lines = [line for path in sources() for line in path.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 6000
+
+
+async def test_every_job_that_is_enqueued_or_scheduled_is_known(app: Quart) -> None:
+    """Whatever looks like the name of a job, and is no page's, has a function behind it; and every job is asked for."""
+    literals = {
+        (path.name, str(node.value))
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and re.fullmatch(r"(accounts|jobs|site)\.[a-z_]+", str(node.value))
+    }
+    ours = {name for name, kind in KINDS.items() if kind.function.__module__.startswith("app.")}
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
+    assert {name for _, name in literals} - endpoints == ours
+    assert {name for file, name in literals if file != "jobs.py"} >= ours
 
 
 def test_the_import_contract_names_every_module_and_lint_enforces_it(tmp_path: Path) -> None:
@@ -180,12 +216,15 @@ def test_the_import_contract_names_every_module_and_lint_enforces_it(tmp_path: P
         name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts)
         if path.name != "__init__.py":
             assert any(name == each or name.startswith(f"{each}.") for each in listed), f"{name} is on no layer"
-    shutil.copytree(PROJECT_ROOT / "app", tmp_path / "app")
+    for package in ("app", "development"):
+        shutil.copytree(PROJECT_ROOT / package, tmp_path / package)
     shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
     assert imports_are_in_order(tmp_path)
-    with (tmp_path / "app" / "accounts" / "models.py").open("a") as file:
-        file.write("import app.accounts.views\n")
-    assert not imports_are_in_order(tmp_path)
+    models = tmp_path / "app" / "accounts" / "models.py"
+    before = models.read_text()
+    for wrong in ("app.accounts.views", "development.quality"):
+        models.write_text(f"{before}\nimport {wrong}\n")
+        assert not imports_are_in_order(tmp_path)
 
 
 def imports_are_in_order(folder: Path) -> bool:
@@ -198,7 +237,7 @@ def test_constraints_are_plain_versions() -> None:
 
 
 def test_every_module_can_be_imported() -> None:
-    for path in sources():
+    for path in code():
         name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts).removesuffix(".__init__")
         if name != "app.asgi":  # importing that one is starting the server
             importlib.import_module(name)

@@ -144,6 +144,8 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     if settings.DEBUG:
         page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
         lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")
+        if not settings.MAIL_SERVER:
+            lines.append(f"Read the mail that it sends at {settings.BASE_URL}/dev/mail.")
     return lines
 
 

@@ -22,7 +22,7 @@ from app import valkey
 pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("app", "alembic", "alembic.ini", "manage.py", "worker.py", "hypercorn.toml", "pyproject.toml")
+PARTS = ("app", "development", "alembic", "alembic.ini", "manage.py", "worker.py", "hypercorn.toml", "pyproject.toml")
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 START = 30  # seconds; it takes about three
@@ -94,7 +94,7 @@ class Serve:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             for process in self.family():
-                if ["app.commands.serving", role] == process.cmdline()[3:5]:
+                if ["development.serving", role] == process.cmdline()[3:5]:
                     return process
             time.sleep(0.05)
         raise AssertionError(f"there is no {role}:\n{self.output}")

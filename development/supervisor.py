@@ -1,7 +1,7 @@
 """The supervisor of `serve`: it listens, and keeps a web server and a worker running on the newest code.
 
 It imports nothing of the application, so that a mistake saved anywhere there cannot end it; what runs the code is in
-`app.commands.serving`, in processes of their own. Those inherit the listening socket, which stays open while they are
+`development.serving`, in processes of their own. Those inherit the listening socket, which stays open while they are
 restarted, so that requests wait instead of being refused.
 """
 
@@ -20,15 +20,15 @@ from typing import Any, TypeVar
 import click
 
 from app import valkey
-from app.commands.serving import MISTAKE
 from app.environment import FILES, PROJECT_ROOT, first_set, instance_path, stored
+from development.serving import MISTAKE
 
 T = TypeVar("T")
 
 NAMES = {"prepare": "The preparation", "web": "The web server", "worker": "The worker"}
 
-# Seconds from SIGTERM to SIGKILL. Hypercorn itself waits for running requests without end from Python 3.12.1 on. With
-# reloading, a page that holds a stream open must not hold up the restart.
+# Seconds from SIGTERM to SIGKILL, more than Hypercorn's and arq's own. With reloading, a page that holds a stream open
+# must not hold up the restart.
 PATIENCE = 30
 PATIENCE_OF_RELOAD = 5
 GRACE_OF_RELOAD = 2  # the seconds of that which requests get to finish by themselves
@@ -37,7 +37,8 @@ VALKEY_CHECK = 1  # seconds between two looks whether the embedded Valkey, perha
 
 RETRY = 5  # seconds after which a process that could not run is started again
 
-WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of the files beside app/, where everything is watched
+WATCHED_FOLDERS = ("app", "development", "alembic")  # everything in them
+WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of the files beside them
 
 
 def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: bool, development: bool) -> int:
@@ -220,7 +221,7 @@ class Supervisor:
         # -P: the folder this was started in may hold another `app`. The session of its own keeps the terminal's Ctrl-C
         # from it, so that we alone say when it ends.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "app.commands.serving", *arguments),
+            *(sys.executable, "-P", "-m", "development.serving", *arguments),
             stdin=self.lifeline,
             pass_fds=descriptors,
             env=self.environment,
@@ -255,7 +256,7 @@ class Supervisor:
 
     def _watchers(self) -> list[Coroutine[Any, Any, int]]:
         # The project's own folder is watched without what is below: a virtual environment has thousands of folders.
-        code = [folder for folder in (PROJECT_ROOT / "app", PROJECT_ROOT / "alembic") if folder.is_dir()]
+        code = [folder for name in WATCHED_FOLDERS if (folder := PROJECT_ROOT / name).is_dir()]
         return [
             self._watch(*code, recursive=True),
             self._watch(*{PROJECT_ROOT, Path.cwd()}, recursive=False, suffixes=WATCHED_SUFFIXES),

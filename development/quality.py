@@ -11,7 +11,8 @@ import click
 
 from app.environment import PROJECT_ROOT
 
-PATHS = ("app", "alembic", "tests", "manage.py", "worker.py")
+PARTS = ("app", "development", "alembic", "tests", "bench", "manage.py", "worker.py")
+PATHS = tuple(part for part in PARTS if (PROJECT_ROOT / part).exists())
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})

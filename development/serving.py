@@ -1,4 +1,4 @@
-"""The processes that `serve` runs: `python -m app.commands.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
+"""The processes that `serve` runs: `python -m development.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
 
 ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the seconds that requests
 get to finish. Standard input is a pipe from the supervisor into which nothing is written: it ends with the supervisor.
@@ -13,21 +13,13 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING
 
 import click
 
 from app.environment import PROJECT_ROOT, load_environment
 
-if TYPE_CHECKING:
-    from hypercorn.config import Config
-    from hypercorn.typing import ASGIFramework
-
 # How a process ends that failed because of a mistake in the code rather than in its surroundings.
 MISTAKE = os.EX_SOFTWARE
-
-# Seconds from accepting the last connection to having read its request.
-LAST_READING = 0.1
 
 # More than any request or job gets to finish.
 LAST_RESORT = 35  # seconds
@@ -70,6 +62,7 @@ def prepare(config_name: str) -> None:
 
 def web(listener: str, grace: str = "") -> None:
     """Run Hypercorn, one process, on a socket that already listens."""
+    from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
     settings = PROJECT_ROOT / "hypercorn.toml"
@@ -82,25 +75,7 @@ def web(listener: str, grace: str = "") -> None:
     logging.getLogger("hypercorn.error").addFilter(lambda record: not record.getMessage().startswith("Running on"))
     # By name, as the command `hypercorn` does, and before there is a loop, since it may run one of its own to check.
     app = importlib.import_module("app.asgi").app
-    asyncio.run(_serve(app, config, int(listener)))
-
-
-async def _serve(app: "ASGIFramework", config: "Config", listener: int) -> None:
-    from hypercorn.asyncio import serve
-
-    loop = asyncio.get_running_loop()
-    told_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told_to_stop.set)
-
-    async def stop() -> None:
-        await told_to_stop.wait()
-        # Hypercorn drops connections whose request it has not read yet. So accept no more, and read what has come;
-        # later ones wait in the queue of the socket, which the supervisor keeps open, for the next process.
-        loop.remove_reader(listener)
-        await asyncio.sleep(LAST_READING)
-
-    await serve(app, config, shutdown_trigger=stop, mode="asgi")
+    asyncio.run(serve(app, config, mode="asgi"))
 
 
 def worker(config_name: str) -> None:
