@@ -1,7 +1,7 @@
 """The database: `Base` for the tables, and `db`, the current application's way to them."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,11 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012  (SQLAlchemy's own way to declare it)
 
 
+def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:
+    """Call this, once, when the `transaction` of this session has committed."""
+    session.info.setdefault("after_commit", {})[callback] = True
+
+
 class Database:
     """An engine with its sessions.
 
@@ -77,6 +82,8 @@ class Database:
         """A session in a transaction of its own: returning commits, raising rolls back."""
         async with self._writing.begin() as session:
             yield session
+        for callback in session.info.get("after_commit", ()):
+            callback()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:

@@ -49,8 +49,8 @@ class UntilStopped(ExponentialBackoff):
         return float(super().compute(failures))
 
 
-def worker_redis(settings: Config, stopping: threading.Event) -> ArqRedis:
-    """The client of arq: it waits for a server that restarts, for about a minute, and never executes what it reads.
+def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> ArqRedis:
+    """The client of arq: it waits for a server that is away until it is told to stop, and never executes what it reads.
 
     Payloads are JSON; arq's default, pickle, runs code that whoever reaches Redis may plant there.
     """
@@ -58,12 +58,12 @@ def worker_redis(settings: Config, stopping: threading.Event) -> ArqRedis:
         settings.REDIS_URL,
         socket_timeout=settings.WORKER_REDIS_TIMEOUT,
         socket_connect_timeout=settings.WORKER_REDIS_TIMEOUT,
-        retry=Retry(UntilStopped(stopping), 16),
+        retry=Retry(UntilStopped(stopping), -1),
         retry_on_error=TRANSIENT,
         max_connections=settings.WORKER_MAX_JOBS + 10,
         timeout=settings.WORKER_REDIS_TIMEOUT,
     )
-    return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
+    return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=queue)
 
 
 def serialize(payload: dict[str, Any]) -> bytes:

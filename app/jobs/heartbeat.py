@@ -3,9 +3,6 @@
 import asyncio
 import json
 import logging
-import os
-import socket
-from uuid import uuid4
 
 from arq.constants import default_queue_name, health_check_key_suffix
 from redis.asyncio import Redis
@@ -23,10 +20,10 @@ KEY_OF_ONE = SHARED_KEY + ":"
 class Heartbeat:
     """Writes a worker's own key at an interval, and takes it away when the worker stops."""
 
-    def __init__(self, redis: Redis, interval: int) -> None:
+    def __init__(self, redis: Redis, name: str, interval: int) -> None:
         self.redis = redis
         self.interval = interval
-        self.key = f"{KEY_OF_ONE}{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.key = KEY_OF_ONE + name
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -1,25 +1,31 @@
-"""The worker: arq's settings for the current configuration, with every job running in the app's context."""
+"""The worker: arq's settings for the current configuration. What it runs comes out of the database: see `runner`."""
 
 import dataclasses
 import logging
+import os
+import socket
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
+from uuid import uuid4
 
-from arq import cron, func
+from arq import func
 from arq.connections import RedisSettings
+from arq.constants import default_queue_name
 
+import app.jobs.known  # noqa: F401  (every job)
 from app import valkey
-from app.accounts import jobs as accounts
 from app.checks import check_database, check_redis, demand_now
 from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.jobs.heartbeat import SHARED_KEY, Heartbeat
+from app.jobs.queue import KINDS
+from app.jobs.runner import RUN, Runner
 from app.redis import deserialize, serialize, worker_redis
 
-Job = Callable[[], Awaitable[object]]
+# Seconds beyond a job's own time-out after which arq steps in, if nothing else has.
+LAST_RESORT = 60
 
 
 def worker_settings(config_name: str | None = None) -> type:
@@ -36,27 +42,38 @@ def worker_settings(config_name: str | None = None) -> type:
     demand_now(check_database, settings)
 
     stopping = threading.Event()
+    name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
+    # A queue of its own: what is in it has been leased by this worker, and nobody else could run it.
+    redis = worker_redis(settings, f"{default_queue_name}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         ctx["app"] = app = create_app(config_name)
         app.extensions["draining"] = stopping  # the app notices the signal
         await app.startup()
-        # The command `arq` has given its logger a handler of its own; ours writes the same lines with the rest.
+        # The command `arq` has given its logger a handler of its own; ours writes the same lines with the rest. Its
+        # lines about single jobs would be the second of each, without names.
         logging.getLogger("arq").handlers.clear()
-        ctx["heartbeat"] = Heartbeat(ctx["redis"], settings.WORKER_HEALTH_INTERVAL)
+        logging.getLogger("arq").setLevel(logging.WARNING)
+        ctx["heartbeat"] = Heartbeat(redis, name, settings.WORKER_HEALTH_INTERVAL)
         await ctx["heartbeat"].start()
+        ctx["runner"] = Runner(app, redis, settings, name, stopping)
+        await ctx["runner"].start()
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
-        if "heartbeat" in ctx:
-            await ctx["heartbeat"].stop()
+        for part in ("runner", "heartbeat"):
+            if part in ctx:
+                await ctx[part].stop()
         if "app" in ctx:
             await ctx["app"].shutdown()
 
-    expire = in_context(accounts.delete_expired_credentials)
+    async def run(ctx: dict[str, Any], key: str) -> None:
+        await ctx["runner"].run(key)
+
+    longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
-        "functions": [func(expire, name=expire.__name__)],
-        "cron_jobs": [cron(expire, name="hourly", minute=7, unique=True)],
-        "redis_pool": worker_redis(settings, stopping),
+        "functions": [func(run, name=RUN, timeout=longest + LAST_RESORT)],
+        "redis_pool": redis,
+        "queue_name": redis.default_queue_name,
         # Only `arq --check` uses this one: it knows nothing of pools.
         "redis_settings": redis_settings(settings),
         # The worker has its own say about payloads, whatever the pool says; pickle would run what is planted in Redis.
@@ -81,14 +98,3 @@ def redis_settings(settings: Config) -> RedisSettings:
     parsed = RedisSettings.from_dsn(settings.REDIS_URL)
     path = parsed.unix_socket_path
     return dataclasses.replace(parsed, unix_socket_path=unquote(path)) if path else parsed
-
-
-def in_context(job: Job) -> Any:
-    """A job as arq calls it, running inside the app's context."""
-
-    async def run(ctx: dict[str, Any]) -> object:
-        async with ctx["app"].app_context():
-            return await job()
-
-    run.__name__ = run.__qualname__ = f"{job.__module__.split('.')[1]}.{job.__name__}"
-    return run

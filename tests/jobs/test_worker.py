@@ -8,35 +8,27 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from arq.constants import default_queue_name, job_key_prefix
+from arq.constants import job_key_prefix
 from arq.worker import Worker, create_worker
 from quart import Quart
 from redis.asyncio import Redis
 from sqlalchemy import func, select
 
 from app.accounts.models import Credential, Purpose
-from app.config import load_settings
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
 from app.jobs import heartbeat
 from app.jobs.worker import worker_settings
-from app.redis import redis, serialize, worker_redis
+from app.redis import redis, serialize
 from tests.factories.people import make_person
+from tests.jobs.conftest import put, run_burst
 from tests.processes import variables
 from tests.servers import start_valkey
-
-
-async def run_burst() -> Worker:
-    worker = create_worker(worker_settings("testing"), burst=True, handle_signals=False, cron_jobs=[])
-    await worker.async_run()
-    await worker.close()
-    return worker
 
 
 async def test_every_attribute_is_the_classs_own_and_one_that_arq_knows(app: Quart) -> None:
@@ -46,17 +38,26 @@ async def test_every_attribute_is_the_classs_own_and_one_that_arq_knows(app: Qua
     assert {"redis_pool", "functions", "on_startup", "health_check_key", "job_completion_wait"} <= own
 
 
-async def test_a_job_runs_in_the_apps_context(app: Quart) -> None:
+async def test_expired_credentials_are_deleted(app: Quart) -> None:
     person = await make_person()
     past = utcnow() - timedelta(days=1)
     async with db.transaction() as session:
         session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=past))
-    pool = worker_redis(load_settings("testing"), threading.Event())
-    await pool.enqueue_job("accounts.delete_expired_credentials")
-    await pool.aclose(close_connection_pool=True)
-    assert (await run_burst()).jobs_complete == 1
+    await put("accounts.delete_expired_credentials")
+    await run_burst()
     async with db.session() as session:
         assert await session.scalar(select(func.count(Credential.id))) == 0
+
+
+async def worker_with(payloads: dict[str, bytes]) -> Worker:
+    """A worker in whose queue somebody has planted these; returns it after it has run them."""
+    worker = create_worker(worker_settings("testing"), burst=True, handle_signals=False)
+    for key, payload in payloads.items():
+        await redis.set(f"{job_key_prefix}{key}", payload)
+        await redis.zadd(worker.queue_name, {key: 1})
+    await worker.async_run()
+    await worker.close()
+    return worker
 
 
 class Planted:
@@ -74,21 +75,15 @@ async def test_a_pickle_planted_in_redis_is_never_loaded(
 ) -> None:
     loaded = []
     monkeypatch.setattr(pickle, "loads", lambda data: loaded.append(data))
-    payload = pickle.dumps(
-        {"f": "accounts.delete_expired_credentials", "a": (Planted(tmp_path),), "k": {}, "t": 1, "et": 1}
-    )
-    await redis.set(f"{job_key_prefix}planted", payload)
-    await redis.zadd(default_queue_name, {"planted": 1})
-    worker = await run_burst()
+    payload = pickle.dumps({"f": "run", "a": (Planted(tmp_path),), "k": {}, "t": 1, "et": 1})
+    worker = await worker_with({"planted": payload})
     assert (worker.jobs_complete, worker.jobs_failed, loaded) == (0, 1, [])
 
 
 async def test_a_malformed_payload_fails_once_and_the_worker_lives(app: Quart) -> None:
-    for number, payload in enumerate((b'{"t":"x"}', b"[]", b'{"f":1,"a":[],"k":{},"t":1,"et":1}', b"null", b"\xff")):
-        await redis.set(f"{job_key_prefix}{number}", payload)
-        await redis.zadd(default_queue_name, {str(number): 1})
-    worker = await run_burst()
-    assert (worker.jobs_failed, await redis.zcard(default_queue_name)) == (5, 0)
+    malformed = (b'{"t":"x"}', b"[]", b'{"f":1,"a":[],"k":{},"t":1,"et":1}', b"null", b"\xff")
+    worker = await worker_with({str(number): payload for number, payload in enumerate(malformed)})
+    assert (worker.jobs_failed, await redis.zcard(worker.queue_name)) == (5, 0)
 
 
 def test_payloads_are_json() -> None:
@@ -112,7 +107,7 @@ async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) ->
 
 
 async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app: Quart) -> None:
-    stays, leaves = heartbeat.Heartbeat(redis, 15), heartbeat.Heartbeat(redis, 15)
+    stays, leaves = heartbeat.Heartbeat(redis, "a:1:a", 15), heartbeat.Heartbeat(redis, "b:2:b", 15)
     await stays.start()
     await leaves.start()
     await redis.delete(heartbeat.SHARED_KEY)  # as arq does when a worker closes

@@ -1,0 +1,15 @@
+"""What the queue does for itself."""
+
+from app.config import settings
+from app.database import db
+from app.jobs import service
+from app.jobs.queue import job
+
+
+@job("jobs.delete_finished", timeout=300)
+async def delete_finished() -> None:
+    """Delete what was done long ago, in batches, so that nobody waits for it."""
+    deleted = service.BATCH
+    while deleted == service.BATCH:
+        async with db.transaction() as session:
+            deleted = await service.delete_finished(session, settings.JOB_RETENTION)

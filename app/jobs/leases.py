@@ -1,0 +1,201 @@
+"""The queue's own statements: who has which job, until when, and what came of it.
+
+A job belongs to the worker that leased it last, as long as the lease lasts. Every statement names the lease by its
+number, so that a worker that has lost a job changes nothing any more.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Table, case, literal_column, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.config import settings
+from app.errors import DomainError, NotFound
+from app.jobs.current import Current
+from app.jobs.models import Job, State, moment
+from app.jobs.queue import KINDS
+
+Key = tuple[UUID, int]
+
+# Without the ORM, which would cost more than the statements themselves.
+jobs = cast(Table, Job.__table__)
+
+# In the statement rather than beside it, so that PostgreSQL sees that the partial index fits.
+IS_WAITING = jobs.c.state == literal_column("'waiting'")
+IS_RUNNING = jobs.c.state == literal_column("'running'")
+IS_OPEN = IS_WAITING | IS_RUNNING
+
+LONGEST_ERROR = 2000
+
+
+class JobIsRunning(DomainError):
+    """A worker has it at this moment."""
+
+    code = "job-is-running"
+
+
+class UnknownJob(DomainError):
+    """Its function belongs to another release."""
+
+    code = "unknown-job"
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A job that this worker may start."""
+
+    id: UUID
+    name: str
+    args: dict[str, Any]
+    lease: int
+    attempt: int
+
+    @property
+    def key(self) -> Key:
+        """What it goes by here."""
+        return self.id, self.lease
+
+
+async def take(session: AsyncSession, worker: str, limit: int) -> list[Leased]:
+    """Lease up to `limit` due jobs of the kinds that this worker knows, the longest due first."""
+    due = (
+        select(jobs.c.id)
+        .where(IS_WAITING, jobs.c.due_at <= moment(), jobs.c.name.in_(KINDS))
+        .order_by(jobs.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    statement = (
+        update(jobs)
+        .where(jobs.c.id.in_(select(due.c.id)))
+        .values(lease=jobs.c.lease + 1, worker=worker, due_at=moment(settings.WORKER_LEASE))
+        .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
+    )
+    return [Leased(*row) for row in await session.execute(statement)]
+
+
+async def claim(session: AsyncSession, keys: Iterable[Key]) -> set[Key]:
+    """Start these: a job that only waited has used up no attempt. Returns those that are still this worker's."""
+    started = {
+        "state": State.RUNNING,
+        "attempt": jobs.c.attempt + 1,
+        "started_at": moment(),
+        "due_at": moment(settings.WORKER_LEASE),
+        "unique_key": None,
+        "progress": None,
+    }
+    return await _change(session, keys, IS_WAITING, started)
+
+
+async def renew(session: AsyncSession, keys: Iterable[Key]) -> set[Key]:
+    """Let the leases of these last from now on. Returns those that are still this worker's."""
+    return await _change(session, keys, IS_OPEN, {"due_at": moment(settings.WORKER_LEASE)})
+
+
+async def finish(session: AsyncSession, keys: Iterable[Key]) -> set[Key]:
+    """These are done. Returns those that were still this worker's."""
+    return await _change(session, keys, IS_RUNNING, {"state": State.DONE, "finished_at": moment(), "error": None})
+
+
+async def fail(session: AsyncSession, job: Current, error: str, final: bool) -> bool:
+    """One failed: it waits for its next attempt, or is dead. Returns whether it is dead."""
+    dead = final or job.attempt >= KINDS[job.name].max_attempts
+    outcome = _dead() if dead else _again(backoff(job.attempt))
+    await _change(session, [job.key], IS_RUNNING, outcome | {"error": storable(error)})
+    return dead
+
+
+async def release(session: AsyncSession, keys: Iterable[Key]) -> None:
+    """Hand these back, to whoever is next: what a worker that stops has not finished costs no attempt."""
+    unused = {"attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0)}
+    await _change(session, keys, IS_OPEN, _again(0) | unused)
+
+
+async def recover(session: AsyncSession) -> int:
+    """Make jobs whose worker died in them run again, or dead if they were to blame often enough; returns how many.
+
+    Those that died together do not start together again, since one of them may be what kills workers.
+    """
+    lost = (
+        select(jobs.c.id, jobs.c.lease, jobs.c.name, jobs.c.attempt, jobs.c.worker)
+        .where(IS_RUNNING, jobs.c.due_at <= moment(), jobs.c.name.in_(KINDS))
+        .limit(100)
+        .with_for_update(skip_locked=True)
+    )
+    rows = (await session.execute(lost)).all()
+    for row in rows:
+        error = f"Its worker ({row.worker}) died in it, or lost the database for too long."
+        wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
+        outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
+        await _change(session, [(row.id, row.lease)], IS_RUNNING, outcome | {"error": error})
+    return len(rows)
+
+
+async def start(session: AsyncSession, job_id: UUID) -> tuple[Current, dict[str, Any]]:
+    """Take one job from whoever may have leased it, and start it; returns it with its arguments.
+
+    Raises `NotFound`, `JobIsRunning`, or `UnknownJob`.
+    """
+    row = (await session.execute(select(jobs.c.name).where(jobs.c.id == job_id))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.")
+    if row.name not in KINDS:
+        raise UnknownJob(f"This release knows no job named {row.name}.")
+    seconds = (KINDS[row.name].timeout or settings.WORKER_JOB_TIMEOUT) + settings.WORKER_LEASE
+    values = {
+        "state": State.RUNNING,
+        "attempt": jobs.c.attempt + 1,
+        "lease": jobs.c.lease + 1,
+        "started_at": moment(),
+        "finished_at": None,
+        "due_at": moment(seconds),
+        "unique_key": None,
+        "worker": "by hand",
+    }
+    statement = update(jobs).where(jobs.c.id == job_id, ~IS_RUNNING).values(values)
+    started = await session.execute(statement.returning(jobs.c.attempt, jobs.c.lease, jobs.c.args))
+    if (found := started.one_or_none()) is None:
+        raise JobIsRunning(f"{row.name} runs at this moment.")
+    return Current(job_id, row.name, found.attempt, found.lease), found.args
+
+
+def backoff(attempt: int) -> float:
+    """Seconds until the next attempt: doubling, with jitter, so that what failed together does not return together."""
+    seconds = min(settings.JOB_BACKOFF * 2.0 ** (attempt - 1), settings.JOB_BACKOFF_MAX)
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311  (no secret)
+
+
+def _again(seconds: float) -> dict[str, Any]:
+    # The lease ends here: whoever had it has no more say.
+    return {"state": State.WAITING, "due_at": moment(seconds), "lease": jobs.c.lease + 1}
+
+
+def _dead() -> dict[str, Any]:
+    return {"state": State.DEAD, "finished_at": moment()}
+
+
+async def _change(
+    session: AsyncSession, keys: Iterable[Key], condition: ColumnElement[bool], values: dict[str, Any]
+) -> set[Key]:
+    by_lease: dict[int, list[UUID]] = defaultdict(list)
+    for identifier, lease in keys:
+        by_lease[lease].append(identifier)
+    changed: set[Key] = set()
+    for lease, ids in by_lease.items():
+        # As many as a power of two: each number of them is another statement to prepare.
+        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+        own = update(jobs).where(jobs.c.id.in_(ids), jobs.c.lease == lease, condition)
+        rows = await session.execute(own.values(values).returning(jobs.c.id))
+        changed |= {(row.id, lease) for row in rows}
+    return changed
+
+
+def storable(error: str) -> str:
+    """A text that every database stores."""
+    return error.encode("utf-8", "replace").decode().replace("\x00", "")[:LONGEST_ERROR]

@@ -1,0 +1,262 @@
+"""What a worker does beside arq: it leases jobs, hands them to arq to run, and records what came of them."""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import signal
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
+from quart import Quart
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.config import Config
+from app.database import Database
+from app.jobs import leases, schedule
+from app.jobs.current import Current, LeaseLost
+from app.jobs.leases import Key, Leased
+from app.jobs.ledger import PAUSE, Ledger
+from app.jobs.performing import in_words, perform
+from app.jobs.queue import CHANNEL
+from app.logs import request_id
+from app.redis import serialize
+
+logger = logging.getLogger("app.jobs")
+
+# The name of arq's only function here.
+RUN = "run"
+
+AWAY = (SQLAlchemyError, RedisError, OSError, TimeoutError)
+LAST_WORDS = 5  # seconds that a worker which stops waits for the database
+PULSE = 0.5  # seconds between two signs that the event loop runs
+CONNECTIONS = 3  # of the runner's own; jobs that hold all the others must not keep their leases from being renewed
+HOUR = 3600
+
+# A member of the queue far in the future. `arq --burst` ends when the queue is empty, and this one leaves it only when
+# nothing is due any more.
+SENTINEL = "burst"
+
+
+class Runner:
+    """One worker's share of the queue: what it holds, and the tasks that look after it."""
+
+    def __init__(self, app: Quart, redis: ArqRedis, settings: Config, worker: str, stopping: threading.Event) -> None:
+        self._app = app
+        self._redis = redis
+        self._settings = settings
+        self._worker = worker
+        self._queue = redis.default_queue_name
+        self._stopping = stopping
+        self._database = Database(settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS}))
+        self._ledger = Ledger(self._database, lambda: len(self._held) > 1)
+        self._ready: dict[str, Leased] = {}  # leased and handed to arq, which has not started them
+        self._held: dict[str, Leased] = {}  # started
+        self._performing: dict[str, asyncio.Task[Any]] = {}  # those whose function runs at this moment
+        self._finished = 0  # since the last look at the queue
+        self._more = False  # whether more was due than we took
+        self._bursting = True  # as long as this may be a burst that has not seen the end of the queue
+        self._awake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to look for jobs, in the background."""
+        await self._redis.zadd(self._queue, {SENTINEL: timestamp_ms() + HOUR * 24_000})
+        await self._redis.expire(self._queue, 24 * HOUR)
+        for coroutine in (self._ledger.run(), self._dispatch(), self._renew(), self._listen(), self._pulse()):
+            self._tasks.append(asyncio.create_task(self._in_context(coroutine)))
+
+    async def stop(self) -> None:
+        """Hand back what has not been finished, and end."""
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await self._release([*self._ready.values(), *self._held.values()])
+                await self._ledger.flushed()
+        except TimeoutError:
+            logger.error("Jobs could not be handed back: they run again when their leases end")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        faulthandler.cancel_dump_traceback_later()
+        await self._database.dispose()
+        await self._redis.delete(self._queue)
+
+    async def run(self, key: str) -> None:
+        """What arq calls, with the key of a job that this worker has leased; for any other it does nothing."""
+        leased = self._ready.pop(key, None)
+        if leased is None:
+            return
+        self._held[key] = leased
+        request_id.set(leased.id.hex)
+        try:
+            if await self._ledger.claim(leased.key):
+                await self._perform(key, leased)
+        except asyncio.CancelledError:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._release([leased])), LAST_WORDS)
+            raise
+        finally:
+            del self._held[key]
+            self._finished += 1
+            wants_more = not self._ready or self._room() >= self._settings.WORKER_MAX_JOBS // 2
+            if (self._more and wants_more) or (self._bursting and not (self._ready or self._held)):
+                self._awake.set()
+
+    async def _perform(self, key: str, leased: Leased) -> None:
+        job = Current(leased.id, leased.name, leased.attempt + 1, leased.lease)
+        started = time.perf_counter()
+        self._performing[key] = task = asyncio.ensure_future(perform(job, leased.args, self._app, self._settings))
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            if task.cancelled() or task.exception():
+                raise
+            # It had all but finished, so that counts.
+        finally:
+            del self._performing[key]
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        outcome = await self._record(job, task)
+        logger.info("%s %s in %.1f ms", job.name, outcome, milliseconds, extra={"attempt": job.attempt})
+
+    async def _record(self, job: Current, task: "asyncio.Task[None]") -> str:
+        error: BaseException | None = LeaseLost() if task.cancelled() else task.exception()
+        if error is None:
+            return "done" if job.completed or await self._ledger.finish(job.key) else "was another worker's by then"
+        if isinstance(error, LeaseLost):
+            return "was left to another worker"
+        dead = await self._ledger.write(lambda session: leases.fail(session, job, *in_words(error)))
+        logger.warning(
+            "%s failed at attempt %d%s", job.name, job.attempt, " and is dead" if dead else "", exc_info=error
+        )
+        return "died" if dead else "waits for another attempt"
+
+    async def _release(self, held: list[Leased]) -> None:
+        if held:
+            keys = [leased.key for leased in held]
+            await self._ledger.write(lambda session: leases.release(session, keys))
+
+    async def _dispatch(self) -> None:
+        swept = -self._settings.WORKER_SWEEP
+        while True:
+            self._awake.clear()
+            if self._stopping.is_set():
+                await self._give_back()
+                return
+            try:
+                if time.monotonic() - swept >= self._settings.WORKER_SWEEP:
+                    await self._sweep()
+                    swept = time.monotonic()
+                await self._take()
+            except AWAY as error:
+                logger.error("Jobs cannot be looked for: %s", error)
+                await asyncio.sleep(PAUSE)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), self._settings.WORKER_SWEEP)
+
+    async def _take(self) -> None:
+        room = self._room()
+        self._finished = 0
+        if room <= 0:
+            return
+        async with self._database.transaction() as session:
+            taken = await leases.take(session, self._worker, room)
+        self._more = len(taken) == room
+        handed = {f"{leased.id}:{leased.lease}": leased for leased in taken}
+        self._ready |= handed
+        await self._hand_over(list(handed))
+        if self._bursting and not (taken or self._ready or self._held):
+            await self._redis.zrem(self._queue, SENTINEL)
+            self._bursting = False
+
+    def _room(self) -> int:
+        # As many ahead as ended since the last look: long jobs do not wait here while other workers are free.
+        most = self._settings.WORKER_MAX_JOBS
+        return most + min(self._finished, most) - len(self._ready) - len(self._held)
+
+    async def _hand_over(self, keys: list[str]) -> None:
+        """Put these into arq's queue. As `enqueue_job` does, but all at once; doing it again changes nothing."""
+        if not keys:
+            return
+        now = timestamp_ms()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                payload = serialize_job(RUN, (key,), {}, None, now, serializer=serialize)
+                pipe.psetex(job_key_prefix + key, HOUR * 1000, payload)
+            pipe.zadd(self._queue, dict.fromkeys(keys, now))
+            await pipe.execute()
+
+    async def _sweep(self) -> None:
+        async with self._database.transaction() as session:
+            await leases.recover(session)
+        await schedule.enqueue_due(self._database)
+        # A Redis that was wiped has forgotten them.
+        await self._hand_over(list(self._ready))
+
+    async def _give_back(self) -> None:
+        handed, self._ready = list(self._ready.values()), {}
+        await self._release(handed)
+
+    async def _renew(self) -> None:
+        """Keep the leases, and stop what is no longer this worker's."""
+        lease = self._settings.WORKER_LEASE
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(lease / 6)
+            asked, held = time.monotonic(), {**self._ready, **self._held}
+            kept: set[Key] = set()
+            try:
+                if held:
+                    async with asyncio.timeout(lease / 3), self._database.transaction() as session:
+                        kept = await leases.renew(session, [leased.key for leased in held.values()])
+                renewed = asked
+            except AWAY as error:
+                logger.error("Leases cannot be renewed: %s", error)
+                if time.monotonic() - renewed < lease:
+                    continue
+            for key in [key for key, leased in held.items() if leased.key not in kept]:
+                self._ready.pop(key, None)
+                if task := self._performing.get(key):
+                    task.cancel()
+
+    async def _listen(self) -> None:
+        redis = self._app.extensions["redis"]
+        while True:
+            try:
+                async with redis.pubsub() as messages:
+                    await messages.subscribe(CHANNEL)
+                    self._awake.set()  # for what was missed meanwhile
+                    while True:
+                        if await messages.get_message(ignore_subscribe_messages=True, timeout=HOUR):
+                            self._awake.set()
+            except (RedisError, OSError):
+                await asyncio.sleep(PAUSE)
+
+    async def _pulse(self) -> None:
+        """End this process when a job holds up the event loop for so long that others may soon take over its jobs.
+
+        faulthandler does that from a thread that needs no Python, and shows where the loop hangs.
+        """
+        while True:
+            faulthandler.dump_traceback_later(self._settings.WORKER_LEASE / 2, exit=True, file=2)
+            if self._stopping.is_set():
+                self._awake.set()
+            await asyncio.sleep(PULSE)
+
+    async def _in_context(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with self._app.app_context():
+                await coroutine
+        except Exception:
+            # A worker without this would live and do nothing: better another one in its place.
+            logger.critical("The worker cannot go on", exc_info=True)
+            signal.raise_signal(signal.SIGTERM)

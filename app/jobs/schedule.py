@@ -1,0 +1,57 @@
+"""Every recurring job, and what makes ordinary jobs of them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cronsim import CronSim
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.database import Database
+from app.jobs.models import Schedule, moment
+from app.jobs.queue import enqueue
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """A job without arguments, and when it runs: a line as in a crontab, in UTC."""
+
+    name: str
+    cron: str
+
+
+SCHEDULE: tuple[Recurring, ...] = (
+    Recurring("accounts.delete_expired_credentials", "7 * * * *"),
+    Recurring("jobs.delete_finished", "23 * * * *"),
+)
+
+
+async def enqueue_due(database: Database) -> None:
+    """Enqueue what has come due: once for each tick however many workers there are, and once for all missed ones.
+
+    The database's clock decides, and the row of a schedule says which tick was the last. A schedule that is new begins
+    with its next tick.
+    """
+    async with database.session() as session:
+        now: datetime = (await session.execute(select(moment()))).scalar_one()
+        last = {row.name: row.tick for row in await session.execute(select(Schedule.name, Schedule.tick))}
+    for recurring in SCHEDULE:
+        tick = latest(recurring.cron, now)
+        if recurring.name not in last:
+            await _begin(database, recurring.name, tick)
+        elif last[recurring.name] < tick:
+            async with database.transaction() as session:
+                later = update(Schedule).where(Schedule.name == recurring.name, Schedule.tick < tick)
+                if (await session.execute(later.values(tick=tick).returning(Schedule.name))).first():
+                    await enqueue(session, recurring.name, unique=f"{recurring.name}:{tick.isoformat()}")
+
+
+def latest(cron: str, now: datetime) -> datetime:
+    """The last tick until now."""
+    return next(CronSim(cron, now + timedelta(seconds=1), reverse=True))
+
+
+async def _begin(database: Database, name: str, tick: datetime) -> None:
+    async with database.transaction() as session:
+        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        await session.execute(insert(Schedule).values(name=name, tick=tick).on_conflict_do_nothing())

@@ -1,0 +1,76 @@
+"""The queue as people look at it: which jobs there are, and another chance or an end for them."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import after_commit
+from app.errors import NotFound
+from app.jobs.models import Job, State, moment
+from app.jobs.queue import wake
+
+BATCH = 1000
+
+
+async def list_jobs(
+    session: AsyncSession, *, state: str | None = None, name: str | None = None, limit: int = 50
+) -> list[Job]:
+    """The newest jobs, of one state or name if these are given."""
+    query = select(Job).order_by(Job.created_at.desc()).limit(limit)
+    if state:
+        query = query.where(Job.state == state)
+    if name:
+        query = query.where(Job.name == name)
+    return list((await session.execute(query)).scalars())
+
+
+async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
+    """How many jobs there are of each name and state, but for those that have ended well."""
+    counted = select(Job.name, Job.state, func.count()).where(Job.state.in_([State.WAITING, State.RUNNING, State.DEAD]))
+    return {(name, state): count for name, state, count in await session.execute(counted.group_by(Job.name, Job.state))}
+
+
+async def find_job(session: AsyncSession, job_id: UUID) -> Job:
+    """One job. Raises `NotFound`."""
+    if (job := await session.get(Job, job_id)) is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
+    """Let these run again, with all their attempts; returns how many that was. Those that run at this moment do."""
+    values = {
+        "state": State.WAITING,
+        "attempt": 0,
+        "due_at": moment(),
+        "finished_at": None,
+        "lease": Job.lease + 1,
+    }
+    changed = await _change(session, job_ids, values)
+    after_commit(session, wake)
+    return changed
+
+
+async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
+    """Never run these; returns how many that was. Those that run at this moment are not stopped."""
+    values = {"state": State.DISCARDED, "finished_at": moment(), "unique_key": None, "lease": Job.lease + 1}
+    return await _change(session, job_ids, values)
+
+
+async def _change(session: AsyncSession, job_ids: Collection[UUID], values: dict[str, Any]) -> int:
+    chosen = update(Job).where(Job.id.in_(job_ids), Job.state != State.RUNNING).values(values)
+    rows = await session.execute(chosen.returning(Job.id), execution_options={"synchronize_session": False})
+    return len(rows.all())
+
+
+async def delete_finished(session: AsyncSession, seconds: float) -> int:
+    """Delete a batch of the jobs that were done or discarded so long ago; returns how many.
+
+    Dead ones stay until somebody has looked at them.
+    """
+    old = select(Job.id).where(Job.finished_at < moment(-seconds), Job.state.in_([State.DONE, State.DISCARDED]))
+    rows = await session.execute(delete(Job).where(Job.id.in_(old.limit(BATCH))).returning(Job.id))
+    return len(rows.all())

@@ -1,0 +1,125 @@
+"""One measurement in a process of its own: `python -m bench.measure WHAT NUMBER` prints a JSON list of seconds."""
+
+import asyncio
+import json
+import logging
+import random
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from arq import func
+from arq.worker import create_worker
+from sqlalchemy import insert, text
+
+from app import migrations
+from app.config import load_settings
+from app.database import db
+from app.factory import create_app
+from app.jobs.models import Job, State, moment
+from app.jobs.queue import enqueue, job
+from app.jobs.running import completing
+from app.jobs.worker import worker_settings
+from app.redis import worker_redis
+
+BEGUN: list[float] = []
+
+
+@job("bench.noop")
+async def noop() -> None:
+    """Do nothing."""
+    BEGUN.append(time.perf_counter())
+
+
+@job("bench.write")
+async def write() -> None:
+    """Write one row, and complete in the same transaction."""
+    BEGUN.append(time.perf_counter())
+    async with completing() as session:
+        await session.execute(text("INSERT INTO bench (value) VALUES (1)"))
+
+
+@job("bench.wake")
+async def wake() -> None:
+    """Say when it began, by the clock that all processes share."""
+    print(time.monotonic(), flush=True)  # noqa: T201
+
+
+async def bare(ctx: dict[str, Any]) -> None:
+    """Do nothing, under arq alone."""
+    BEGUN.append(time.perf_counter())
+
+
+async def throughput_of_arq(number: int) -> list[float]:
+    """Seconds for so many jobs of bare arq."""
+    settings = load_settings()
+    redis = worker_redis(settings, "arq:queue:bare", threading.Event())
+    for _ in range(number):
+        await redis.enqueue_job("bare")
+    durable = vars(worker_settings())
+    kept = ("job_serializer", "job_deserializer", "max_jobs", "poll_delay", "max_tries", "keep_result")
+    same = {name: durable[name] for name in kept}
+    worker = create_worker(
+        {"functions": [func(bare, name="bare")], "redis_pool": redis, "queue_name": "arq:queue:bare", **same},
+        burst=True,
+        handle_signals=False,
+    )
+    logging.getLogger("arq").setLevel(logging.WARNING)
+    await worker.async_run()
+    ended = time.perf_counter()
+    await worker.close()
+    return [ended - BEGUN[0]]
+
+
+async def throughput(name: str, number: int) -> list[float]:
+    """Seconds for so many durable jobs."""
+    async with create_app().app_context(), db.transaction() as session:
+        await session.execute(text("CREATE TABLE IF NOT EXISTS bench (value INTEGER)"))
+        row = {"name": name, "args": {}, "state": State.WAITING}
+        for _ in range(number // 100):
+            await session.execute(insert(Job).values(due_at=moment(), created_at=moment()), [row] * 100)
+    worker = create_worker(worker_settings(), burst=True, handle_signals=False)
+    await worker.async_run()
+    ended = time.perf_counter()
+    await worker.close()
+    assert len(BEGUN) == number // 100 * 100, f"{len(BEGUN)} jobs ran"  # noqa: S101
+    return [ended - BEGUN[0]]
+
+
+async def latency(number: int) -> list[float]:
+    """Seconds from each commit until an idle worker begins."""
+    arguments = [sys.executable, "-m", "bench.measure", "worker", "0"]
+    app = create_app()
+    await app.startup()
+    with subprocess.Popen(  # noqa: ASYNC220  (nothing else runs yet)
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as worker:
+        assert worker.stdout  # noqa: S101
+        waits = []
+        async with app.app_context():
+            for _ in range(number + 5):  # the first ones warm up
+                async with db.transaction() as session:
+                    await enqueue(session, "bench.wake")
+                committed = time.monotonic()
+                waits.append(float(await asyncio.to_thread(worker.stdout.readline)) - committed)
+                await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
+        worker.terminate()
+    await app.shutdown()
+    return waits[5:]
+
+
+def main(what: str, number: int) -> None:
+    """Run one measurement."""
+    if what == "worker":
+        create_worker(worker_settings()).run()
+        return
+    asyncio.run(migrations.upgrade(load_settings()))
+    measurement = {"bare": throughput_of_arq, "wake": latency}.get(what)
+    seconds = asyncio.run(measurement(number) if measurement else throughput(f"bench.{what}", number))
+    print(json.dumps(seconds))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

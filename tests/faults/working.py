@@ -1,0 +1,84 @@
+"""A worker with jobs that misbehave: `arq tests.faults.working.WorkerSettings`.
+
+Each run of a job leaves lines in the file EFFECTS: what, its number, the process, the time, and begin or end.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import app.database
+from app.jobs import schedule
+from app.jobs.queue import job
+from app.jobs.worker import worker_settings
+
+
+def note(event: str, number: object) -> None:
+    """Leave a line; appending is atomic."""
+    line = f"{event} {number} {os.getpid()} {time.monotonic()}\n"
+    with Path(os.environ["EFFECTS"]).open("a") as file:
+        file.write(line)
+
+
+@job("faults.work")
+async def work(number: int, seconds: float = 0.2) -> None:
+    """Take a while."""
+    note("begin", number)
+    await asyncio.sleep(seconds)
+    note("end", number)
+
+
+@job("faults.poison", max_attempts=3)
+async def poison() -> None:
+    """Take the worker down, once others have begun."""
+    note("begin", "poison")
+    await asyncio.sleep(0.1)
+    os._exit(1)
+
+
+@job("faults.block", timeout=1)
+async def block(seconds: float) -> None:
+    """Hold up the event loop."""
+    note("begin", "block")
+    time.sleep(seconds)
+    note("end", "block")
+
+
+@job("faults.stubborn", timeout=0.5, max_attempts=2)
+async def stubborn() -> None:
+    """Overrun the time-out, and take no notice of it."""
+    note("begin", "stubborn")
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            continue
+    note("end", "stubborn")
+
+
+@job("faults.tick")
+async def tick() -> None:
+    """What the schedule of this worker enqueues."""
+    note("begin", "tick")
+
+
+if "NEWER" in os.environ:  # a release that knows one job more
+
+    @job("faults.newer")
+    async def newer() -> None:
+        """What an older release does not know."""
+        note("begin", "newer")
+
+
+if "SKEW" in os.environ:  # a machine whose clock is wrong
+    skew = timedelta(seconds=float(os.environ["SKEW"]))
+    right = app.database.utcnow
+    for module in [each for each in sys.modules.values() if getattr(each, "utcnow", None) is right]:
+        setattr(module, "utcnow", lambda: datetime.now(UTC) + skew)  # noqa: B010
+
+schedule.SCHEDULE = (schedule.Recurring("faults.tick", "* * * * *"),)
+WorkerSettings = worker_settings()
