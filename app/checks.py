@@ -11,12 +11,17 @@ from quart import Quart
 from redis.exceptions import RedisError
 from sqlalchemy import make_url, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
+import app.jobs.known  # noqa: F401  (every job)
 from app.accounts.models import Role
 from app.config import Config
 from app.database import create_engine
 from app.errors import NotReady
 from app.jobs.heartbeat import any_worker
+from app.jobs.models import State
+from app.jobs.queue import KINDS
+from app.jobs.service import count_jobs
 from app.migrations import Revisions, Schema
 from app.redis import request_redis
 from app.web.access import declared
@@ -110,6 +115,25 @@ async def check_workers(settings: Config) -> list[Finding]:
     return [] if alive else [Finding("qb.E005", "No worker is alive: jobs wait.", "Run: arq worker.WorkerSettings")]
 
 
+async def check_jobs(settings: Config) -> list[Finding]:
+    """Whether every job that waits is one that this release knows, and none has died."""
+    engine = create_engine(settings, for_requests=False)
+    try:
+        async with AsyncSession(engine) as session:
+            counts = await count_jobs(session)
+    finally:
+        await engine.dispose()
+    found = []
+    for (name, state), count in sorted(counts.items()):
+        if state == State.DEAD:
+            hint = f"Look: python manage.py jobs list --state dead --name {name}; then jobs retry or discard them."
+            found.append(Finding("qb.W003", f"Dead jobs named {name}: {count}.", hint))
+        elif name not in KINDS:
+            hint = "A worker of the release that has it runs them; no other touches them."
+            found.append(Finding("qb.W004", f"Jobs named {name}, which this release does not know: {count}.", hint))
+    return found
+
+
 def check_routes(app: Quart) -> list[Finding]:
     """Whether every route says who may use it, and how often."""
     return [
@@ -131,6 +155,14 @@ def check_proxies(settings: Config) -> list[Finding]:
     return []
 
 
+def check_mail(settings: Config) -> list[Finding]:
+    """Whether mail can leave."""
+    if settings.PRODUCTION and not settings.MAIL_SERVER:
+        hint = "Set MAIL_SERVER; jobs that mail wait until then."
+        return [Finding("qb.W002", "MAIL_SERVER is not set: no mail leaves.", hint)]
+    return []
+
+
 async def all_checks(app: Quart) -> list[Finding]:
     """Everything that can be said without changing anything."""
     settings: Config = app.extensions["settings"]
@@ -139,8 +171,10 @@ async def all_checks(app: Quart) -> list[Finding]:
         database or await check_roles(settings),
         await check_redis(settings),
         await check_workers(settings),
+        [] if database else await check_jobs(settings),
         check_routes(app),
         check_proxies(settings),
+        check_mail(settings),
     ]
     return [finding for findings in found for finding in findings]
 

@@ -86,6 +86,7 @@ class Config(BaseSettings):
     SESSION_IDLE: int = setting(12 * HOUR, "seconds without a request after which a session ends", ge=MINUTE)
     SESSION_IDLE_REMEMBERED: int = setting(14 * DAY, "the same for 'keep me logged in'", ge=MINUTE)
     SESSION_TOUCH: int = setting(5 * MINUTE, "seconds between two notes of a session's last use", ge=0)
+    CONFIRM_LIFETIME: int = setting(DAY, "seconds that the link works which confirms an address", ge=MINUTE)
     PASSWORD_MIN_LENGTH: int = setting(12, "the fewest characters a new password has", ge=8, le=128)
     PASSWORD_MIN_SCORE: int = setting(3, "the least zxcvbn score of a new password, 0 to 4", ge=0, le=4)
     # argon2id as the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
@@ -125,6 +126,11 @@ class Config(BaseSettings):
     WORKER_COMPLETION_WAIT: int = setting(20, "seconds that running jobs get to finish when a worker stops", ge=0)
     WORKER_POLL_DELAY: float = setting(0.02, "seconds between two looks at the queue", gt=0)
     WORKER_HEALTH_INTERVAL: int = setting(15, "seconds between two signs of life of a worker", ge=1)
+    WORKER_LEASE: float = setting(30, "seconds after which the jobs of a worker that died run elsewhere", ge=1)
+    WORKER_SWEEP: float = setting(2, "seconds after which a worker looks for jobs though nothing woke it", gt=0)
+    JOB_BACKOFF: float = setting(10, "seconds before a job that failed runs again, doubled each time", gt=0)
+    JOB_BACKOFF_MAX: float = setting(HOUR, "the most seconds that become of it", gt=0)
+    JOB_RETENTION: int = setting(7 * DAY, "seconds that jobs are kept after they are done", ge=0)
 
     # Limits
     LOGIN_LIMIT_ADDRESS: Rule = setting("30/minute", "log-in attempts from one address, like 30/minute")
@@ -132,6 +138,9 @@ class Config(BaseSettings):
         "5 per 5 minutes", "failed log-ins for one account from one address, like 5 per 5 minutes"
     )
     LOGIN_LIMIT_ACCOUNT: Rule = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
+    REGISTRATION_LIMIT: Rule = setting("10/hour", "registrations from one address, like 10/hour")
+    CONFIRMATION_LIMIT: Rule = setting("3/hour", "how often somebody may ask for their confirmation again, like 3/hour")
+    ACCOUNT_MAIL_LIMIT: Rule = setting("5/hour", "mails to one account that anybody may cause, like 5/hour")
     PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
     API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)
@@ -146,6 +155,7 @@ class Config(BaseSettings):
     MAIL_USERNAME: str | None = setting(None, "the name to log in to it with")
     MAIL_PASSWORD: str | None = setting(None, "the password to log in to it with", secret=True)
     MAIL_DEFAULT_SENDER: str | None = setting(None, "the From address; ADMIN_EMAIL when unset")
+    MAIL_TIMEOUT: float = setting(10, "seconds to wait for each answer of the SMTP server", gt=0)
 
     # Logs
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(

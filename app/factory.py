@@ -16,12 +16,14 @@ from app.accounts.views import accounts
 from app.config import load_settings
 from app.database import Database
 from app.environment import load_environment
+from app.jobs import queue
 from app.redis import request_redis
 from app.security.headers import HttpsRedirect, SecurityHeaders
 from app.security.limits import Limits
 from app.security.passwords import Passwords
 from app.security.proxies import TrustedProxies
 from app.site import health
+from app.site.mailbox import mailbox
 from app.site.views import site
 from app.web import access, api, bodies, errors, identity, pages
 
@@ -71,12 +73,14 @@ def create_app(config_name: str | None = None) -> Quart:
     app.extensions["limits"] = Limits(redis)
     app.extensions["passwords"] = passwords = Passwords(settings)
 
-    for part in (bodies, access, identity, pages, errors, health, api):
+    for part in (queue, bodies, access, identity, pages, errors, health, api):
         part.init_app(app)
 
     app.register_blueprint(site)
     app.register_blueprint(accounts)
     app.register_blueprint(accounts_api)
+    if settings.DEBUG or settings.TESTING:
+        app.register_blueprint(mailbox)
 
     @app.after_serving
     async def close() -> None:

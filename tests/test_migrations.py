@@ -130,7 +130,7 @@ async def test_recreating_says_what_it_destroys_and_leaves_what_check_accepts(
     assert await migrations.recreate(settings) == []
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO roles (name, \"index\", permissions) VALUES ('a', 'b', 1)"))
-    assert await migrations.recreate(settings) == ["credentials", "roles", "users"]
+    assert await migrations.recreate(settings) == ["credentials", "jobs", "roles", "schedules", "users"]
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM roles"))).scalar() == 0
     assert await schema(engine) is Schema.CURRENT

@@ -4,8 +4,8 @@ from quart import Blueprint, Response, ResponseReturnValue, after_this_request
 from quart.typing import ResponseTypes
 from quart_schema import security_scheme, tag_blueprint, validate_request, validate_response
 
-from app.accounts import sessions
-from app.accounts.schemas import AccountOut, LogIn, SessionOut
+from app.accounts import registration, sessions
+from app.accounts.schemas import Accepted, AccountOut, LogIn, MailedToken, Registration, SessionOut
 from app.database import db
 from app.web import bodies
 from app.web.access import limit, public, signed_in
@@ -55,6 +55,48 @@ async def end_session() -> ResponseReturnValue:
     response = Response(status=204)
     delete_cookie(response)
     return response
+
+
+@accounts_api.post("/account")
+@public
+@limit("API_LIMIT")
+@validate_request(Registration)
+@validate_response(Accepted, 202)
+async def register(data: Registration) -> tuple[Accepted, int]:
+    """Register.
+
+    The answer is the same whether or not the address has an account; what comes of it, the mail says.
+    """
+    password_hash = await registration.admit(data, client())
+    async with db.transaction() as session:
+        await registration.register_user(session, data, password_hash)
+    return Accepted(detail="A mail is on its way to this address: use the link in it."), 202
+
+
+@accounts_api.post("/account/confirmation")
+@public
+@limit("API_LIMIT")
+@validate_request(MailedToken)
+async def confirm(data: MailedToken) -> ResponseReturnValue:
+    """Confirm an address with the secret of the link that was mailed to it. It works once."""
+    async with db.transaction() as session:
+        await registration.confirm(session, data.token)
+    return Response(status=204)
+
+
+@accounts_api.post("/account/confirmation/mail")
+@signed_in
+@limit("API_LIMIT")
+@security_scheme(SIGNED_IN)
+@validate_response(Accepted, 202)
+async def send_confirmation_again() -> tuple[Accepted, int]:
+    """Mail the link once more, to an address that is not confirmed yet."""
+    if identity().confirmed:
+        return Accepted(detail="This address is confirmed already."), 202
+    await registration.admit_sending_again(identity())
+    async with db.transaction() as session:
+        await registration.send_again(session, identity())
+    return Accepted(detail="A mail is on its way to this address: use the link in it."), 202
 
 
 @accounts_api.get("/account")

@@ -1,10 +1,27 @@
 """What accounts do in the background."""
 
-from app.accounts import sessions
+from app.accounts import registration, sessions
 from app.database import db
+from app.jobs.queue import job
+
+# With the longest back-off between the later ones, mail is tried for about twelve hours.
+MAIL_ATTEMPTS = 20
 
 
-async def delete_expired_credentials() -> int:
-    """Delete sessions, tokens and links that have expired; returns how many."""
+@job("accounts.send_confirmation", max_attempts=MAIL_ATTEMPTS)
+async def send_confirmation(user_id: int) -> None:
+    """Mail the link that confirms an address."""
+    await registration.send_confirmation(user_id)
+
+
+@job("accounts.send_already_registered", max_attempts=MAIL_ATTEMPTS)
+async def send_already_registered(user_id: int) -> None:
+    """Tell an account's owner that somebody wanted to register with its address."""
+    await registration.send_already_registered(user_id)
+
+
+@job("accounts.delete_expired_credentials", timeout=300)
+async def delete_expired_credentials() -> None:
+    """Delete sessions, tokens and links that have expired."""
     async with db.transaction() as session:
-        return await sessions.delete_expired(session)
+        await sessions.delete_expired(session)

@@ -1,6 +1,7 @@
 """Roles, and the people who have them."""
 
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.models import Credential, Permission, Role, User
@@ -72,8 +73,11 @@ async def create_user(
         confirmed=confirmed,
         role_id=(await role_named(session, role_name)).id,
     )
-    session.add(user)
-    await session.flush()  # the caller needs the id
+    try:
+        async with session.begin_nested():
+            session.add(user)
+    except IntegrityError:  # somebody else was faster, by less than it takes to look
+        raise EmailTaken from None
     return user
 
 

@@ -43,6 +43,12 @@ class Forbidden(DomainError):
     code = "forbidden"
 
 
+class NotConfirmed(Forbidden):
+    """The route is for those whose address is confirmed; pages send others to `/account/unconfirmed`."""
+
+    code = "not-confirmed"
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may use a route. `identify` is off where not even the database may be asked: static files and probes."""
@@ -163,8 +169,12 @@ def _admit(access: Access) -> ResponseReturnValue | None:
         return redirect(url_for("site.home"), 303)
     if access.signed_in and not who.is_authenticated:
         raise NotSignedIn("Log in to go on.")
-    if access.confirmed and not who.confirmed:
-        raise Forbidden("Confirm your e-mail address first.")
+    if who.is_authenticated and not who.confirmed:
+        if request.path.startswith("/api/"):
+            if access.confirmed:
+                raise NotConfirmed("Confirm your e-mail address first: open the link that was mailed to you.")
+        elif access.identify and request.blueprint != "accounts":
+            return redirect(url_for("accounts.unconfirmed"), 303)
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
     return None

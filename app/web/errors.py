@@ -25,6 +25,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
+from app.accounts.links import LinkExpired
 from app.accounts.sessions import WrongCredentials
 from app.database import is_away
 from app.errors import Busy, DomainError, NotFound, NotReady, TooMany
@@ -39,6 +40,7 @@ STATUSES: dict[type[DomainError], int] = {
     WrongCredentials: 401,
     Forbidden: 403,
     NotFound: 404,
+    LinkExpired: 410,
     TooMany: 429,
     Busy: 503,
     DomainError: 409,

@@ -11,7 +11,7 @@ from app.accounts.identity import Identity
 from app.config import settings
 from app.logs import request_id
 from app.web.access import declare, unidentified, unlimited
-from app.web.identity import identity
+from app.web.identity import identity, is_from_this_machine
 
 YEAR = 365 * 24 * 3600
 
@@ -69,6 +69,7 @@ def context() -> dict[str, Any]:
         "admin_nav": administration(who),
         "account_menu": [_link("Your account", "accounts.manage")] if who.is_authenticated else [],
         "request_id": request_id.get(),
+        "dev_mailbox": "mailbox" in current_app.blueprints and is_from_this_machine(),
     }
 
 

@@ -303,4 +303,4 @@ async def test_expired_credentials_are_deleted_and_others_are_not(client: Browse
         oldest = (await session.execute(select(func.min(Credential.created_at)))).scalar_one()
         past = utcnow() - timedelta(days=1)
         await session.execute(update(Credential).where(Credential.created_at == oldest).values(expires_at=past))
-    assert await delete_expired_credentials() == 1
+    await delete_expired_credentials()

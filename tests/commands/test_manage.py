@@ -63,7 +63,7 @@ def test_recreate_db_says_what_is_gone_and_leaves_what_upgrade_and_check_accept(
 ) -> None:
     invoke("setup-dev", env=env)
     process = invoke("recreate_db", env=env)
-    assert "credentials, roles, users" in process.stdout
+    assert "credentials, jobs, roles, schedules, users" in process.stdout
     assert rows(database, "SELECT * FROM users") == []
     for step in (("db", "upgrade"), ("db", "check"), ("db", "current")):
         process = invoke(*step, env=env)
@@ -331,7 +331,7 @@ async def test_the_plain_functions_do_the_same(tmp_path: Path, monkeypatch: pyte
     await commands.setup_dev(config_name="testing")
     assert await commands.add_fake_data(number_users=3, config_name="testing") == 3
     assert rows(database, "SELECT count(*) FROM users") == [(4,)]
-    assert await commands.recreate_db(config_name="testing") == ["credentials", "roles", "users"]
+    assert await commands.recreate_db(config_name="testing") == ["credentials", "jobs", "roles", "schedules", "users"]
     assert rows(database, "SELECT count(*) FROM users") == [(0,)]
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
     for name, value in {

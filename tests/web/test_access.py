@@ -11,11 +11,11 @@ from werkzeug.routing import Rule
 from app import create_app
 from app.accounts import service
 from app.security.cross_site import SAFE_METHODS
-from app.web.access import confirmed, declared, limit, public, signed_in, unlimited
+from app.web.access import Access, confirmed, declared, limit, public, signed_in, unlimited
 from tests.factories.people import PASSWORD, log_in, make_person
 
 # Values for the parameters of routes.
-VALUES = {"filename": "app.css", "user_id": "1", "token": "nonsense"}
+VALUES = {"filename": "app.css", "user_id": "1", "token": "nonsense", "name": "nonsense"}
 
 
 def routes(app: Quart) -> list[tuple[str, str, Rule]]:
@@ -43,6 +43,10 @@ async def callers(app: Quart) -> dict[str, Browser]:
     return browsers
 
 
+def is_kept_from_the_unconfirmed(path: str, access: Access) -> bool:
+    return access.identify and not path.startswith(("/account/", "/api/"))
+
+
 async def test_every_route_lets_in_whom_it_declares_and_nobody_else(app: Quart) -> None:
     browsers = await callers(app)
     for method, path, rule in sorted(routes(app), key=lambda route: route[1].endswith(("logout", "session"))):
@@ -51,10 +55,13 @@ async def test_every_route_lets_in_whom_it_declares_and_nobody_else(app: Quart) 
         for kind, browser in browsers.items():
             if access.signed_in and (path.endswith("logout") or method == "DELETE") and kind != "nobody":
                 continue  # it would end the session that the rest of this test needs
+            if path in ("/account/unconfirmed", "/account/confirm-account") and kind != "nobody":
+                continue  # they send everybody on: see test_registration
             response = await getattr(browser, method.lower())(path, json={} if method == "POST" else None)
             refused = (
                 (access.signed_in and kind == "nobody")
                 or (access.confirmed and kind == "unconfirmed")
+                or (is_kept_from_the_unconfirmed(path, access) and kind == "unconfirmed")
                 or (access.permission > 1 and kind != "administrator")
                 or (access.anonymous_only and kind != "nobody")
             )
@@ -337,10 +344,14 @@ async def test_unconfirmed_people_are_kept_out_where_confirmation_is_asked_for(a
 
     app._got_first_request = False
     app.add_url_rule("/test-confirmed", "test_confirmed", unlimited(confirmed(members)))
-    for is_confirmed, status in ((True, 200), (False, 403)):
+    app.add_url_rule("/api/test-confirmed", "test_confirmed")
+    for is_confirmed, page, api in ((True, 200, 200), (False, 303, 403)):
         client = app.test_client()
         await log_in(client, await make_person(confirmed=is_confirmed))
-        assert (await client.get("/test-confirmed")).status_code == status
+        assert (await client.get("/test-confirmed")).status_code == page
+        response = await client.get("/api/test-confirmed")
+        assert response.status_code == api
+    assert (await response.get_json())["code"] == "not-confirmed"
 
 
 async def test_what_host_says_decides_nothing(app: Quart) -> None:

@@ -1,0 +1,22 @@
+"""What accounts say by mail."""
+
+from app.accounts.models import User
+from app.mail import Email
+
+
+def confirmation(user: User, link: str) -> Email:
+    """To somebody new: the link that confirms their address."""
+    return Email(
+        to=user.email, subject="Confirm your account", template="accounts/email/confirmation", user=user, link=link
+    )
+
+
+def already_registered(user: User, link: str) -> Email:
+    """To somebody who has an account, when their address is registered once more."""
+    return Email(
+        to=user.email,
+        subject="You have an account already",
+        template="accounts/email/already_registered",
+        user=user,
+        link=link,
+    )
