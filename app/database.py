@@ -68,10 +68,11 @@ class Database:
     its block ends and rolls back when that raises. A session belongs to one task.
     """
 
-    def __init__(self, settings: Config) -> None:
-        self.engine = create_engine(settings)
+    def __init__(self, settings: Config, *, pre_ping: bool = True) -> None:
+        self.engine = create_engine(settings, pre_ping=pre_ping)
         self._reading = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._writing = async_sessionmaker(self.engine.execution_options(sqlite_writes=True), expire_on_commit=False)
+        self._writer = self.engine.execution_options(sqlite_writes=True)
+        self._writing = async_sessionmaker(self._writer, expire_on_commit=False)
 
     def session(self) -> AsyncSession:
         """A session for reading. What it writes is lost unless committed; use `transaction` for that."""
@@ -86,6 +87,12 @@ class Database:
             callback()
 
     @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A bare connection in a transaction that writes, for what happens very often."""
+        async with self._writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """A bare connection for reading, without the ORM's cost: the hot path."""
         async with self.engine.connect() as connection:
@@ -93,12 +100,12 @@ class Database:
 
     async def create_all(self) -> None:
         """Create every table that is missing, as the models draw them. Stamps no migration: see `recreate-db`."""
-        async with self.engine.execution_options(sqlite_writes=True).begin() as connection:
+        async with self._writer.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
 
     async def drop_all(self) -> None:
         """Drop every table of the models, with all data in them."""
-        async with self.engine.execution_options(sqlite_writes=True).begin() as connection:
+        async with self._writer.begin() as connection:
             await connection.run_sync(Base.metadata.drop_all)
 
     async def dispose(self) -> None:
@@ -109,14 +116,14 @@ class Database:
 db = cast(Database, LocalProxy(lambda: current_app.extensions["database"]))
 
 
-def create_engine(settings: Config, *, for_requests: bool = True) -> AsyncEngine:
+def create_engine(settings: Config, *, for_requests: bool = True, pre_ping: bool = True) -> AsyncEngine:
     """An engine for the configured database.
 
     Without `for_requests` it keeps no connections and sets no time-outs on statements: migrations may take long.
+    Without `pre_ping` it finds out that a connection has died when it uses it; that is for those who try again anyway.
     """
-    if settings.sqlite:
-        return _sqlite_engine(settings, for_requests)
-    return _postgresql_engine(settings, for_requests)
+    pool = _pool(settings, pre_ping) if for_requests else {"poolclass": NullPool}
+    return (_sqlite_engine if settings.sqlite else _postgresql_engine)(settings, for_requests, pool)
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks, cancelled or shut down,
@@ -135,7 +142,7 @@ def is_away(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)
 
 
-def _postgresql_engine(settings: Config, for_requests: bool) -> AsyncEngine:
+def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
     url = make_url(settings.DATABASE_URL)
     query = dict(url.query)
     server_settings = {"application_name": str(query.pop("application_name", settings.APP_NAME)), "jit": "off"}
@@ -152,22 +159,20 @@ def _postgresql_engine(settings: Config, for_requests: bool) -> AsyncEngine:
         del server_settings["jit"]
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     url = url.set(query=query)
-    if not for_requests:
-        return create_async_engine(url, connect_args=arguments, poolclass=NullPool, hide_parameters=True)
-    if not settings.DATABASE_PGBOUNCER:
+    if for_requests:
+        arguments["command_timeout"] = settings.DATABASE_COMMAND_TIMEOUT
+    if for_requests and not settings.DATABASE_PGBOUNCER:
         server_settings |= {
             "statement_timeout": _milliseconds(settings.DATABASE_STATEMENT_TIMEOUT),
             "lock_timeout": _milliseconds(settings.DATABASE_LOCK_TIMEOUT),
             "idle_in_transaction_session_timeout": _milliseconds(settings.DATABASE_IDLE_TIMEOUT),
         }
-    arguments["command_timeout"] = settings.DATABASE_COMMAND_TIMEOUT
-    return create_async_engine(url, connect_args=arguments, hide_parameters=True, **_pool(settings))
+    return create_async_engine(url, connect_args=arguments, hide_parameters=True, **pool)
 
 
-def _sqlite_engine(settings: Config, for_requests: bool) -> AsyncEngine:
-    arguments: dict[str, Any] = {"connect_args": {"timeout": settings.SQLITE_BUSY_TIMEOUT}}
-    arguments |= _pool(settings) if for_requests else {"poolclass": NullPool}
-    engine = create_async_engine(settings.DATABASE_URL, hide_parameters=True, **arguments)
+def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
+    arguments = {"timeout": settings.SQLITE_BUSY_TIMEOUT}
+    engine = create_async_engine(settings.DATABASE_URL, connect_args=arguments, hide_parameters=True, **pool)
     folder = Path(str(engine.url.database)).absolute().parent
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -199,13 +204,13 @@ def _sqlite_engine(settings: Config, for_requests: bool) -> AsyncEngine:
     return engine
 
 
-def _pool(settings: Config) -> dict[str, Any]:
+def _pool(settings: Config, pre_ping: bool) -> dict[str, Any]:
     return {
         "pool_size": settings.DATABASE_POOL_SIZE,
         "max_overflow": 0,  # overflow opens and closes a connection for every request of a burst
         "pool_timeout": settings.DATABASE_POOL_TIMEOUT,
         "pool_recycle": settings.DATABASE_POOL_RECYCLE,
-        "pool_pre_ping": True,
+        "pool_pre_ping": pre_ping,
     }
 
 

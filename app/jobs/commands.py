@@ -27,7 +27,7 @@ def jobs_group() -> None:
 
 
 @jobs_group.command("list")
-@click.option("--state", type=click.Choice([*State]), help="Only jobs in this state.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("--name", help="Only jobs of this name.")
 @click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
 def list_command(state: str | None, name: str | None, number: int) -> None:

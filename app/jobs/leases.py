@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, case, literal_column, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Table,
+    Update,
+    bindparam,
+    case,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.config import settings
 from app.errors import DomainError, NotFound
@@ -21,6 +33,7 @@ from app.jobs.models import Job, State, moment
 from app.jobs.queue import KINDS
 
 Key = tuple[UUID, int]
+Executes = AsyncSession | AsyncConnection
 
 # Without the ORM, which would cost more than the statements themselves.
 jobs = cast(Table, Job.__table__)
@@ -61,63 +74,76 @@ class Leased:
         return self.id, self.lease
 
 
-async def take(session: AsyncSession, worker: str, limit: int) -> list[Leased]:
+def _own(condition: ColumnElement[bool]) -> Update:
+    """An update of the jobs of these ids, as long as this is their lease."""
+    ids = bindparam("ids", expanding=True, type_=jobs.c.id.type)
+    return update(jobs).where(jobs.c.id.in_(ids), jobs.c.lease == bindparam("of_lease"), condition).returning(jobs.c.id)
+
+
+# Built once: that costs more than running them.
+IN_SECONDS = moment(bindparam("seconds", type_=Double()))
+DUE = (
+    select(jobs.c.id)
+    .where(IS_WAITING, jobs.c.due_at <= moment(), jobs.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(jobs.c.due_at)
+    .limit(bindparam("limit", type_=Integer()))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+TAKE = (
+    update(jobs)
+    .where(jobs.c.id.in_(select(DUE.c.id)))
+    .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), due_at=IN_SECONDS)
+    .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
+)
+CLAIM = _own(IS_WAITING).values(
+    state=State.RUNNING,
+    attempt=jobs.c.attempt + 1,
+    started_at=moment(),
+    due_at=IN_SECONDS,
+    unique_key=None,
+    progress=null(),
+)
+RENEW = _own(IS_OPEN).values(due_at=IN_SECONDS)
+FINISH = _own(IS_RUNNING).values(state=State.DONE, finished_at=moment(), error=None)
+
+
+async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
     """Lease up to `limit` due jobs of the kinds that this worker knows, the longest due first."""
-    due = (
-        select(jobs.c.id)
-        .where(IS_WAITING, jobs.c.due_at <= moment(), jobs.c.name.in_(KINDS))
-        .order_by(jobs.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    statement = (
-        update(jobs)
-        .where(jobs.c.id.in_(select(due.c.id)))
-        .values(lease=jobs.c.lease + 1, worker=worker, due_at=moment(settings.WORKER_LEASE))
-        .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
-    )
-    return [Leased(*row) for row in await session.execute(statement)]
+    values = {"names": list(KINDS), "limit": limit, "taker": worker, "seconds": settings.WORKER_LEASE}
+    return [Leased(*row) for row in await session.execute(TAKE, values)]
 
 
-async def claim(session: AsyncSession, keys: Iterable[Key]) -> set[Key]:
+async def claim(session: Executes, keys: Iterable[Key]) -> set[Key]:
     """Start these: a job that only waited has used up no attempt. Returns those that are still this worker's."""
-    started = {
-        "state": State.RUNNING,
-        "attempt": jobs.c.attempt + 1,
-        "started_at": moment(),
-        "due_at": moment(settings.WORKER_LEASE),
-        "unique_key": None,
-        "progress": None,
-    }
-    return await _change(session, keys, IS_WAITING, started)
+    return await _change(session, keys, CLAIM, seconds=settings.WORKER_LEASE)
 
 
-async def renew(session: AsyncSession, keys: Iterable[Key]) -> set[Key]:
+async def renew(session: Executes, keys: Iterable[Key]) -> set[Key]:
     """Let the leases of these last from now on. Returns those that are still this worker's."""
-    return await _change(session, keys, IS_OPEN, {"due_at": moment(settings.WORKER_LEASE)})
+    return await _change(session, keys, RENEW, seconds=settings.WORKER_LEASE)
 
 
-async def finish(session: AsyncSession, keys: Iterable[Key]) -> set[Key]:
+async def finish(session: Executes, keys: Iterable[Key]) -> set[Key]:
     """These are done. Returns those that were still this worker's."""
-    return await _change(session, keys, IS_RUNNING, {"state": State.DONE, "finished_at": moment(), "error": None})
+    return await _change(session, keys, FINISH)
 
 
-async def fail(session: AsyncSession, job: Current, error: str, final: bool) -> bool:
+async def fail(session: Executes, job: Current, error: str, final: bool) -> bool:
     """One failed: it waits for its next attempt, or is dead. Returns whether it is dead."""
     dead = final or job.attempt >= KINDS[job.name].max_attempts
     outcome = _dead() if dead else _again(backoff(job.attempt))
-    await _change(session, [job.key], IS_RUNNING, outcome | {"error": storable(error)})
+    await _change(session, [job.key], _own(IS_RUNNING).values(outcome | {"error": storable(error)}))
     return dead
 
 
-async def release(session: AsyncSession, keys: Iterable[Key]) -> None:
+async def release(session: Executes, keys: Iterable[Key]) -> None:
     """Hand these back, to whoever is next: what a worker that stops has not finished costs no attempt."""
     unused = {"attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0)}
-    await _change(session, keys, IS_OPEN, _again(0) | unused)
+    await _change(session, keys, _own(IS_OPEN).values(_again(0) | unused))
 
 
-async def recover(session: AsyncSession) -> int:
+async def recover(session: Executes) -> int:
     """Make jobs whose worker died in them run again, or dead if they were to blame often enough; returns how many.
 
     Those that died together do not start together again, since one of them may be what kills workers.
@@ -133,11 +159,11 @@ async def recover(session: AsyncSession) -> int:
         error = f"Its worker ({row.worker}) died in it, or lost the database for too long."
         wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
         outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
-        await _change(session, [(row.id, row.lease)], IS_RUNNING, outcome | {"error": error})
+        await _change(session, [(row.id, row.lease)], _own(IS_RUNNING).values(outcome | {"error": error}))
     return len(rows)
 
 
-async def start(session: AsyncSession, job_id: UUID) -> tuple[Current, dict[str, Any]]:
+async def start(session: Executes, job_id: UUID) -> tuple[Current, dict[str, Any]]:
     """Take one job from whoever may have leased it, and start it; returns it with its arguments.
 
     Raises `NotFound`, `JobIsRunning`, or `UnknownJob`.
@@ -180,9 +206,7 @@ def _dead() -> dict[str, Any]:
     return {"state": State.DEAD, "finished_at": moment()}
 
 
-async def _change(
-    session: AsyncSession, keys: Iterable[Key], condition: ColumnElement[bool], values: dict[str, Any]
-) -> set[Key]:
+async def _change(session: Executes, keys: Iterable[Key], own: Update, **values: Any) -> set[Key]:
     by_lease: dict[int, list[UUID]] = defaultdict(list)
     for identifier, lease in keys:
         by_lease[lease].append(identifier)
@@ -190,9 +214,8 @@ async def _change(
     for lease, ids in by_lease.items():
         # As many as a power of two: each number of them is another statement to prepare.
         ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
-        own = update(jobs).where(jobs.c.id.in_(ids), jobs.c.lease == lease, condition)
-        rows = await session.execute(own.values(values).returning(jobs.c.id))
-        changed |= {(row.id, lease) for row in rows}
+        rows = await session.execute(own, {"ids": ids, "of_lease": lease, **values})
+        changed |= {(row[0], lease) for row in rows}
     return changed
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Database
 from app.jobs import leases
@@ -14,21 +14,22 @@ from app.jobs.leases import Key
 logger = logging.getLogger("app.jobs")
 
 LINGER = 0.005  # seconds
+LINGERS = 4
 PAUSE = 0.5  # seconds before a database that is away is tried again
 
-Write = Callable[[AsyncSession], Awaitable[object]]
+Write = Callable[[AsyncConnection], Awaitable[object]]
 
 
 class Ledger:
     """Writes starts and outcomes of jobs, all that have come together meanwhile in one transaction.
 
-    A transaction for each costs a multiple, on SQLite most of all; so while the worker is `busy` it lets some more
-    come together. While the database is away it tries again.
+    A transaction for each costs a multiple, on SQLite most of all; so it waits a little until there are as many as are
+    `worthwhile` at the moment. While the database is away it tries again.
     """
 
-    def __init__(self, database: Database, busy: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, worthwhile: Callable[[], int]) -> None:
         self._database = database
-        self._busy = busy
+        self._worthwhile = worthwhile
         self._claims: dict[Key, asyncio.Future[Any]] = {}
         self._done: dict[Key, asyncio.Future[Any]] = {}
         self._others: dict[Write, asyncio.Future[Any]] = {}
@@ -56,7 +57,9 @@ class Ledger:
         """Write, until cancelled."""
         while True:
             await self._wanted.wait()
-            if self._busy():
+            for _ in range(LINGERS):
+                if len(self._claims) + len(self._done) + len(self._others) >= self._worthwhile():
+                    break
                 await asyncio.sleep(LINGER)
             self._wanted.clear()
             batch = self._claims, self._done, self._others
@@ -74,12 +77,12 @@ class Ledger:
 
     async def _commit(self, claims: dict[Key, Any], done: dict[Key, Any], others: dict[Write, Any]) -> bool:
         try:
-            async with self._database.transaction() as session:
+            async with self._database.begin() as connection:
                 # What is released may have been claimed in the same batch, so claims come first.
-                claimed = await leases.claim(session, claims) if claims else ()
-                finished = await leases.finish(session, done) if done else ()
+                claimed = await leases.claim(connection, claims) if claims else ()
+                finished = await leases.finish(connection, done) if done else ()
                 results: list[object] = [*(key in claimed for key in claims), *(key in finished for key in done)]
-                results += [await write(session) for write in others]
+                results += [await write(connection) for write in others]
         except Exception as error:  # whatever it is, what became of jobs must not be lost with it
             logger.error("What became of jobs cannot be written yet: %s: %s", type(error).__name__, error)
             return False

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import JSON, CheckConstraint, Double, Index, String, Text, literal, text
+from sqlalchemy import JSON, BindParameter, CheckConstraint, Double, Index, String, Text, literal, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -20,8 +20,8 @@ class moment(FunctionElement[datetime]):  # noqa: N801  (used as a function of S
     type = UTCDateTime()
     inherit_cache = True
 
-    def __init__(self, seconds: float = 0) -> None:
-        super().__init__(literal(float(seconds), Double()))
+    def __init__(self, seconds: float | BindParameter[float] = 0) -> None:
+        super().__init__(literal(float(seconds), Double()) if isinstance(seconds, float | int) else seconds)
 
 
 @compiles(moment, "postgresql")

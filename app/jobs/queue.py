@@ -57,14 +57,14 @@ def job(name: str, *, timeout: float | None = None, max_attempts: int = MAX_ATTE
 
 
 async def enqueue(
-    session: AsyncSession, name: str, *, delay: float = 0, unique: str | None = None, **args: Any
+    session: AsyncSession, name: str, /, *, delay: float = 0, unique: str | None = None, **args: Any
 ) -> UUID | None:
     """Have a job done after this transaction commits, `delay` seconds later; if it rolls back, never.
 
     `args` are small JSON: ids, never secrets, since they are shown to administrators. With `unique` nothing is added,
     and `None` returned, while a job of the same key still waits to start.
     """
-    if len(json.dumps(args)) > LARGEST_ARGUMENTS:
+    if len(json.dumps(args, allow_nan=False)) > LARGEST_ARGUMENTS:
         raise ValueError(f"The arguments of {name} are too large: pass ids, and keep the rest in a table.")
     identifier = uuid4()
     values = {

@@ -55,11 +55,14 @@ class Runner:
         self._worker = worker
         self._queue = redis.default_queue_name
         self._stopping = stopping
-        self._database = Database(settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS}))
-        self._ledger = Ledger(self._database, lambda: len(self._held) > 1)
+        self._database = Database(settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS}), pre_ping=False)
+        self._ledger = Ledger(self._database, lambda: settings.WORKER_MAX_JOBS // 2 if self._more else 1)
         self._ready: dict[str, Leased] = {}  # leased and handed to arq, which has not started them
         self._held: dict[str, Leased] = {}  # started
-        self._performing: dict[str, asyncio.Task[Any]] = {}  # those whose function runs at this moment
+        self._started: set[Key] = set()  # of those ready: what has been started as it was leased
+        self._performing: dict[str, tuple[Current, asyncio.Task[None]]] = {}  # whose function runs at this moment
+        self._ended: dict[str, Leased] = {}  # their function has returned, and the outcome is on its way
+        self._recording: set[asyncio.Task[None]] = set()
         self._finished = 0  # since the last look at the queue
         self._more = False  # whether more was due than we took
         self._bursting = True  # as long as this may be a burst that has not seen the end of the queue
@@ -89,14 +92,17 @@ class Runner:
         await self._redis.delete(self._queue)
 
     async def run(self, key: str) -> None:
-        """What arq calls, with the key of a job that this worker has leased; for any other it does nothing."""
+        """What arq calls, with the key of a job that this worker has leased; for any other it does nothing.
+
+        It returns when the job's function has: the outcome is written meanwhile, and arq has room for another job.
+        """
         leased = self._ready.pop(key, None)
         if leased is None:
             return
         self._held[key] = leased
         request_id.set(leased.id.hex)
         try:
-            if await self._ledger.claim(leased.key):
+            if leased.key in self._started or await self._ledger.claim(leased.key):
                 await self._perform(key, leased)
         except asyncio.CancelledError:
             with contextlib.suppress(TimeoutError):
@@ -104,6 +110,7 @@ class Runner:
             raise
         finally:
             del self._held[key]
+            self._started.discard(leased.key)
             self._finished += 1
             wants_more = not self._ready or self._room() >= self._settings.WORKER_MAX_JOBS // 2
             if (self._more and wants_more) or (self._bursting and not (self._ready or self._held)):
@@ -112,7 +119,8 @@ class Runner:
     async def _perform(self, key: str, leased: Leased) -> None:
         job = Current(leased.id, leased.name, leased.attempt + 1, leased.lease)
         started = time.perf_counter()
-        self._performing[key] = task = asyncio.ensure_future(perform(job, leased.args, self._app, self._settings))
+        task = asyncio.create_task(perform(job, leased.args, self._app, self._settings))
+        self._performing[key] = job, task
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
@@ -124,25 +132,35 @@ class Runner:
         finally:
             del self._performing[key]
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        outcome = await self._record(job, task)
-        logger.info("%s %s in %.1f ms", job.name, outcome, milliseconds, extra={"attempt": job.attempt})
+        self._ended[key] = leased
+        recording = asyncio.create_task(self._record(job, task, milliseconds))
+        self._recording.add(recording)
+        recording.add_done_callback(lambda _: self._forget(key, recording))
 
-    async def _record(self, job: Current, task: "asyncio.Task[None]") -> str:
+    def _forget(self, key: str, recording: "asyncio.Task[None]") -> None:
+        self._recording.discard(recording)
+        del self._ended[key]
+        if self._bursting and not self._ended:
+            self._awake.set()
+
+    async def _record(self, job: Current, task: "asyncio.Task[None]", milliseconds: float) -> None:
         error: BaseException | None = LeaseLost() if task.cancelled() else task.exception()
         if error is None:
-            return "done" if job.completed or await self._ledger.finish(job.key) else "was another worker's by then"
-        if isinstance(error, LeaseLost):
-            return "was left to another worker"
-        dead = await self._ledger.write(lambda session: leases.fail(session, job, *in_words(error)))
-        logger.warning(
-            "%s failed at attempt %d%s", job.name, job.attempt, " and is dead" if dead else "", exc_info=error
-        )
-        return "died" if dead else "waits for another attempt"
+            own = job.completed or await self._ledger.finish(job.key)
+            outcome = "done" if own else "was another worker's by then"
+        elif isinstance(error, LeaseLost):
+            outcome = "was left to another worker"
+        else:
+            dead = await self._ledger.write(lambda connection: leases.fail(connection, job, *in_words(error)))
+            outcome = "failed, and is dead" if dead else "failed, and waits for another attempt"
+        log = logger.info if error is None else logger.warning
+        seen = None if isinstance(error, LeaseLost) else error
+        log("%s %s: %.1f ms, attempt %d", job.name, outcome, milliseconds, job.attempt, exc_info=seen)
 
     async def _release(self, held: list[Leased]) -> None:
         if held:
             keys = [leased.key for leased in held]
-            await self._ledger.write(lambda session: leases.release(session, keys))
+            await self._ledger.write(lambda connection: leases.release(connection, keys))
 
     async def _dispatch(self) -> None:
         swept = -self._settings.WORKER_SWEEP
@@ -168,13 +186,16 @@ class Runner:
         self._finished = 0
         if room <= 0:
             return
-        async with self._database.transaction() as session:
-            taken = await leases.take(session, self._worker, room)
+        free = self._settings.WORKER_MAX_JOBS - len(self._ready) - len(self._held)
+        async with self._database.begin() as connection:
+            taken = await leases.take(connection, self._worker, room)
+            # These start within milliseconds: starting each by itself would cost another transaction.
+            self._started |= await leases.claim(connection, [leased.key for leased in taken[: max(free, 0)]])
         self._more = len(taken) == room
         handed = {f"{leased.id}:{leased.lease}": leased for leased in taken}
         self._ready |= handed
         await self._hand_over(list(handed))
-        if self._bursting and not (taken or self._ready or self._held):
+        if self._bursting and not (taken or self._ready or self._held or self._ended):
             await self._redis.zrem(self._queue, SENTINEL)
             self._bursting = False
 
@@ -187,17 +208,20 @@ class Runner:
         """Put these into arq's queue. As `enqueue_job` does, but all at once; doing it again changes nothing."""
         if not keys:
             return
+        started = list(self._held)
         now = timestamp_ms()
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in keys:
                 payload = serialize_job(RUN, (key,), {}, None, now, serializer=serialize)
                 pipe.psetex(job_key_prefix + key, HOUR * 1000, payload)
             pipe.zadd(self._queue, dict.fromkeys(keys, now))
+            if started:  # else arq looks at them again and again
+                pipe.zrem(self._queue, *started)
             await pipe.execute()
 
     async def _sweep(self) -> None:
-        async with self._database.transaction() as session:
-            await leases.recover(session)
+        async with self._database.begin() as connection:
+            await leases.recover(connection)
         await schedule.enqueue_due(self._database)
         # A Redis that was wiped has forgotten them.
         await self._hand_over(list(self._ready))
@@ -212,12 +236,12 @@ class Runner:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(lease / 6)
-            asked, held = time.monotonic(), {**self._ready, **self._held}
+            asked, held = time.monotonic(), self._ready | self._held | self._ended
             kept: set[Key] = set()
             try:
                 if held:
-                    async with asyncio.timeout(lease / 3), self._database.transaction() as session:
-                        kept = await leases.renew(session, [leased.key for leased in held.values()])
+                    async with asyncio.timeout(lease / 3), self._database.begin() as connection:
+                        kept = await leases.renew(connection, [leased.key for leased in held.values()])
                 renewed = asked
             except AWAY as error:
                 logger.error("Leases cannot be renewed: %s", error)
@@ -225,7 +249,8 @@ class Runner:
                     continue
             for key in [key for key, leased in held.items() if leased.key not in kept]:
                 self._ready.pop(key, None)
-                if task := self._performing.get(key):
+                job, task = self._performing.get(key, (None, None))
+                if job and task and not job.completed:
                     task.cancel()
 
     async def _listen(self) -> None:

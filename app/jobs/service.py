@@ -49,8 +49,8 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "finished_at": None,
         "lease": Job.lease + 1,
     }
-    changed = await _change(session, job_ids, values)
-    after_commit(session, wake)
+    if changed := await _change(session, job_ids, values):
+        after_commit(session, wake)
     return changed
 
 
