@@ -46,6 +46,8 @@ def email(value: str) -> str:
         found = validate_email(value.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         raise ValueError(f"not an e-mail address: {str(error).rstrip('.')}") from None
+    if "=?" in found.normalized:  # the beginning of an encoded word, which mail readers would decode
+        raise ValueError("not an e-mail address that mail can be sent to")
     return found.normalized.lower()
 
 

@@ -129,7 +129,9 @@ async def check_jobs(settings: Config) -> list[Finding]:
             hint = f"Look: python manage.py jobs list --state dead --name {name}; then jobs retry or discard them."
             found.append(Finding("qb.W003", f"Dead jobs named {name}: {count}.", hint))
         elif name not in KINDS:
-            hint = "A worker of the release that has it runs them; no other touches them."
+            hint = (
+                "A worker of the release that has it runs them. Is that this one? Then import it in app/jobs/known.py."
+            )
             found.append(Finding("qb.W004", f"Jobs named {name}, which this release does not know: {count}.", hint))
     return found
 

@@ -140,7 +140,7 @@ class Config(BaseSettings):
     LOGIN_LIMIT_ACCOUNT: Rule = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
     REGISTRATION_LIMIT: Rule = setting("10/hour", "registrations from one address, like 10/hour")
     CONFIRMATION_LIMIT: Rule = setting("3/hour", "how often somebody may ask for their confirmation again, like 3/hour")
-    ACCOUNT_MAIL_LIMIT: Rule = setting("5/hour", "mails to one account that anybody may cause, like 5/hour")
+    ACCOUNT_MAIL_LIMIT: Rule = setting("10/hour", "registrations with one e-mail address, each mailed, like 10/hour")
     PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
     API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)

@@ -70,7 +70,7 @@ def create_app(config_name: str | None = None) -> Quart:
     app.extensions["settings"] = settings
     app.extensions["database"] = database = Database(settings)
     app.extensions["redis"] = redis = request_redis(settings)
-    app.extensions["limits"] = Limits(redis)
+    app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT)
     app.extensions["passwords"] = passwords = Passwords(settings)
 
     for part in (queue, bodies, access, identity, pages, errors, health, api):

@@ -28,8 +28,11 @@ from app.config import Config, settings
 from app.jobs.current import GiveUp, current
 
 # What ends a line, or means something else to a server, has no place in a header.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# "=?" begins an encoded word, which may hold any of that.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
 ABOUT_US = (530, 534, 535, 538)  # answers about our configuration rather than a mail: log in first, use TLS first
+# At the greeting a refusal is about this machine.
+ABOUT_THE_MAIL = aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError
 SHOWN = 200  # characters of what a server answers
 KEPT = 500  # mails in the mailbox: a run of any test suite, and soon read
 
@@ -148,7 +151,7 @@ def _explained(error: Exception) -> Exception:
     if type(error) is aiosmtplib.SMTPResponseException:
         return MailFailed(f"{server} gave an unexpected answer ({error.code}).")
     if isinstance(error, aiosmtplib.SMTPResponseException):  # to the connection, the sender, the recipient or the data
-        if 500 <= error.code < 600 and error.code not in ABOUT_US:
+        if isinstance(error, ABOUT_THE_MAIL) and 500 <= error.code < 600 and error.code not in ABOUT_US:
             return MailRefused(f"{server} refused the mail: {error.code} {_one_line(error.message)}")
         return MailFailed(f"{server} does not take the mail now: {error.code} {_one_line(error.message)}")
     if isinstance(error, aiosmtplib.SMTPNotSupported):

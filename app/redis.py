@@ -10,13 +10,14 @@ from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
 from app.config import Config
 
-# redis-py passes some of Python's own errors through.
-TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError]
+# redis-py passes some of Python's own errors through. A server that takes no writes is as good as away.
+TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError, ReadOnlyError]
 
 
 def request_redis(settings: Config) -> Redis:

@@ -20,7 +20,7 @@ from app.database import db
 from app.factory import create_app
 from app.jobs.models import Job, State, moment
 from app.jobs.queue import enqueue, job
-from app.jobs.running import completing
+from app.jobs.inside import completing
 from app.jobs.worker import worker_settings
 from app.redis import worker_redis
 

@@ -14,7 +14,8 @@ from jinja2 import TemplateNotFound
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
-import app.jobs.known  # noqa: F401  (every job)
+import app.jobs.known
+import app.models  # noqa: F401  (every table)
 import manage
 from app import create_app
 from app.config import Config, HerokuConfig
@@ -96,7 +97,9 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
     roles = {"__init__", "models", "schemas", "service", "emails", "jobs", "views", "admin", "api", "commands"}
     # Services split by topic, the plain values they pass, and what only development has.
     topics = {"identity", "sessions", "registration", "links", "fake_data", "health", "mailbox"}
-    names = {path.stem for feature in ("accounts", "site") for path in sources(f"app/{feature}")}
+    features = {path.parent.name for path in sources() if path.name == "views.py"}
+    assert {"accounts", "site"} <= features
+    names = {path.stem for feature in features for path in sources(f"app/{feature}")}
     assert names <= roles | topics
 
 
@@ -190,18 +193,22 @@ def test_help_imports_none_of_the_stack() -> None:
 
 
 def test_the_base_stays_small_enough_to_read_in_an_afternoon() -> None:
-    """Blank lines are not read."""
-    lines = [line for path in sources() for line in path.read_text().splitlines() if line.strip()]
-    assert len(lines) <= 6000
+    """The base, without what a product adds to it. Blank lines are not read."""
+    files = list((PROJECT_ROOT / "app").glob("*.py"))
+    for folder in ("accounts", "commands", "jobs", "security", "site", "web"):
+        files += sources(f"app/{folder}")
+    lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
+    assert 4000 < len(lines) <= 6000
 
 
 async def test_every_job_that_is_enqueued_or_scheduled_is_known(app: Quart) -> None:
     """Whatever looks like the name of a job, and is no page's, has a function behind it; and every job is asked for."""
+    features = "|".join(path.parent.name for path in sources() if path.name in ("jobs.py", "views.py"))
     literals = {
         (path.name, str(node.value))
         for path in sources()
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and re.fullmatch(r"(accounts|jobs|site)\.[a-z_]+", str(node.value))
+        if isinstance(node, ast.Constant) and re.fullmatch(rf"({features})\.[a-z_]+", str(node.value))
     }
     ours = {name for name, kind in KINDS.items() if kind.function.__module__.startswith("app.")}
     endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}

@@ -39,6 +39,7 @@ def upgrade() -> None:
     op.create_index("ix_jobs_due", "jobs", ["due_at"], postgresql_where=OPEN, sqlite_where=OPEN)
     op.create_index("ix_jobs_finished_at", "jobs", ["finished_at"])
     op.create_index("ix_jobs_state_name", "jobs", ["state", "name"])
+    op.add_column("credentials", sa.Column("pending", sa.JSON(none_as_null=True), nullable=True))
     op.create_table(
         "schedules",
         sa.Column("name", sa.String(length=100), nullable=False),
@@ -48,5 +49,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("credentials") as batch:
+        batch.drop_column("pending")
     op.drop_table("schedules")
     op.drop_table("jobs")

@@ -1,20 +1,24 @@
 """What accounts do in the background."""
 
+from uuid import UUID
+
 from app.accounts import registration, sessions
 from app.database import db
 from app.jobs.queue import job
 
 # With the longest back-off between the later ones, mail is tried for about twelve hours.
 MAIL_ATTEMPTS = 20
+# Longer than a slow but willing server talks: cut off before its last word, a mail would be sent twice.
+MAIL_TIMEOUT = 120
 
 
-@job("accounts.send_confirmation", max_attempts=MAIL_ATTEMPTS)
-async def send_confirmation(user_id: int) -> None:
-    """Mail the link that confirms an address."""
-    await registration.send_confirmation(user_id)
+@job("accounts.send_confirmation", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_confirmation(link_id: str) -> None:
+    """Mail a link that confirms an address."""
+    await registration.send_confirmation(UUID(link_id))
 
 
-@job("accounts.send_already_registered", max_attempts=MAIL_ATTEMPTS)
+@job("accounts.send_already_registered", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_already_registered(user_id: int) -> None:
     """Tell an account's owner that somebody wanted to register with its address."""
     await registration.send_already_registered(user_id)

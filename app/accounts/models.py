@@ -4,7 +4,7 @@ import enum
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String, false
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, LargeBinary, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.database import Base, utcnow
@@ -94,6 +94,8 @@ class Credential(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     email: Mapped[str | None] = mapped_column(String(254))  # the address that a mailed link is bound to
     label: Mapped[str | None] = mapped_column(String(100))
+    # What comes into force when the link is used: of several registrations the one whose mail was read.
+    pending: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     remember: Mapped[bool] = mapped_column(default=False, server_default=false())
     address: Mapped[str | None] = mapped_column(String(45))  # an IPv6 address is at most 45 characters
     user_agent: Mapped[str | None] = mapped_column(String(255))

@@ -1,6 +1,7 @@
 """Registering, and confirming that an address is one's own."""
 
-from sqlalchemy import update
+from uuid import UUID
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import mail
@@ -10,11 +11,10 @@ from app.accounts.models import Purpose, User
 from app.accounts.schemas import Registration
 from app.config import settings
 from app.database import db
-from app.errors import TooMany
-from app.jobs.current import current
 from app.jobs.queue import enqueue
 from app.security.limits import limits, one_peer
 from app.security.passwords import passwords
+from app.security.tokens import digest
 
 
 async def admit(person: Registration, client: Client) -> str:
@@ -25,15 +25,18 @@ async def admit(person: Registration, client: Client) -> str:
     password = person.password.get_secret_value()
     await passwords.demand_good(password, [person.email, person.first_name, person.last_name, settings.APP_NAME])
     await limits.hit("register", settings.REGISTRATION_LIMIT, one_peer(client.address))
+    # Each means a mail to that address, whether or not it has an account.
+    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, digest(person.email).hex()[:32])
     return await passwords.hash(password)
 
 
 async def register_user(session: AsyncSession, person: Registration, password_hash: str) -> None:
     """Create an account that waits for its confirmation.
 
-    For an address that has one nothing changes, and its owner is told by mail: whoever registers learns nothing.
+    Whoever registers learns nothing about the address: if it has an account, its owner is told by mail. As long as that
+    account is not confirmed each registration gets a link of its own, and the one that is used decides about name and
+    password: nobody can take an address beforehand.
     """
-    job = "accounts.send_confirmation"
     try:
         user = await service.create_user(
             session,
@@ -48,13 +51,12 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
         if found is None:
             return  # deleted in this very moment
         user = found
-        job = "accounts.send_already_registered" if user.confirmed else job
-    await _enqueue_once(session, job, user.id)
-
-
-async def send_again(session: AsyncSession, actor: Identity) -> None:
-    """Mail the confirmation's link once more. The edge has counted it: see `admit_sending_again`."""
-    await _enqueue_once(session, "accounts.send_confirmation", actor.user_id)
+    if user.confirmed:
+        await enqueue(session, "accounts.send_already_registered", user_id=user.id)
+        return
+    pending = {"first_name": person.first_name, "last_name": person.last_name, "password_hash": password_hash}
+    link_id = await links.prepare_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME, pending)
+    await enqueue(session, "accounts.send_confirmation", link_id=str(link_id))
 
 
 async def admit_sending_again(actor: Identity) -> None:
@@ -62,47 +64,42 @@ async def admit_sending_again(actor: Identity) -> None:
     await limits.hit("confirmation", settings.CONFIRMATION_LIMIT, actor.user_id)
 
 
+async def send_again(session: AsyncSession, actor: Identity) -> None:
+    """Mail another link to somebody who has logged in; it confirms the account as it is. See `admit_sending_again`."""
+    user = await session.get_one(User, actor.user_id)
+    link_id = await links.prepare_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME)
+    await enqueue(session, "accounts.send_confirmation", link_id=str(link_id))
+
+
 async def confirm(session: AsyncSession, secret: str) -> int:
     """Use a mailed link: the address it was mailed to is confirmed. Returns whose it is. Raises `LinkExpired`."""
     link = await links.use_link(session, secret, Purpose.CONFIRM)
-    owner = update(User).where(User.id == link.user_id, User.email == link.email).values(confirmed=True)
-    if (await session.execute(owner.returning(User.id))).first() is None:
-        raise links.LinkExpired  # the account has another address by now
-    return link.user_id
+    user = await session.get(User, link.user_id, with_for_update=True)
+    if user is None or user.email != link.email or user.confirmed:
+        raise links.LinkExpired  # it has another address by now, or another link was faster
+    if link.pending and link.pending["password_hash"] != user.password_hash:
+        # Somebody else has registered with this address before: what they know is worth nothing.
+        await service.end_everything(session, user.id)
+        for name, value in link.pending.items():
+            setattr(user, name, value)
+    user.confirmed = True
+    return user.id
 
 
-async def send_confirmation(user_id: int) -> None:
-    """Mail the link that confirms an address, unless that has happened meanwhile."""
-    if not await _may_mail(user_id):
-        return
+async def send_confirmation(link_id: UUID) -> None:
+    """Mail a link that confirms an address, unless that has happened meanwhile."""
     async with db.transaction() as session:
-        user = await session.get(User, user_id)
-        if user is None or user.confirmed:
-            return
-        secret = await links.new_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME)
-    await mail.deliver(emails.confirmation(user, mail.link("accounts.confirm_account", token=secret)))
+        armed = await links.arm_link(session, link_id)
+    if armed is None or armed[0].confirmed:
+        return
+    user, secret = armed
+    link = mail.link("accounts.confirm_account", token=secret)
+    await mail.deliver(emails.confirmation(user, link, settings.CONFIRM_LIFETIME))
 
 
 async def send_already_registered(user_id: int) -> None:
     """Tell the owner of an account that somebody wanted to register with its address."""
-    if not await _may_mail(user_id):
-        return
     async with db.session() as session:
         user = await session.get(User, user_id)
     if user is not None:
         await mail.deliver(emails.already_registered(user, mail.link("accounts.login")))
-
-
-async def _enqueue_once(session: AsyncSession, job: str, user_id: int) -> None:
-    await enqueue(session, job, unique=f"{job}:{user_id}", user_id=user_id)
-
-
-async def _may_mail(user_id: int) -> bool:
-    """Whether others may have an account mailed once more: nobody fills somebody's mailbox through us."""
-    job = current.get()
-    if job is None or job.attempt == 1:
-        try:
-            await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, user_id)
-        except TooMany:
-            return False
-    return True

@@ -80,14 +80,15 @@ async def _authenticate(email: str, password: str, client: Client) -> Verified:
 
 async def _is_known(account: str, peer: str) -> bool:
     try:
-        return bool(await redis.exists(f"known:{account}:{peer}"))
+        return limits.is_shared and bool(await redis.exists(f"known:{account}:{peer}"))
     except AWAY:
         return False
 
 
 async def _remember(account: str, peer: str) -> None:
-    with suppress(*AWAY):
-        await redis.set(f"known:{account}:{peer}", b"", ex=KNOWN)
+    if limits.is_shared:
+        with suppress(*AWAY):
+            await redis.set(f"known:{account}:{peer}", b"", ex=KNOWN)
 
 
 async def start_session(

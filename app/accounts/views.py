@@ -89,7 +89,7 @@ async def send_confirmation_again() -> ResponseReturnValue:
 async def confirm_account(token: str) -> ResponseReturnValue:
     """What a mailed link shows: a button, which alone confirms. Programs that look at links press none."""
     try:
-        if request.method == "GET":
+        if request.method != "POST":
             async with db.session() as session:
                 link = await links.read_link(session, token, Purpose.CONFIRM)
             return await render_template("accounts/confirm_account.html", link=link)

@@ -31,9 +31,12 @@ def jobs_group() -> None:
 @click.option("--name", help="Only jobs of this name.")
 @click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
 def list_command(state: str | None, name: str | None, number: int) -> None:
-    """List the newest jobs."""
-    for job in _run(_list(state, name, number)):
-        error = f"  {job.error.splitlines()[0][:80]}" if job.error else ""
+    """List the newest jobs; times are in UTC."""
+    jobs = _run(_list(state, name, number))
+    if not jobs:
+        click.echo("There are none.", err=True)
+    for job in jobs:
+        error = f"  {job.error.splitlines()[0][:120]}" if job.error else ""
         click.echo(f"{job.id}  {_when(job.created_at)}  {job.state:<9} {_attempts(job):>6}  {job.name}{error}")
 
 
@@ -53,7 +56,8 @@ def show(job_id: UUID) -> None:
         "state": job.state if job.name in KINDS else f"{job.state}, and unknown to this release",
         "attempts": _attempts(job),
         "created": _when(job.created_at),
-        "due" if job.state == State.WAITING else "lease until": _when(job.due_at),
+        "due": _when(job.due_at) if job.state == State.WAITING else None,
+        "lease until": _when(job.due_at) if job.state == State.RUNNING else None,
         "started": _when(job.started_at),
         "finished": _when(job.finished_at),
         "worker": job.worker,
@@ -93,7 +97,10 @@ async def _change(change: Any, job_ids: tuple[UUID, ...]) -> int:
 @click.argument("job_id", type=click.UUID, metavar="ID")
 def run(job_id: UUID) -> None:
     """Run one job now, in the foreground."""
-    name, error = _run(_run_now(job_id))
+    try:
+        name, error = _run(_run_now(job_id))
+    except KeyboardInterrupt:
+        raise Problem(f"Stopped: a worker runs it from the beginning, unless you discard {job_id}.") from None
     if error:
         raise click.ClickException(f"{name} failed: {performing.in_words(error)[0]}")
     click.echo(f"{name} is done.")
@@ -114,7 +121,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _say(done: str, changed: int, asked: int) -> None:
     if changed < asked:
-        raise Problem(f"{done} {changed} of {asked} jobs: the others do not exist, or run at this moment.")
+        raise Problem(f"{done} {changed} of {asked} jobs: the others do not exist, are done, or run at this moment.")
     click.echo(f"{done} {changed} {'job' if changed == 1 else 'jobs'}.")
 
 
@@ -123,4 +130,4 @@ def _attempts(job: Job) -> str:
 
 
 def _when(moment: Any) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""

@@ -96,9 +96,10 @@ TAKE = (
     .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), due_at=IN_SECONDS)
     .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
 )
-CLAIM = _own(IS_WAITING).values(
+# Claiming again what has been claimed changes nothing: the first answer may have been lost.
+CLAIM = _own(IS_OPEN).values(
     state=State.RUNNING,
-    attempt=jobs.c.attempt + 1,
+    attempt=jobs.c.attempt + case((IS_WAITING, 1), else_=0),
     started_at=moment(),
     due_at=IN_SECONDS,
     unique_key=None,
@@ -112,6 +113,13 @@ async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
     """Lease up to `limit` due jobs of the kinds that this worker knows, the longest due first."""
     values = {"names": list(KINDS), "limit": limit, "taker": worker, "seconds": settings.WORKER_LEASE}
     return [Leased(*row) for row in await session.execute(TAKE, values)]
+
+
+async def disown(session: Executes, worker: str, known: Iterable[Key]) -> None:
+    """Hand back what a worker has without knowing it, since the answer to `take` was lost."""
+    mine = select(jobs.c.id, jobs.c.lease).where(IS_OPEN, jobs.c.worker == worker)
+    found = {(row.id, row.lease) for row in await session.execute(mine)}
+    await release(session, found - set(known))
 
 
 async def claim(session: Executes, keys: Iterable[Key]) -> set[Key]:
@@ -193,7 +201,7 @@ async def start(session: Executes, job_id: UUID) -> tuple[Current, dict[str, Any
 
 def backoff(attempt: int) -> float:
     """Seconds until the next attempt: doubling, with jitter, so that what failed together does not return together."""
-    seconds = min(settings.JOB_BACKOFF * 2.0 ** (attempt - 1), settings.JOB_BACKOFF_MAX)
+    seconds = min(settings.JOB_BACKOFF * 2.0 ** min(attempt - 1, 60), settings.JOB_BACKOFF_MAX)
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311  (no secret)
 
 

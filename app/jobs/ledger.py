@@ -5,9 +5,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import Database
+from app.database import Database, is_away
 from app.jobs import leases
 from app.jobs.leases import Key
 
@@ -82,11 +83,22 @@ class Ledger:
                 claimed = await leases.claim(connection, claims) if claims else ()
                 finished = await leases.finish(connection, done) if done else ()
                 results: list[object] = [*(key in claimed for key in claims), *(key in finished for key in done)]
-                results += [await write(connection) for write in others]
-        except Exception as error:  # whatever it is, what became of jobs must not be lost with it
+                results += [await self._alone(connection, write) for write in others]
+        except Exception as error:
             logger.error("What became of jobs cannot be written yet: %s: %s", type(error).__name__, error)
             return False
         for future, result in zip([*claims.values(), *done.values(), *others.values()], results, strict=True):
             if not future.done():  # whoever waited may have been cancelled
                 future.set_result(result)
         return True
+
+    async def _alone(self, connection: AsyncConnection, write: Write) -> object:
+        """Write one thing without danger to the others; what the database will never take is dropped."""
+        try:
+            async with connection.begin_nested():
+                return await write(connection)
+        except Exception as error:
+            if not isinstance(error, DBAPIError) or is_away(error):
+                raise
+            logger.exception("What became of a job cannot be written")
+            return None

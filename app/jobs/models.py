@@ -46,9 +46,6 @@ class State(enum.StrEnum):
     DISCARDED = "discarded"
 
 
-OPEN = (State.WAITING, State.RUNNING)
-
-
 class Job(Base):
     """A piece of work, committed together with the data that it is about."""
 

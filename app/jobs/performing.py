@@ -28,7 +28,7 @@ async def run_now(job_id: UUID) -> BaseException | None:
         raise
     error = task.exception()
     async with db.transaction() as session:
-        if error:
+        if not job.completed and error:
             await leases.fail(session, job, *in_words(error))
         elif not job.completed:
             await leases.finish(session, [job.key])
@@ -38,7 +38,16 @@ async def run_now(job_id: UUID) -> BaseException | None:
 def in_words(error: BaseException) -> tuple[str, bool]:
     """What is kept of an error, and whether it is final."""
     final = isinstance(error, GiveUp)
-    return str(error) if final or isinstance(error, TookTooLong) else f"{type(error).__name__}: {error}", final
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be had)"
+    return text if final or isinstance(error, TookTooLong) else f"{type(error).__name__}: {text}", final
+
+
+def time_of(job: Current, settings: Config) -> float:
+    """The seconds that a job may take."""
+    return KINDS[job.name].timeout or settings.WORKER_JOB_TIMEOUT
 
 
 class TookTooLong(Exception):
@@ -48,11 +57,10 @@ class TookTooLong(Exception):
 async def perform(job: Current, args: dict[str, Any], app: Quart, settings: Config) -> None:
     """Run the function of a job, in the app's context and within its time. What it raises is what it raises."""
     current.set(job)
-    kind = KINDS[job.name]
-    seconds = kind.timeout or settings.WORKER_JOB_TIMEOUT
+    seconds = time_of(job, settings)
     try:
         async with app.app_context(), asyncio.timeout(seconds) as limit:
-            await kind.function(**args)
+            await KINDS[job.name].function(**args)
     except TimeoutError:
         if limit.expired():
             raise TookTooLong(f"It took longer than {seconds:g} s.") from None
@@ -61,5 +69,5 @@ async def perform(job: Current, args: dict[str, Any], app: Quart, settings: Conf
         if (task := asyncio.current_task()) is None or task.cancelling():
             raise
         raise RuntimeError("Something that it waited for was cancelled.") from None
-    except SystemExit as error:
-        raise RuntimeError(f"It called exit({error.code}).") from error  # which would end the worker
+    except (SystemExit, KeyboardInterrupt) as error:  # which would end the worker
+        raise RuntimeError(f"It raised {type(error).__name__}({error}).") from error

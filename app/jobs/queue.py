@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.config import DAY
 from app.database import after_commit
 from app.jobs.models import Job, State, moment
 
@@ -26,6 +27,7 @@ CHANNEL = "jobs:wake"
 LARGEST_ARGUMENTS = 8 * 1024
 # With the back-off of `Config` these are spread over about an hour and a half.
 MAX_ATTEMPTS = 10
+LONGEST_DELAY = 10 * 365 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ async def enqueue(
     """
     if len(json.dumps(args, allow_nan=False)) > LARGEST_ARGUMENTS:
         raise ValueError(f"The arguments of {name} are too large: pass ids, and keep the rest in a table.")
+    if not 0 <= delay <= LONGEST_DELAY or len(name) > 100 or len(unique or "") > 200:
+        raise ValueError(f"{name} takes a delay of 0 to {LONGEST_DELAY} seconds, 100 characters of name, 200 of key.")
     identifier = uuid4()
     values = {
         "id": identifier,
@@ -78,13 +82,16 @@ async def enqueue(
         "attempt": 0,
         "unique_key": unique,
     }
-    # Both dialects write it alike, but each has a construct of its own.
+    # Both dialects write it alike, but each has a construct of its own. The update changes nothing but locks the job
+    # that waits already: it must not start before this transaction ends, or it would not see what that has written.
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(Job).values(values).on_conflict_do_nothing(index_elements=["unique_key"]).returning(Job.id)
-    inserted = (await session.execute(statement)).scalar_one_or_none()
-    if inserted is not None and not delay:
+    statement = insert(Job).values(values)
+    statement = statement.on_conflict_do_update(index_elements=["unique_key"], set_={"unique_key": unique})
+    if (await session.execute(statement.returning(Job.id))).scalar_one() != identifier:
+        return None
+    if not delay:
         after_commit(session, wake)
-    return inserted
+    return identifier
 
 
 def wake() -> None:

@@ -1,31 +1,36 @@
-"""What a worker does beside arq: it leases jobs, hands them to arq to run, and records what came of them."""
+"""What a worker does beside arq: it leases jobs, hands them to arq to run, and records what came of them.
+
+arq polls, runs so many at once and ends in order; its queue is this worker's own, and holds nothing but the keys of
+leased jobs. What is true of a job is in the database alone.
+"""
 
 import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 from quart import Quart
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.config import Config
+from app.config import DAY, HOUR, Config
 from app.database import Database
 from app.jobs import leases, schedule
 from app.jobs.current import Current, LeaseLost
 from app.jobs.leases import Key, Leased
 from app.jobs.ledger import PAUSE, Ledger
-from app.jobs.performing import in_words, perform
-from app.jobs.queue import CHANNEL
+from app.jobs.performing import in_words, perform, time_of
+from app.jobs.queue import CHANNEL, KINDS
 from app.logs import request_id
 from app.redis import serialize
 
@@ -36,9 +41,9 @@ RUN = "run"
 
 AWAY = (SQLAlchemyError, RedisError, OSError, TimeoutError)
 LAST_WORDS = 5  # seconds that a worker which stops waits for the database
+LAST_RESORT = 60  # seconds beyond a job's time-out after which the worker ends, if that has not stopped the job
 PULSE = 0.5  # seconds between two signs that the event loop runs
 CONNECTIONS = 3  # of the runner's own; jobs that hold all the others must not keep their leases from being renewed
-HOUR = 3600
 
 # A member of the queue far in the future. `arq --burst` ends when the queue is empty, and this one leaves it only when
 # nothing is due any more.
@@ -60,19 +65,22 @@ class Runner:
         self._ready: dict[str, Leased] = {}  # leased and handed to arq, which has not started them
         self._held: dict[str, Leased] = {}  # started
         self._started: set[Key] = set()  # of those ready: what has been started as it was leased
-        self._performing: dict[str, tuple[Current, asyncio.Task[None]]] = {}  # whose function runs at this moment
+        self._performing: dict[str, tuple[Current, asyncio.Task[None], float]] = {}  # whose function runs, since when
         self._ended: dict[str, Leased] = {}  # their function has returned, and the outcome is on its way
         self._recording: set[asyncio.Task[None]] = set()
         self._finished = 0  # since the last look at the queue
+        self._unsure = False  # whether jobs may have been leased without an answer
         self._more = False  # whether more was due than we took
         self._bursting = True  # as long as this may be a burst that has not seen the end of the queue
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.failed = False  # this worker ends because of a mistake
 
     async def start(self) -> None:
         """Begin to look for jobs, in the background."""
-        await self._redis.zadd(self._queue, {SENTINEL: timestamp_ms() + HOUR * 24_000})
-        await self._redis.expire(self._queue, 24 * HOUR)
+        logger.info("Worker %s runs %d kinds of jobs", self._worker, len(KINDS))
+        await self._redis.zadd(self._queue, {SENTINEL: timestamp_ms() + DAY * 1000})
+        await self._redis.expire(self._queue, DAY)
         for coroutine in (self._ledger.run(), self._dispatch(), self._renew(), self._listen(), self._pulse()):
             self._tasks.append(asyncio.create_task(self._in_context(coroutine)))
 
@@ -120,13 +128,16 @@ class Runner:
         job = Current(leased.id, leased.name, leased.attempt + 1, leased.lease)
         started = time.perf_counter()
         task = asyncio.create_task(perform(job, leased.args, self._app, self._settings))
-        self._performing[key] = job, task
+        self._performing[key] = job, task, time.monotonic()
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=LAST_WORDS)
+            if not task.done():
+                give_up(job)
             if task.cancelled() or task.exception():
+                logger.warning("%s is handed back: this worker stops", job.name)
                 raise
             # It had all but finished, so that counts.
         finally:
@@ -145,17 +156,19 @@ class Runner:
 
     async def _record(self, job: Current, task: "asyncio.Task[None]", milliseconds: float) -> None:
         error: BaseException | None = LeaseLost() if task.cancelled() else task.exception()
-        if error is None:
-            own = job.completed or await self._ledger.finish(job.key)
-            outcome = "done" if own else "was another worker's by then"
+        if job.completed:
+            outcome = "done" if error is None else "done, though it failed afterwards"
+        elif error is None:
+            outcome = "done" if await self._ledger.finish(job.key) else "was another worker's by then"
         elif isinstance(error, LeaseLost):
             outcome = "was left to another worker"
         else:
-            dead = await self._ledger.write(lambda connection: leases.fail(connection, job, *in_words(error)))
-            outcome = "failed, and is dead" if dead else "failed, and waits for another attempt"
+            words, final = in_words(error)
+            dead = await self._ledger.write(lambda connection: leases.fail(connection, job, words, final))
+            outcome = "failed and is dead" if dead else "failed and is tried again later"
         log = logger.info if error is None else logger.warning
         seen = None if isinstance(error, LeaseLost) else error
-        log("%s %s: %.1f ms, attempt %d", job.name, outcome, milliseconds, job.attempt, exc_info=seen)
+        log("%s %s; it ran %.1f ms, attempt %d", job.name, outcome, milliseconds, job.attempt, exc_info=seen)
 
     async def _release(self, held: list[Leased]) -> None:
         if held:
@@ -167,6 +180,8 @@ class Runner:
         while True:
             self._awake.clear()
             if self._stopping.is_set():
+                wait = self._settings.WORKER_COMPLETION_WAIT
+                logger.info("Stopping: %d running jobs get up to %d s to finish", len(self._held), wait)
                 await self._give_back()
                 return
             try:
@@ -188,10 +203,14 @@ class Runner:
             return
         free = self._settings.WORKER_MAX_JOBS - len(self._ready) - len(self._held)
         async with self._database.begin() as connection:
+            if self._unsure:
+                known = self._ready | self._held | self._ended
+                await leases.disown(connection, self._worker, [leased.key for leased in known.values()])
+            self._unsure = True  # until the commit is known to have happened
             taken = await leases.take(connection, self._worker, room)
             # These start within milliseconds: starting each by itself would cost another transaction.
             self._started |= await leases.claim(connection, [leased.key for leased in taken[: max(free, 0)]])
-        self._more = len(taken) == room
+        self._unsure, self._more = False, len(taken) == room
         handed = {f"{leased.id}:{leased.lease}": leased for leased in taken}
         self._ready |= handed
         await self._hand_over(list(handed))
@@ -204,8 +223,11 @@ class Runner:
         most = self._settings.WORKER_MAX_JOBS
         return most + min(self._finished, most) - len(self._ready) - len(self._held)
 
-    async def _hand_over(self, keys: list[str]) -> None:
-        """Put these into arq's queue. As `enqueue_job` does, but all at once; doing it again changes nothing."""
+    async def _hand_over(self, keys: list[str], *, again: bool = False) -> None:
+        """Put these into arq's queue, as `enqueue_job` does, but all at once.
+
+        Doing it `again` helps when Redis has forgotten them, or when an answer was lost that arq needed to start one.
+        """
         if not keys:
             return
         started = list(self._held)
@@ -214,6 +236,8 @@ class Runner:
             for key in keys:
                 payload = serialize_job(RUN, (key,), {}, None, now, serializer=serialize)
                 pipe.psetex(job_key_prefix + key, HOUR * 1000, payload)
+                if again:
+                    pipe.delete(in_progress_key_prefix + key)
             pipe.zadd(self._queue, dict.fromkeys(keys, now))
             if started:  # else arq looks at them again and again
                 pipe.zrem(self._queue, *started)
@@ -223,35 +247,34 @@ class Runner:
         async with self._database.begin() as connection:
             await leases.recover(connection)
         await schedule.enqueue_due(self._database)
-        # A Redis that was wiped has forgotten them.
-        await self._hand_over(list(self._ready))
+        await self._hand_over(list(self._ready), again=True)
 
     async def _give_back(self) -> None:
         handed, self._ready = list(self._ready.values()), {}
         await self._release(handed)
 
     async def _renew(self) -> None:
-        """Keep the leases, and stop what is no longer this worker's."""
+        """Keep the leases, and stop what is no longer this worker's: before the lease ends, if that cannot be known."""
         lease = self._settings.WORKER_LEASE
-        renewed = time.monotonic()
+        until = time.monotonic() + lease * 5 / 6
         while True:
-            await asyncio.sleep(lease / 6)
+            await asyncio.sleep(min(lease / 6, max(until - time.monotonic(), 0)))
             asked, held = time.monotonic(), self._ready | self._held | self._ended
             kept: set[Key] = set()
             try:
                 if held:
-                    async with asyncio.timeout(lease / 3), self._database.begin() as connection:
+                    async with asyncio.timeout(max(until - asked, PAUSE)), self._database.begin() as connection:
                         kept = await leases.renew(connection, [leased.key for leased in held.values()])
-                renewed = asked
+                until = asked + lease * 5 / 6
             except AWAY as error:
                 logger.error("Leases cannot be renewed: %s", error)
-                if time.monotonic() - renewed < lease:
+                if time.monotonic() < until:
                     continue
+                until = time.monotonic() + lease / 6
             for key in [key for key, leased in held.items() if leased.key not in kept]:
                 self._ready.pop(key, None)
-                job, task = self._performing.get(key, (None, None))
-                if job and task and not job.completed:
-                    task.cancel()
+                if (performing := self._performing.get(key)) and not performing[0].completed:
+                    performing[1].cancel()
 
     async def _listen(self) -> None:
         redis = self._app.extensions["redis"]
@@ -275,6 +298,9 @@ class Runner:
             faulthandler.dump_traceback_later(self._settings.WORKER_LEASE / 2, exit=True, file=2)
             if self._stopping.is_set():
                 self._awake.set()
+            for job, _, since in self._performing.values():
+                if time.monotonic() - since > time_of(job, self._settings) + LAST_RESORT:
+                    give_up(job)
             await asyncio.sleep(PULSE)
 
     async def _in_context(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -284,4 +310,11 @@ class Runner:
         except Exception:
             # A worker without this would live and do nothing: better another one in its place.
             logger.critical("The worker cannot go on", exc_info=True)
+            self.failed = True
             signal.raise_signal(signal.SIGTERM)
+
+
+def give_up(job: Current) -> NoReturn:
+    """End this process, and with it a job that cannot be stopped otherwise; the others' leases soon end."""
+    logger.critical("%s takes no notice of its end: this worker ends with it", job.name)
+    os._exit(1)

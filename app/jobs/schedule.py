@@ -1,5 +1,6 @@
 """Every recurring job, and what makes ordinary jobs of them."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -7,9 +8,16 @@ from cronsim import CronSim
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.database import Database
+from app.database import Database, utcnow
 from app.jobs.models import Schedule, moment
 from app.jobs.queue import enqueue
+
+logger = logging.getLogger(__name__)
+
+
+def latest(cron: str, now: datetime) -> datetime:
+    """The last tick until now."""
+    return next(CronSim(cron, now.replace(microsecond=0) + timedelta(seconds=1), reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,9 @@ class Recurring:
 
     name: str
     cron: str
+
+    def __post_init__(self) -> None:
+        latest(self.cron, utcnow())  # a mistake in the line shows at once
 
 
 SCHEDULE: tuple[Recurring, ...] = (
@@ -39,16 +50,15 @@ async def enqueue_due(database: Database) -> None:
         tick = latest(recurring.cron, now)
         if recurring.name not in last:
             await _begin(database, recurring.name, tick)
+        elif last[recurring.name] > now:
+            logger.warning("%s has run at %s, which is yet to come: the clock was wrong", recurring.name, tick)
+            async with database.transaction() as session:
+                await session.execute(update(Schedule).where(Schedule.name == recurring.name).values(tick=tick))
         elif last[recurring.name] < tick:
             async with database.transaction() as session:
                 later = update(Schedule).where(Schedule.name == recurring.name, Schedule.tick < tick)
                 if (await session.execute(later.values(tick=tick).returning(Schedule.name))).first():
                     await enqueue(session, recurring.name, unique=f"{recurring.name}:{tick.isoformat()}")
-
-
-def latest(cron: str, now: datetime) -> datetime:
-    """The last tick until now."""
-    return next(CronSim(cron, now + timedelta(seconds=1), reverse=True))
 
 
 async def _begin(database: Database, name: str, tick: datetime) -> None:

@@ -13,6 +13,7 @@ from app.jobs.models import Job, State, moment
 from app.jobs.queue import wake
 
 BATCH = 1000
+UNFINISHED = (State.WAITING, State.DEAD)
 
 
 async def list_jobs(
@@ -41,7 +42,7 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job:
 
 
 async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
-    """Let these run again, with all their attempts; returns how many that was. Those that run at this moment do."""
+    """Let these run, with all their attempts; returns how many that was. What runs or is done stays as it is."""
     values = {
         "state": State.WAITING,
         "attempt": 0,
@@ -49,19 +50,21 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "finished_at": None,
         "lease": Job.lease + 1,
     }
-    if changed := await _change(session, job_ids, values):
+    if changed := await _change(session, job_ids, (*UNFINISHED, State.DISCARDED), values):
         after_commit(session, wake)
     return changed
 
 
 async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
-    """Never run these; returns how many that was. Those that run at this moment are not stopped."""
+    """Never run these; returns how many that was. What runs or is done stays as it is."""
     values = {"state": State.DISCARDED, "finished_at": moment(), "unique_key": None, "lease": Job.lease + 1}
-    return await _change(session, job_ids, values)
+    return await _change(session, job_ids, UNFINISHED, values)
 
 
-async def _change(session: AsyncSession, job_ids: Collection[UUID], values: dict[str, Any]) -> int:
-    chosen = update(Job).where(Job.id.in_(job_ids), Job.state != State.RUNNING).values(values)
+async def _change(
+    session: AsyncSession, job_ids: Collection[UUID], states: Collection[State], values: dict[str, Any]
+) -> int:
+    chosen = update(Job).where(Job.id.in_(job_ids), Job.state.in_(states)).values(values)
     rows = await session.execute(chosen.returning(Job.id), execution_options={"synchronize_session": False})
     return len(rows.all())
 

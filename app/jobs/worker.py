@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import socket
+import sys
 import threading
 from typing import Any
 from urllib.parse import unquote
@@ -21,11 +22,8 @@ from app.environment import load_environment
 from app.factory import create_app
 from app.jobs.heartbeat import SHARED_KEY, Heartbeat
 from app.jobs.queue import KINDS
-from app.jobs.runner import RUN, Runner
+from app.jobs.runner import LAST_RESORT, RUN, Runner
 from app.redis import deserialize, serialize, worker_redis
-
-# Seconds beyond a job's own time-out after which arq steps in, if nothing else has.
-LAST_RESORT = 60
 
 
 def worker_settings(config_name: str | None = None) -> type:
@@ -65,13 +63,15 @@ def worker_settings(config_name: str | None = None) -> type:
                 await ctx[part].stop()
         if "app" in ctx:
             await ctx["app"].shutdown()
+        if "runner" in ctx and ctx["runner"].failed:
+            sys.exit(1)
 
     async def run(ctx: dict[str, Any], key: str) -> None:
         await ctx["runner"].run(key)
 
     longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
-        "functions": [func(run, name=RUN, timeout=longest + LAST_RESORT)],
+        "functions": [func(run, name=RUN, timeout=longest + 2 * LAST_RESORT)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,
         # Only `arq --check` uses this one: it knows nothing of pools.

@@ -1,5 +1,6 @@
 """Limits on how often something may happen, counted in Redis for all processes together."""
 
+import asyncio
 import ipaddress
 import logging
 import time
@@ -31,7 +32,7 @@ class Limits:
     Limits of log-ins so never fall to none: each process goes on counting by itself.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, timeout: float) -> None:
         storage = RedisStorage(
             "async+redis://unused:0",  # the pool below knows the way
             implementation="redispy",
@@ -40,7 +41,14 @@ class Limits:
         )
         self._shared = MovingWindowRateLimiter(storage)
         self._local = MovingWindowRateLimiter(MemoryStorage())
+        # The client has a time-out as well, but for each of several exchanges, and it lets callers wait in a row.
+        self._timeout = timeout
         self._away_until = 0.0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether Redis answered when it was last asked; else there is no use in asking it anything now."""
+        return time.monotonic() >= self._away_until
 
     async def hit(self, name: str, rule: str, *keys: object) -> None:
         """Count one, and raise `TooMany` if that was one too many.
@@ -57,22 +65,24 @@ class Limits:
         """Forget what was counted."""
         item, identifiers = parse(rule), (name, *map(str, keys))
         await self._local.clear(item, *identifiers)
-        if time.monotonic() >= self._away_until:
+        if self.is_shared:
             try:
-                await self._shared.clear(item, *identifiers)
+                async with asyncio.timeout(self._timeout):
+                    await self._shared.clear(item, *identifiers)
             except AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
     async def _ask(self, question: Question, name: str, rule: str, keys: tuple[object, ...]) -> None:
         item, identifiers = parse(rule), (name, *map(str, keys))
         limiter = self._local
-        if time.monotonic() >= self._away_until:
+        if self.is_shared:
             try:
-                passed = await question(self._shared, item, *identifiers)
+                async with asyncio.timeout(self._timeout):
+                    passed = await question(self._shared, item, *identifiers)
                 limiter = self._shared
             except AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
-                logger.error("Redis does not answer (%s): limits are counted in this process alone", error)
+                logger.error("Redis does not answer (%s): limits are counted in this process alone", error or "in time")
         if limiter is self._local:
             passed = await question(self._local, item, *identifiers)
         if not passed:

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.config import Config
 from app.database import db, utcnow
 from app.jobs import leases, queue, service
 from app.jobs.current import GiveUp, LeaseLost, current
-from app.jobs.models import Job, State
+from app.jobs.inside import completing, report
+from app.jobs.ledger import Ledger
+from app.jobs.models import Job
 from app.jobs.queue import enqueue, job
-from app.jobs.running import completing, report
 from app.redis import redis
 from tests.factories.people import make_person
 from tests.jobs.conftest import Work, jobs, put
@@ -54,6 +55,21 @@ async def sleep() -> None:
 @job("tests.exit", max_attempts=1)
 async def leave() -> None:
     raise SystemExit(3)
+
+
+@job("tests.interrupt", max_attempts=1)
+async def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@job("tests.silent", max_attempts=1)
+async def silent() -> None:
+    raise Silent
 
 
 @job("tests.cancel", max_attempts=1)
@@ -176,7 +192,9 @@ async def test_a_job_that_gives_up_is_dead_at_once_and_says_why(work: Work, quic
     ("name", "error"),
     [
         ("tests.sleep", "It took longer than 0.1 s."),
-        ("tests.exit", "RuntimeError: It called exit(3)."),
+        ("tests.exit", "RuntimeError: It raised SystemExit(3)."),
+        ("tests.interrupt", "RuntimeError: It raised KeyboardInterrupt()."),
+        ("tests.silent", "Silent: (its text cannot be had)"),
         ("tests.cancel", "RuntimeError: Something that it waited for was cancelled."),
     ],
 )
@@ -211,6 +229,11 @@ async def test_arguments_are_small_json(app: Quart) -> None:
         await put("tests.note", value="x" * 10_000)
     with pytest.raises(TypeError):
         await put("tests.note", value=uuid.uuid4())
+    with pytest.raises(ValueError, match="JSON compliant"):
+        await put("tests.note", value=float("nan"))
+    for wrong in ({"delay": -1}, {"delay": 1e12}, {"delay": float("nan")}, {"unique": "x" * 201}):
+        with pytest.raises(ValueError, match="takes a delay of"):
+            await put("tests.note", **wrong)
     assert await jobs() == []
 
 
@@ -292,8 +315,6 @@ async def test_a_job_completes_with_what_it_writes(work: Work) -> None:
 
         async with completing() as session:
             await session.execute(update(User).where(User.id == person.id).values(first_name="Done"))
-            state = (await session.execute(select(Job.state).where(Job.name == "tests.rename"))).scalar_one()
-            assert state == State.DONE
             if fails:
                 raise ValueError
 
@@ -310,6 +331,70 @@ async def test_a_job_completes_with_what_it_writes(work: Work) -> None:
     del queue.KINDS["tests.rename"]
 
 
+async def test_what_comes_after_completing_changes_nothing(work: Work) -> None:
+    @job("tests.late")
+    async def late(twice: bool) -> None:
+        async with completing():
+            RAN.append("completed")
+        if twice:
+            async with completing():
+                RAN.append("again")
+        raise ValueError
+
+    for twice in (False, True):
+        await put("tests.late", twice=twice)
+    await work()
+    assert {(each.state, each.attempt, each.error) for each in await jobs()} == {("done", 1, None)}
+    assert RAN == ["completed"] * 2
+    del queue.KINDS["tests.late"]
+
+
+async def test_a_job_with_a_unique_key_sees_what_was_written_with_a_wish_for_it(app: Quart, backend: str) -> None:
+    """The job that waits already must not start before the transaction ends that has wished for another."""
+    if backend == "sqlite":
+        pytest.skip("one writer at a time: nothing can start in between")
+    await put("tests.note", value=1, unique="key")
+    async with db.transaction() as session:
+        assert await enqueue(session, "tests.note", value=2, unique="key") is None
+        async with db.begin() as connection:
+            assert await leases.take(connection, "worker", 10) == []
+    async with db.begin() as connection:
+        assert len(await leases.take(connection, "worker", 10)) == 1
+
+
+async def test_a_lost_answer_costs_no_attempt(app: Quart) -> None:
+    await put("tests.note")
+    async with db.begin() as connection:
+        [leased] = await leases.take(connection, "worker", 10)
+    for _ in range(2):
+        async with db.begin() as connection:
+            assert await leases.claim(connection, [leased.key]) == {leased.key}
+    assert (await jobs())[0].attempt == 1
+    async with db.begin() as connection:
+        await leases.disown(connection, "worker", [leased.key])
+    assert (await jobs())[0].state == "running"
+    async with db.begin() as connection:
+        await leases.disown(connection, "worker", [])
+    [released] = await jobs()
+    assert (released.state, released.attempt) == ("waiting", 0)
+
+
+async def test_one_outcome_that_cannot_be_written_holds_up_no_other(app: Quart) -> None:
+    ledger = Ledger(db, lambda: 1)
+    running = asyncio.create_task(ledger.run())
+    await put("tests.note")
+    async with db.begin() as connection:
+        [leased] = await leases.take(connection, "worker", 10)
+
+    async def impossible(connection: Any) -> None:
+        await connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+
+    async with asyncio.timeout(5):
+        nothing, claimed = await asyncio.gather(ledger.write(impossible), ledger.claim(leased.key))
+    assert (nothing, claimed) == (None, True)
+    running.cancel()
+
+
 async def test_a_job_that_another_worker_has_taken_changes_nothing(work: Work) -> None:
     @job("tests.loser")
     async def loser() -> None:
@@ -318,14 +403,15 @@ async def test_a_job_that_another_worker_has_taken_changes_nothing(work: Work) -
         with pytest.raises(LeaseLost):
             await report(1, 1)
         with pytest.raises(LeaseLost):
-            async with completing():
-                RAN.append("written")
+            async with completing() as session:
+                await session.execute(update(Job).values(error="written"))
         RAN.append("went on")
 
     await put("tests.loser")
     await work()
     [running] = await jobs()
-    assert (running.state, running.worker, running.progress, RAN) == ("running", "another", None, ["went on"])
+    assert (running.state, running.worker, running.progress, running.error) == ("running", "another", None, None)
+    assert RAN == ["went on"]
     del queue.KINDS["tests.loser"]
 
 

@@ -27,10 +27,13 @@ async def completing() -> AsyncIterator[AsyncSession]:
     Raises `LeaseLost`, and writes nothing, if another worker has the job by now.
     """
     job = current.get()
+    if job and job.completed:
+        raise RuntimeError("This job has completed already: what it does has to be in one transaction.")
     async with db.transaction() as session:
+        yield session
+        # Last, so that the lease can be renewed meanwhile.
         if job and not await leases.finish(session, [job.key]):
             raise LeaseLost
-        yield session
     if job:
         job.completed = True
 
