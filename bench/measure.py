@@ -18,9 +18,9 @@ from app import migrations
 from app.config import load_settings
 from app.database import db
 from app.factory import create_app
+from app.jobs.inside import completing
 from app.jobs.models import Job, State, moment
 from app.jobs.queue import enqueue, job
-from app.jobs.inside import completing
 from app.jobs.worker import worker_settings
 from app.redis import worker_redis
 
