@@ -120,6 +120,7 @@ async def test_a_long_message_id_stays_what_it_is_on_the_way(settings: Config) -
         "robin@example.com\u2028",
         "robin",
         "",
+        "=?utf-8?q?all=40example.org=2C?=@example.com",
     ],
 )
 def test_an_address_that_would_be_more_than_one_is_refused(to: str) -> None:
@@ -127,14 +128,19 @@ def test_an_address_that_would_be_more_than_one_is_refused(to: str) -> None:
         confirmation(to=to)
 
 
-@pytest.mark.parametrize("end", ["\r\nBcc: all@example.com", "\n", "\r", "\x00", "\x0b", "\x85", "\u2029", "\x1b[2J"])
+ENCODED = "=?utf-8?q?x=0d=0aBcc=3A_all=40example.com?="
+
+
+@pytest.mark.parametrize(
+    "end", ["\r\nBcc: all@example.com", "\n", "\r", "\x00", "\x0b", "\x85", "\u2029", "\x1b[2J", ENCODED]
+)
 def test_a_subject_of_more_than_one_line_is_refused(end: str) -> None:
     with pytest.raises(GiveUp):
         confirmation(subject=f"Confirm{end}")
 
 
 @pytest.mark.parametrize("name", ["APP_NAME", "MAIL_DEFAULT_SENDER"])
-@pytest.mark.parametrize("end", ["\r\nBcc: all@example.com", "\x00"])
+@pytest.mark.parametrize("end", ["\r\nBcc: all@example.com", "\x00", ENCODED])
 async def test_a_configured_name_cannot_add_headers_either(settings: Config, name: str, end: str) -> None:
     setattr(settings, name, f"Us <us@example.com>{end}")
     with pytest.raises(MailFailed, match=name):

@@ -194,6 +194,7 @@ async def test_the_database_itself_refuses_a_second_account(app: Quart, monkeypa
     [
         ({"email": "robin"}, "Enter an e-mail address, like name@example.com."),
         ({"email": "robin@example.com\r\nBcc: x@example.com"}, "Enter an e-mail address, like name@example.com."),
+        ({"email": "=?utf-8?q?all=40example.org=2C?=@example.com"}, "Enter an e-mail address, like name@example.com."),
         ({"first_name": " "}, "This field is required."),
         ({"first_name": "Robin\r\nBcc: x@example.com"}, "Use letters, digits and spaces alone."),
         ({"last_name": "x" * 65}, "Use at most 64 characters."),

@@ -26,6 +26,7 @@ from redis import Redis
 from sqlalchemy import create_engine, text
 
 from app.environment import PROJECT_ROOT
+from tests.faults.conftest import ADMINISTRATOR
 from tests.processes import NO_LIMITS, Served, free_port, served
 from tests.servers import Server, start_valkey
 
@@ -112,10 +113,14 @@ class System:
         """The status and the seconds of a registration by page."""
         form = {"first_name": "Robin", "last_name": "Example", "email": f"robin{number}@example.com"}
         body = urllib.parse.urlencode(form | {"password": PASSWORD, "password2": PASSWORD})
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", "/account/register", body)
+
+    def request(self, method: str, path: str, body: str | None) -> tuple[int, float]:
+        """The status and the seconds of a request."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
         started = time.monotonic()
-        connection.request("POST", "/account/register", body, headers)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         response.read()
         connection.close()
@@ -200,6 +205,28 @@ def test_redis_killed_and_frozen_fails_no_registration_and_loses_no_mail(system:
     assert {str(mail["Subject"]) for mail in system.post.mails} == {"[quart-base] Confirm your account"}
     links = {link for n in range(len(answers)) for link in re.findall(r"http\S+", system.post.text(n)) if "/" in link}
     assert len([link for link in links if "/account/confirm-account/" in link]) == len(answers), "each has its own"
+
+
+def test_pages_answer_within_a_second_while_redis_is_frozen(system: System) -> None:
+    """For half a minute: the home page, a log-in and a wrong one, and both probes."""
+    if "sqlite" in system.env["DATABASE_URL"]:
+        pytest.skip("it takes half a minute, and the database has no part in it")
+    right = urllib.parse.urlencode(ADMINISTRATOR)
+    wrong = urllib.parse.urlencode(ADMINISTRATOR | {"password": "not it, surely"})
+    requests = [("GET", "/", None, 200), ("POST", "/account/login", right, 303), ("POST", "/account/login", wrong, 401)]
+    requests += [("GET", "/account/login", None, 200), ("GET", "/livez", None, 200)]
+    assert [system.request(*each[:3])[0] for each in requests] == [each[3] for each in requests]
+    system.signal_redis(signal.SIGSTOP)
+    slowest, until = 0.0, time.monotonic() + 30
+    while time.monotonic() < until:
+        for method, path, body, expected in requests:
+            status, seconds = system.request(method, path, body)
+            assert status == expected, path
+            slowest = max(slowest, seconds)
+        time.sleep(0.2)
+    assert slowest < 1
+    assert system.worker.poll() is None
+    assert system.request("GET", "/readyz", None)[0] == 200
 
 
 def test_a_server_that_refuses_for_a_while_gets_the_same_message_later(system: System) -> None:

@@ -1,0 +1,83 @@
+"""When recurring jobs are due."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cronsim import CronSimError
+from quart import Quart
+from sqlalchemy import select, update
+
+from app.database import db, utcnow
+from app.jobs import schedule
+from app.jobs.models import Schedule
+from app.jobs.schedule import Recurring, enqueue_due, latest
+from tests.jobs.conftest import jobs
+
+
+@pytest.fixture(autouse=True)
+def hourly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One recurring job, each hour."""
+    monkeypatch.setattr(schedule, "SCHEDULE", (Recurring("tests.hourly", "0 * * * *"),))
+
+
+async def tick() -> datetime:
+    async with db.session() as session:
+        return (await session.execute(select(Schedule.tick))).scalar_one()
+
+
+async def set_tick(moment: datetime) -> None:
+    async with db.transaction() as session:
+        await session.execute(update(Schedule).values(tick=moment))
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (datetime(2026, 11, 21, 23, 59, 59, 900_000, UTC), datetime(2026, 11, 21, tzinfo=UTC)),
+        (datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 22, tzinfo=UTC)),
+        (datetime(2026, 11, 22, 0, 0, 0, 1, UTC), datetime(2026, 11, 22, tzinfo=UTC)),
+    ],
+)
+def test_a_tick_is_never_early_and_never_late(now: datetime, expected: datetime) -> None:
+    assert latest("0 0 * * *", now) == expected
+
+
+def test_a_line_that_means_nothing_is_a_mistake_at_once() -> None:
+    with pytest.raises(CronSimError):
+        Recurring("tests.never", "99 * * * *")
+
+
+async def test_a_new_schedule_begins_with_its_next_tick(app: Quart) -> None:
+    await enqueue_due(db)
+    await enqueue_due(db)
+    assert await jobs() == []
+    assert timedelta() <= utcnow() - await tick() < timedelta(hours=1, seconds=5)
+
+
+async def test_missed_ticks_are_caught_up_once(app: Quart) -> None:
+    await enqueue_due(db)
+    last = await tick()
+    await set_tick(last - timedelta(days=3))
+    for _ in range(3):
+        await enqueue_due(db)
+    [job] = await jobs()
+    assert (job.name, job.unique_key) == ("tests.hourly", f"tests.hourly:{last.isoformat()}")
+
+
+async def test_a_tick_that_is_yet_to_come_stops_nothing_for_good(app: Quart) -> None:
+    """The database's clock was wrong for a while."""
+    await enqueue_due(db)
+    last = await tick()
+    await set_tick(last + timedelta(days=365))
+    await enqueue_due(db)
+    assert (await tick(), await jobs()) == (last, [])
+
+
+async def test_a_line_that_was_changed_to_rarer_ticks_is_waited_for(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enqueue_due(db)
+    last = await tick()
+    monkeypatch.setattr(schedule, "SCHEDULE", (Recurring("tests.hourly", "0 0 1 1 *"),))
+    await enqueue_due(db)
+    assert (await tick(), await jobs()) == (last, [])
