@@ -82,6 +82,7 @@ class Served:
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
         self.port = free_port()
+        self.env = env
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(

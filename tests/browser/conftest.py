@@ -35,6 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         DEV_DATABASE_URL=f"sqlite:///{folder / 'test.sqlite3'}",
         REDIS_URL=os.environ["REDIS_URL"],
         INSTANCE_PATH=str(folder),
+        REGISTRATION_LIMIT="100000/hour",
         **NO_LIMITS,
     )
     process = manage("setup-dev", env=env)

@@ -1,14 +1,16 @@
 """Every page in a real browser: phone and desktop, light and dark, by keyboard, without JavaScript."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
-from tests.processes import Served
+from tests.processes import Served, manage
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +62,7 @@ async def test_pages_are_accessible_and_fit(chromium: Browser, site: Served, wid
             assert await violations(page) == [], path
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
-        for path in ("/", "/account/login", "/docs", "/no-such-page"):
+        for path in ("/", "/account/login", "/account/register", "/docs", "/dev/mail", "/no-such-page"):
             await look(path)
         await log_in(page, "wrong")
         await expect(page.get_by_role("alert")).to_contain_text("wrong")
@@ -69,6 +71,64 @@ async def test_pages_are_accessible_and_fit(chromium: Browser, site: Served, wid
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
         for path in ("/", "/account/manage", "/admin"):
             await look(path)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("javascript", [True, False])
+async def test_one_registers_and_confirms(chromium: Browser, site: Served, width: int, javascript: bool) -> None:
+    """Kept until the link in the mail is opened and its button pressed; every page on the way is accessible."""
+    email, password = f"robin{width}{javascript}@example.com", "a violet kettle sings"
+    async with page_of(chromium, site, width=width, javascript=javascript) as page:
+
+        async def check() -> None:
+            if javascript:  # axe is a script
+                assert await violations(page) == [], page.url
+            else:
+                assert await page.locator("h1").count() == 1
+
+        await page.goto("/account/register")
+        for typed in ("Robin", "Example", email, password):
+            await page.keyboard.type(typed)
+            await page.keyboard.press("Tab")
+            if typed == password and javascript:
+                await page.keyboard.press("Tab")  # past the button that shows it
+        await page.keyboard.type("another one, surely")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("This is not the same password.")).to_be_visible()
+        await expect(page.get_by_label("Password, once more")).to_be_focused()
+        await expect(page.get_by_label("E-mail address")).to_have_value(email)
+        await check()
+        await page.get_by_label("Password", exact=True).fill(password)
+        await page.get_by_label("Password, once more").fill(password)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text(f"open the link in the mail to {email}")).to_be_visible()
+        await check()
+        await page.get_by_label("E-mail address").fill(email)
+        await page.get_by_label("Password", exact=True).fill(password)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Confirm your address")
+        await page.goto("/")
+        await expect(page).to_have_url(f"http://localhost:{site.port}/account/unconfirmed")
+        await check()
+        await page.get_by_role("button", name="Send it again").click()
+        await expect(page.get_by_text("We have sent another mail")).to_be_visible()
+        burst = await asyncio.to_thread(manage, "run-worker", "--burst", env=site.env)
+        assert burst.returncode == 0, burst.stderr
+        await page.goto("/dev/mail")
+        await check()
+        await page.get_by_role("link", name="Confirm your account").first.click()
+        await check()
+        mailed = await page.locator("a[href*='/account/confirm-account/']").get_attribute("href")
+        link = urlsplit(str(mailed)).path  # BASE_URL does not know the port of this test
+        await page.goto(link)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Confirm your address")
+        await check()
+        await page.get_by_role("button", name="Yes, confirm it").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Robin")
+        await page.goto(link)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("does not work any more")
+        await check()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width if javascript else True
 
 
 async def test_one_logs_in_and_out_by_keyboard_alone(chromium: Browser, site: Served) -> None:
