@@ -209,6 +209,36 @@ async def test_a_killed_workers_job_runs_again_within_its_lease(stage: Stage) ->
     assert second.at - killed_at < LEASE + 2 + 1 + 4
 
 
+async def test_a_redis_that_forgets_what_it_was_handed_loses_nothing(stage: Stage) -> None:
+    stage.start_worker(WORKER_MAX_JOBS="2")
+    for number in range(20):
+        await put("faults.work", number=number, seconds=0.3)
+    await until(lambda: stage.effects("end"), stage)
+    client = Redis(unix_socket_path=stage.socket)
+    for _ in range(30):
+        await client.flushall()
+        await asyncio.sleep(0.1)
+    await client.aclose()
+    await until(nothing_open, stage)
+    assert Counter(effect.what for effect in stage.effects("end")) == Counter(map(str, range(20)))
+    async with db.session() as session:
+        attempts = (await session.execute(select(Job.attempt).where(Job.name == "faults.work"))).scalars().all()
+    assert attempts == [1] * 20
+
+
+async def test_a_job_that_has_been_taken_over_is_stopped(stage: Stage) -> None:
+    stage.start_worker()
+    await put("faults.work", number=1, seconds=20.0)
+    await until(lambda: stage.effects("begin"), stage)
+    async with db.transaction() as session:
+        later = utcnow() + timedelta(hours=1)
+        await session.execute(update(Job).values(lease=Job.lease + 1, worker="another", due_at=later))
+    await until(lambda: "was left to another worker" in stage.log(), stage, LEASE)
+    async with db.session() as session:
+        [job] = (await session.execute(select(Job))).scalars()
+    assert (job.state, job.worker, job.attempt, stage.effects("end")) == ("running", "another", 1, [])
+
+
 async def test_sigterm_lets_jobs_finish_and_hands_the_others_back(stage: Stage) -> None:
     worker = stage.start_worker(WORKER_COMPLETION_WAIT="3", WORKER_MAX_JOBS="2")
     for number, seconds in ((1, 1.0), (2, 30.0)):

@@ -179,7 +179,7 @@ def test_redis_killed_and_frozen_fails_no_registration_and_loses_no_mail(system:
             answers[number] = system.register(number)
             time.sleep(0.2)
 
-    visitors = [threading.Thread(target=visitor) for _ in range(3)]
+    visitors = [threading.Thread(target=visitor) for _ in range(6)]
     for thread in visitors:
         thread.start()
     time.sleep(4)

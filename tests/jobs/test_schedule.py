@@ -1,14 +1,16 @@
 """When recurring jobs are due."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cronsim import CronSimError
 from quart import Quart
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import db, utcnow
-from app.jobs import schedule
+from app.jobs import queue, schedule
 from app.jobs.models import Schedule
 from app.jobs.schedule import Recurring, enqueue_due, latest
 from tests.jobs.conftest import jobs
@@ -62,6 +64,18 @@ async def test_missed_ticks_are_caught_up_once(app: Quart) -> None:
         await enqueue_due(db)
     [job] = await jobs()
     assert (job.name, job.unique_key) == ("tests.hourly", f"tests.hourly:{last.isoformat()}")
+
+
+async def test_workers_that_see_a_tick_at_once_make_one_job_of_it(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+    await enqueue_due(db)
+    await set_tick(await tick() - timedelta(hours=1))
+
+    async def without_a_key(session: AsyncSession, name: str, unique: str) -> None:
+        await queue.enqueue(session, name)  # the key is gone as well, once the first has started
+
+    monkeypatch.setattr(schedule, "enqueue", without_a_key)
+    await asyncio.gather(*(enqueue_due(db) for _ in range(8)))
+    assert len(await jobs()) == 1
 
 
 async def test_a_tick_that_is_yet_to_come_stops_nothing_for_good(app: Quart) -> None:
