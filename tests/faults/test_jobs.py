@@ -299,6 +299,31 @@ async def test_a_job_that_overruns_is_never_at_work_twice_at_once(stage: Stage) 
     assert [effect.event for effect in runs] == ["begin", "end"], "it took longer than a lease, which was renewed"
 
 
+async def test_a_job_that_takes_no_notice_of_its_end_does_not_keep_the_worker(stage: Stage) -> None:
+    worker = stage.start_worker(WORKER_COMPLETION_WAIT="1")
+    await put("faults.stubborn", seconds=60)
+    await until(lambda: stage.effects("begin"), stage)
+    worker.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.wait, 20) == 1
+    assert "takes no notice of its end" in stage.log()
+    async with db.session() as session:
+        [job] = (await session.execute(select(Job).where(Job.name == "faults.stubborn"))).scalars()
+    assert (job.state, job.attempt) == ("running", 1), "its lease ends after the process has"
+
+
+async def test_completing_may_take_longer_than_a_lease_and_harms_nobody(stage: Stage, backend: str) -> None:
+    if backend == "sqlite":
+        pytest.skip("there a transaction that writes keeps everybody else from writing")
+    stage.start_worker()
+    stage.start_worker()
+    await put("faults.complete", seconds=LEASE * 2.5)
+    await put("faults.work", number=1, seconds=LEASE * 2.5)
+    await until(nothing_open, stage, LEASE * 2.5 + 15)
+    assert sorted(effect.what for effect in stage.effects("begin")) == ["1", "complete"]
+    assert sorted(effect.what for effect in stage.effects("end")) == ["1", "complete"]
+    assert await count(State.DONE) == 2
+
+
 async def test_a_worker_that_has_slept_through_its_lease_stops_what_it_does(stage: Stage) -> None:
     sleeper = stage.start_worker()
     await put("faults.work", number=1, seconds=4.0)

@@ -10,8 +10,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import text
+
 import app.database
 from app.jobs import schedule
+from app.jobs.inside import completing
 from app.jobs.queue import job
 from app.jobs.worker import worker_settings
 
@@ -48,16 +51,26 @@ async def block(seconds: float) -> None:
 
 
 @job("faults.stubborn", timeout=0.5, max_attempts=2)
-async def stubborn() -> None:
+async def stubborn(seconds: float = 5) -> None:
     """Overrun the time-out, and take no notice of it."""
     note("begin", "stubborn")
-    until = time.monotonic() + 5
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
             await asyncio.sleep(0.2)
         except asyncio.CancelledError:
             continue
     note("end", "stubborn")
+
+
+@job("faults.complete", timeout=30)
+async def complete(seconds: float) -> None:
+    """Complete in a transaction that takes longer than a lease."""
+    note("begin", "complete")
+    async with completing() as session:
+        await session.execute(text("SELECT 1"))
+        await asyncio.sleep(seconds)
+    note("end", "complete")
 
 
 @job("faults.tick")
