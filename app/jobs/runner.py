@@ -271,8 +271,9 @@ class Runner:
                 if time.monotonic() < until:
                     continue
                 until = time.monotonic() + lease / 6
-            for key in [key for key, leased in held.items() if leased.key not in kept]:
+            for key, leased in [(key, leased) for key, leased in held.items() if leased.key not in kept]:
                 self._ready.pop(key, None)
+                self._started.discard(leased.key)
                 if (performing := self._performing.get(key)) and not performing[0].completed:
                     performing[1].cancel()
 

@@ -394,6 +394,24 @@ async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(stage: St
     assert Counter(effect.what for effect in stage.effects("end")) == Counter(map(str, range(21)))
 
 
+async def test_a_redis_that_takes_no_writes_is_waited_for(stage: Stage, backend: str) -> None:
+    if backend == "sqlite":
+        pytest.skip(ONE_IS_ENOUGH)
+    worker = stage.start_worker(WORKER_HEALTH_INTERVAL="1")
+    await put("faults.work", number=0, seconds=0.0)
+    await until(lambda: stage.effects("end"), stage)
+    client = Redis(unix_socket_path=stage.socket)
+    await client.config_set("maxmemory", "1")
+    await put("faults.work", number=1, seconds=0.0)
+    await asyncio.sleep(5)
+    assert worker.poll() is None
+    assert [effect.what for effect in stage.effects("end")] == ["0"]
+    await client.config_set("maxmemory", "0")
+    await client.aclose()
+    await until(nothing_open, stage)
+    assert [effect.what for effect in stage.effects("end")] == ["0", "1"]
+
+
 async def test_a_frozen_redis_does_not_end_a_worker_and_it_can_be_stopped(stage: Stage, backend: str) -> None:
     if backend == "sqlite":
         pytest.skip(ONE_IS_ENOUGH)
