@@ -71,7 +71,8 @@ def worker_settings(config_name: str | None = None) -> type:
 
     longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
-        "functions": [func(run, name=RUN, timeout=longest + 2 * LAST_RESORT)],
+        # Handed over again, a key may be begun twice; the second time `run` does nothing. That is no failure.
+        "functions": [func(run, name=RUN, timeout=longest + 2 * LAST_RESORT, max_tries=1000)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,
         # Only `arq --check` uses this one: it knows nothing of pools.
