@@ -64,7 +64,6 @@ class Runner:
         self._ledger = Ledger(self._database, lambda: settings.WORKER_MAX_JOBS // 2 if self._more else 1)
         self._ready: dict[str, Leased] = {}  # leased and handed to arq, which has not started them
         self._held: dict[str, Leased] = {}  # started
-        self._started: set[Key] = set()  # of those ready: what has been started as it was leased
         self._performing: dict[str, tuple[Current, asyncio.Task[None], float]] = {}  # whose function runs, since when
         self._ended: dict[str, Leased] = {}  # their function has returned, and the outcome is on its way
         self._recording: set[asyncio.Task[None]] = set()
@@ -110,7 +109,7 @@ class Runner:
         self._held[key] = leased
         request_id.set(leased.id.hex)
         try:
-            if leased.key in self._started or await self._ledger.claim(leased.key):
+            if await self._ledger.claim(leased.key):
                 await self._perform(key, leased)
         except asyncio.CancelledError:
             with contextlib.suppress(TimeoutError):
@@ -118,7 +117,6 @@ class Runner:
             raise
         finally:
             del self._held[key]
-            self._started.discard(leased.key)
             self._finished += 1
             wants_more = not self._ready or self._room() >= self._settings.WORKER_MAX_JOBS // 2
             if (self._more and wants_more) or (self._bursting and not (self._ready or self._held)):
@@ -201,15 +199,12 @@ class Runner:
         self._finished = 0
         if room <= 0:
             return
-        free = self._settings.WORKER_MAX_JOBS - len(self._ready) - len(self._held)
         async with self._database.begin() as connection:
             if self._unsure:
                 known = self._ready | self._held | self._ended
                 await leases.disown(connection, self._worker, [leased.key for leased in known.values()])
             self._unsure = True  # until the commit is known to have happened
             taken = await leases.take(connection, self._worker, room)
-            # These start within milliseconds: starting each by itself would cost another transaction.
-            self._started |= await leases.claim(connection, [leased.key for leased in taken[: max(free, 0)]])
         self._unsure, self._more = False, len(taken) == room
         handed = {f"{leased.id}:{leased.lease}": leased for leased in taken}
         self._ready |= handed
@@ -271,9 +266,8 @@ class Runner:
                 if time.monotonic() < until:
                     continue
                 until = time.monotonic() + lease / 6
-            for key, leased in [(key, leased) for key, leased in held.items() if leased.key not in kept]:
+            for key in [key for key, leased in held.items() if leased.key not in kept]:
                 self._ready.pop(key, None)
-                self._started.discard(leased.key)
                 if (performing := self._performing.get(key)) and not performing[0].completed:
                     performing[1].cancel()
 
