@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -59,6 +60,12 @@ class Base(DeclarativeBase):
 def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:
     """Call this, once, when the `transaction` of this session has committed."""
     session.info.setdefault("after_commit", {})[callback] = True
+
+
+def insert_into(session: AsyncSession, table: type["Base"]) -> Any:
+    """An INSERT that knows ON CONFLICT. Both dialects write it alike, but each has a construct of its own."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    return insert(table)
 
 
 class Database:

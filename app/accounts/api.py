@@ -15,6 +15,7 @@ accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 bodies.bound_forms(accounts_api)
 tag_blueprint(accounts_api, ["accounts"])
 
+MAIL_IS_ON_ITS_WAY = Accepted(detail="A mail is on its way to this address: use the link in it.")
 SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
 
 
@@ -70,7 +71,7 @@ async def register(data: Registration) -> tuple[Accepted, int]:
     password_hash = await registration.admit(data, client())
     async with db.transaction() as session:
         await registration.register_user(session, data, password_hash)
-    return Accepted(detail="A mail is on its way to this address: use the link in it."), 202
+    return MAIL_IS_ON_ITS_WAY, 202
 
 
 @accounts_api.post("/account/confirmation")
@@ -96,7 +97,7 @@ async def send_confirmation_again() -> tuple[Accepted, int]:
     await registration.admit_sending_again(identity())
     async with db.transaction() as session:
         await registration.send_again(session, identity())
-    return Accepted(detail="A mail is on its way to this address: use the link in it."), 202
+    return MAIL_IS_ON_ITS_WAY, 202
 
 
 @accounts_api.get("/account")

@@ -55,8 +55,7 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
         await enqueue(session, "accounts.send_already_registered", user_id=user.id)
         return
     pending = {"first_name": person.first_name, "last_name": person.last_name, "password_hash": password_hash}
-    link_id = await links.prepare_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME, pending)
-    await enqueue(session, "accounts.send_confirmation", link_id=str(link_id))
+    await _mail_link(session, user, pending)
 
 
 async def admit_sending_again(actor: Identity) -> None:
@@ -66,9 +65,7 @@ async def admit_sending_again(actor: Identity) -> None:
 
 async def send_again(session: AsyncSession, actor: Identity) -> None:
     """Mail another link to somebody who has logged in; it confirms the account as it is. See `admit_sending_again`."""
-    user = await session.get_one(User, actor.user_id)
-    link_id = await links.prepare_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME)
-    await enqueue(session, "accounts.send_confirmation", link_id=str(link_id))
+    await _mail_link(session, await session.get_one(User, actor.user_id))
 
 
 async def confirm(session: AsyncSession, secret: str) -> int:
@@ -103,3 +100,8 @@ async def send_already_registered(user_id: int) -> None:
         user = await session.get(User, user_id)
     if user is not None:
         await mail.deliver(emails.already_registered(user, mail.link("accounts.login")))
+
+
+async def _mail_link(session: AsyncSession, user: User, pending: dict[str, str] | None = None) -> None:
+    link_id = await links.prepare_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME, pending)
+    await enqueue(session, "accounts.send_confirmation", link_id=str(link_id))

@@ -11,11 +11,10 @@ from uuid import UUID, uuid4
 from quart import Quart, current_app
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import DAY
-from app.database import after_commit
+from app.database import after_commit, insert_into
 from app.jobs.models import Job, State, moment
 
 logger = logging.getLogger(__name__)
@@ -82,10 +81,9 @@ async def enqueue(
         "attempt": 0,
         "unique_key": unique,
     }
-    # Both dialects write it alike, but each has a construct of its own. The update changes nothing but locks the job
-    # that waits already: it must not start before this transaction ends, or it would not see what that has written.
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(Job).values(values)
+    # The update changes nothing but locks the job that waits already: it must not start before this transaction ends,
+    # or it would not see what that has written.
+    statement = insert_into(session, Job).values(values)
     statement = statement.on_conflict_do_update(index_elements=["unique_key"], set_={"unique_key": unique})
     if (await session.execute(statement.returning(Job.id))).scalar_one() != identifier:
         return None

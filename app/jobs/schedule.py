@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 
 from cronsim import CronSim
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from app.database import Database, utcnow
+from app.database import Database, insert_into, utcnow
 from app.jobs.models import Schedule, moment
 from app.jobs.queue import enqueue
 
@@ -63,5 +62,4 @@ async def enqueue_due(database: Database) -> None:
 
 async def _begin(database: Database, name: str, tick: datetime) -> None:
     async with database.transaction() as session:
-        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-        await session.execute(insert(Schedule).values(name=name, tick=tick).on_conflict_do_nothing())
+        await session.execute(insert_into(session, Schedule).values(name=name, tick=tick).on_conflict_do_nothing())
