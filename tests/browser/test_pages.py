@@ -87,6 +87,7 @@ async def test_one_registers_and_confirms(chromium: Browser, site: Served, width
                 assert await page.locator("h1").count() == 1
 
         await page.goto("/account/register")
+        await expect(page.get_by_label("First name")).to_be_focused()  # which may come after the page is loaded
         for typed in ("Robin", "Example", email, password):
             await page.keyboard.type(typed)
             await page.keyboard.press("Tab")
@@ -191,6 +192,7 @@ async def test_a_foreign_page_cannot_log_anybody_out(chromium: Browser, site: Se
     """Another port of this machine is another site to the guard, although its requests bring the cookie along."""
     async with page_of(chromium, site) as page:
         await log_in(page)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
         form = f"<form method=post action=http://localhost:{site.port}/account/logout><button>go</button></form>"
 
         async def foreign(route: Any) -> None:
