@@ -12,7 +12,7 @@ from quart import Quart
 from app.checks import check_mail
 from app.commands.database import prepare_to_serve
 from app.config import Config, load_settings
-from app.jobs.current import Current, GiveUp, current
+from app.jobs.current import GiveUp, Leased, current
 from app.mail import KEPT, Email, MailFailed, caught, compose, deliver, link
 from app.web.access import unidentified, unlimited
 from tests.conftest import MakeApp
@@ -42,7 +42,7 @@ def confirmation(to: str = "robin@example.com", subject: str = "Confirm your add
 
 
 async def composed_by_job(number: UUID, email: Email | None = None, attempt: int = 1) -> EmailMessage:
-    token = current.set(Current(number, "accounts.send_confirmation", attempt, attempt))
+    token = current.set(Leased(number, "accounts.send_confirmation", {}, attempt, attempt))
     try:
         return await compose(email or confirmation())
     finally:

@@ -2,7 +2,10 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+Key = tuple[UUID, int]
 
 
 class GiveUp(Exception):
@@ -14,20 +17,21 @@ class LeaseLost(Exception):
 
 
 @dataclass(slots=True)
-class Current:
-    """A job at its `attempt`th run. Once another worker takes it over, its lease has a higher number."""
+class Leased:
+    """A job that this worker may start, or has. Once another worker takes it over, its lease has a higher number."""
 
     id: UUID
     name: str
-    attempt: int
+    args: dict[str, Any]
     lease: int
+    attempt: int  # how often it has been started
     completed: bool = False  # in a transaction of its own
     reported_at: float = 0.0  # when it last told how far it is, by the process' monotonic clock
 
     @property
-    def key(self) -> tuple[UUID, int]:
+    def key(self) -> Key:
         """What its outcome is recorded under."""
         return self.id, self.lease
 
 
-current: ContextVar[Current | None] = ContextVar("current_job", default=None)
+current: ContextVar[Leased | None] = ContextVar("current_job", default=None)

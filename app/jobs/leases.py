@@ -7,7 +7,6 @@ number, so that a worker that has lost a job changes nothing any more.
 import random
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -28,11 +27,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.config import settings
 from app.errors import DomainError, NotFound
-from app.jobs.current import Current
+from app.jobs.current import Key, Leased
 from app.jobs.models import Job, State, moment
 from app.jobs.queue import KINDS
 
-Key = tuple[UUID, int]
 Executes = AsyncSession | AsyncConnection
 
 # Without the ORM, which would cost more than the statements themselves.
@@ -56,22 +54,6 @@ class UnknownJob(DomainError):
     """Its function belongs to another release."""
 
     code = "unknown-job"
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A job that this worker may start."""
-
-    id: UUID
-    name: str
-    args: dict[str, Any]
-    lease: int
-    attempt: int
-
-    @property
-    def key(self) -> Key:
-        """What it goes by here."""
-        return self.id, self.lease
 
 
 def _own(condition: ColumnElement[bool]) -> Update:
@@ -137,7 +119,7 @@ async def finish(session: Executes, keys: Iterable[Key]) -> set[Key]:
     return await _change(session, keys, FINISH)
 
 
-async def fail(session: Executes, job: Current, error: str, final: bool) -> bool:
+async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
     """One failed: it waits for its next attempt, or is dead. Returns whether it is dead."""
     dead = final or job.attempt >= KINDS[job.name].max_attempts
     outcome = _dead() if dead else _again(backoff(job.attempt))
@@ -171,8 +153,8 @@ async def recover(session: Executes) -> int:
     return len(rows)
 
 
-async def start(session: Executes, job_id: UUID) -> tuple[Current, dict[str, Any]]:
-    """Take one job from whoever may have leased it, and start it; returns it with its arguments.
+async def start(session: Executes, job_id: UUID) -> Leased:
+    """Take one job from whoever may have leased it, and start it.
 
     Raises `NotFound`, `JobIsRunning`, or `UnknownJob`.
     """
@@ -193,10 +175,10 @@ async def start(session: Executes, job_id: UUID) -> tuple[Current, dict[str, Any
         "worker": "by hand",
     }
     statement = update(jobs).where(jobs.c.id == job_id, ~IS_RUNNING).values(values)
-    started = await session.execute(statement.returning(jobs.c.attempt, jobs.c.lease, jobs.c.args))
+    started = await session.execute(statement.returning(jobs.c.args, jobs.c.lease, jobs.c.attempt))
     if (found := started.one_or_none()) is None:
         raise JobIsRunning(f"{row.name} runs at this moment.")
-    return Current(job_id, row.name, found.attempt, found.lease), found.args
+    return Leased(job_id, row.name, *found)
 
 
 def backoff(attempt: int) -> float:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Database, is_away
 from app.jobs import leases
-from app.jobs.leases import Key
+from app.jobs.current import Key
 
 logger = logging.getLogger("app.jobs")
 

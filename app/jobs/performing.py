@@ -1,7 +1,6 @@
 """Running the function of one job."""
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 from quart import Quart, current_app
@@ -9,16 +8,16 @@ from quart import Quart, current_app
 from app.config import Config, settings
 from app.database import db
 from app.jobs import leases
-from app.jobs.current import Current, GiveUp, current
+from app.jobs.current import GiveUp, Leased, current
 from app.jobs.queue import KINDS
 
 
 async def run_now(job_id: UUID) -> BaseException | None:
     """Run one job in this process, whatever its state; returns what it failed with. Raises as `leases.start` does."""
     async with db.transaction() as session:
-        job, args = await leases.start(session, job_id)
+        job = await leases.start(session, job_id)
     # The proxies will do: the task begins in this context.
-    task = asyncio.ensure_future(perform(job, args, current_app, settings))
+    task = asyncio.ensure_future(perform(job, current_app, settings))
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
@@ -45,7 +44,7 @@ def in_words(error: BaseException) -> tuple[str, bool]:
     return text if final or isinstance(error, TookTooLong) else f"{type(error).__name__}: {text}", final
 
 
-def time_of(job: Current, settings: Config) -> float:
+def time_of(job: Leased, settings: Config) -> float:
     """The seconds that a job may take."""
     return KINDS[job.name].timeout or settings.WORKER_JOB_TIMEOUT
 
@@ -54,13 +53,13 @@ class TookTooLong(Exception):
     """A job used up its time."""
 
 
-async def perform(job: Current, args: dict[str, Any], app: Quart, settings: Config) -> None:
+async def perform(job: Leased, app: Quart, settings: Config) -> None:
     """Run the function of a job, in the app's context and within its time. What it raises is what it raises."""
     current.set(job)
     seconds = time_of(job, settings)
     try:
         async with app.app_context(), asyncio.timeout(seconds) as limit:
-            await KINDS[job.name].function(**args)
+            await KINDS[job.name].function(**job.args)
     except TimeoutError:
         if limit.expired():
             raise TookTooLong(f"It took longer than {seconds:g} s.") from None

@@ -26,8 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.config import DAY, HOUR, Config
 from app.database import Database
 from app.jobs import leases, schedule
-from app.jobs.current import Current, LeaseLost
-from app.jobs.leases import Key, Leased
+from app.jobs.current import Key, Leased, LeaseLost
 from app.jobs.ledger import PAUSE, Ledger
 from app.jobs.performing import in_words, perform, time_of
 from app.jobs.queue import CHANNEL, KINDS
@@ -64,7 +63,7 @@ class Runner:
         self._ledger = Ledger(self._database, lambda: settings.WORKER_MAX_JOBS // 2 if self._more else 1)
         self._ready: dict[str, Leased] = {}  # leased and handed to arq, which has not started them
         self._held: dict[str, Leased] = {}  # started
-        self._performing: dict[str, tuple[Current, asyncio.Task[None], float]] = {}  # whose function runs, since when
+        self._performing: dict[str, tuple[Leased, asyncio.Task[None], float]] = {}  # whose function runs, since when
         self._ended: dict[str, Leased] = {}  # their function has returned, and the outcome is on its way
         self._recording: set[asyncio.Task[None]] = set()
         self._finished = 0  # since the last look at the queue
@@ -91,9 +90,10 @@ class Runner:
                 await self._ledger.flushed()
         except TimeoutError:
             logger.error("Jobs could not be handed back: they run again when their leases end")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=PAUSE)  # then again: until Python 3.12 `wait_for` may lose it
         faulthandler.cancel_dump_traceback_later()
         await self._database.dispose()
         await self._redis.delete(self._queue)
@@ -110,10 +110,12 @@ class Runner:
         request_id.set(leased.id.hex)
         try:
             if await self._ledger.claim(leased.key):
+                leased.attempt += 1
                 await self._perform(key, leased)
         except asyncio.CancelledError:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._release([leased])), LAST_WORDS)
+                async with asyncio.timeout(LAST_WORDS):
+                    await asyncio.shield(self._release([leased]))
             raise
         finally:
             del self._held[key]
@@ -122,10 +124,9 @@ class Runner:
             if (self._more and wants_more) or (self._bursting and not (self._ready or self._held)):
                 self._awake.set()
 
-    async def _perform(self, key: str, leased: Leased) -> None:
-        job = Current(leased.id, leased.name, leased.attempt + 1, leased.lease)
+    async def _perform(self, key: str, job: Leased) -> None:
         started = time.perf_counter()
-        task = asyncio.create_task(perform(job, leased.args, self._app, self._settings))
+        task = asyncio.create_task(perform(job, self._app, self._settings))
         self._performing[key] = job, task, time.monotonic()
         try:
             await asyncio.wait([task])
@@ -141,7 +142,7 @@ class Runner:
         finally:
             del self._performing[key]
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        self._ended[key] = leased
+        self._ended[key] = job
         recording = asyncio.create_task(self._record(job, task, milliseconds))
         self._recording.add(recording)
         recording.add_done_callback(lambda _: self._forget(key, recording))
@@ -152,7 +153,7 @@ class Runner:
         if self._bursting and not self._ended:
             self._awake.set()
 
-    async def _record(self, job: Current, task: "asyncio.Task[None]", milliseconds: float) -> None:
+    async def _record(self, job: Leased, task: "asyncio.Task[None]", milliseconds: float) -> None:
         error: BaseException | None = LeaseLost() if task.cancelled() else task.exception()
         if job.completed:
             outcome = "done" if error is None else "done, though it failed afterwards"
@@ -192,7 +193,8 @@ class Runner:
                 await asyncio.sleep(PAUSE)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), self._settings.WORKER_SWEEP)
+                async with asyncio.timeout(self._settings.WORKER_SWEEP):
+                    await self._awake.wait()
 
     async def _take(self) -> None:
         room = self._room()
@@ -309,7 +311,7 @@ class Runner:
             signal.raise_signal(signal.SIGTERM)
 
 
-def give_up(job: Current) -> NoReturn:
+def give_up(job: Leased) -> NoReturn:
     """End this process, and with it a job that cannot be stopped otherwise; the others' leases soon end."""
     logger.critical("%s takes no notice of its end: this worker ends with it", job.name)
     os._exit(1)
