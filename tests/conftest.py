@@ -21,6 +21,7 @@ from app import create_app, environment, migrations
 from app.config import Config, load_settings
 from app.database import Base, db
 from app.redis import redis
+from app.security.limits import Limits
 from tests.factories.people import insert_roles
 from tests.servers import Server, start_postgresql, start_valkey
 
@@ -89,6 +90,8 @@ def variables(folder: Path, worker_number: int) -> None:
     """What the tests' configuration reads."""
     os.environ["INSTANCE_PATH"] = str(folder / "instance")
     os.environ["REDIS_URL"] = f"unix://{os.environ['TEST_VALKEY_SOCKET']}?db={worker_number}"
+    os.environ["REDIS_TIMEOUT"] = "2"  # on a busy machine an answer takes longer than a request would wait
+    os.environ["WORKER_LEASE"] = "600"  # and a worker whose lease is in danger would end this process
 
 
 async def create_database(name: str) -> str:
@@ -153,6 +156,7 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
             for table in reversed(Base.metadata.sorted_tables):
                 await session.execute(table.delete())
         await redis.flushdb()
+        app.extensions["limits"] = Limits(redis, app.config["REDIS_TIMEOUT"])  # with no counts of its own
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ class Serve:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # Under nohup, or what starts like it, it would take no notice of SIGHUP.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
 
     @property

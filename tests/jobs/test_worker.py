@@ -106,6 +106,22 @@ async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) ->
     assert await heartbeat.workers(redis) == []
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_worker_stops_even_if_it_is_woken_at_that_moment(app: Quart, turns: int) -> None:
+    worker = create_worker(worker_settings("testing"), handle_signals=False)
+    running = asyncio.create_task(worker.async_run())
+    await asyncio.sleep(0.3)
+    worker.ctx["runner"]._awake.set()
+    for _ in range(turns):  # of the event loop
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await worker.ctx["runner"].stop()
+        running.cancel()
+        await asyncio.wait([running])
+    del worker.ctx["runner"]
+    await worker.close()
+
+
 async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app: Quart) -> None:
     stays, leaves = heartbeat.Heartbeat(redis, "a:1:a", 15), heartbeat.Heartbeat(redis, "b:2:b", 15)
     await stays.start()
