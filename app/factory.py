@@ -20,6 +20,7 @@ from app.jobs import queue
 from app.redis import request_redis
 from app.security.headers import HttpsRedirect, SecurityHeaders
 from app.security.limits import Limits
+from app.security.pacing import Pacing
 from app.security.passwords import Passwords
 from app.security.proxies import TrustedProxies
 from app.site import health
@@ -90,7 +91,7 @@ def create_app(config_name: str | None = None) -> Quart:
 
     # Outermost last: all see the true address and scheme, every answer has the headers, every request an id.
     wrapped: Any = app.asgi_app
-    for layer in (HttpsRedirect, logs.RequestLog, SecurityHeaders, TrustedProxies):
+    for layer in (Pacing, HttpsRedirect, logs.RequestLog, SecurityHeaders, TrustedProxies):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)
     app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
     return app

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.database import utcnow
+from app.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Heartbeat:
     async def stop(self) -> None:
         """Stop, and leave the shared key standing if another worker lives: arq has just deleted it."""
         if self._task:
-            self._task.cancel()
+            await end(self._task)
         await self.redis.delete(self.key)
         if await workers(self.redis):
             await self.redis.set(SHARED_KEY, b"another worker lives", ex=self.interval + 1)

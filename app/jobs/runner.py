@@ -32,6 +32,7 @@ from app.jobs.performing import in_words, perform, time_of
 from app.jobs.queue import CHANNEL, KINDS
 from app.logs import request_id
 from app.redis import serialize
+from app.tasks import end
 
 logger = logging.getLogger("app.jobs")
 
@@ -41,6 +42,7 @@ RUN = "run"
 AWAY = (SQLAlchemyError, RedisError, OSError, TimeoutError)
 LAST_WORDS = 5  # seconds that a worker which stops waits for the database
 LAST_RESORT = 60  # seconds beyond a job's time-out after which the worker ends, if that has not stopped the job
+LATE = 1  # seconds after which a worker that has nothing left to wait for should have ended
 PULSE = 0.5  # seconds between two signs that the event loop runs
 CONNECTIONS = 3  # of the runner's own; jobs that hold all the others must not keep their leases from being renewed
 
@@ -72,10 +74,12 @@ class Runner:
         self._bursting = True  # as long as this may be a burst that has not seen the end of the queue
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._main: asyncio.Task[Any] | None = None
         self.failed = False  # this worker ends because of a mistake
 
     async def start(self) -> None:
-        """Begin to look for jobs, in the background."""
+        """Begin to look for jobs, in the background. arq's main task has to call this."""
+        self._main = asyncio.current_task()
         logger.info("Worker %s runs %d kinds of jobs", self._worker, len(KINDS))
         await self._redis.zadd(self._queue, {SENTINEL: timestamp_ms() + DAY * 1000})
         await self._redis.expire(self._queue, DAY)
@@ -90,10 +94,7 @@ class Runner:
                 await self._ledger.flushed()
         except TimeoutError:
             logger.error("Jobs could not be handed back: they run again when their leases end")
-        while running := [task for task in self._tasks if not task.done()]:
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=PAUSE)  # then again: until Python 3.12 `wait_for` may lose it
+        await end(*self._tasks)
         faulthandler.cancel_dump_traceback_later()
         await self._database.dispose()
         await self._redis.delete(self._queue)
@@ -291,10 +292,15 @@ class Runner:
 
         faulthandler does that from a thread that needs no Python, and shows where the loop hangs.
         """
+        told: float | None = None
         while True:
             faulthandler.dump_traceback_later(self._settings.WORKER_LEASE / 2, exit=True, file=2)
             if self._stopping.is_set():
                 self._awake.set()
+                told = told or time.monotonic()
+                wait = self._settings.WORKER_COMPLETION_WAIT if self._held else 0
+                if self._main and time.monotonic() - told > wait + LATE:
+                    self._main.cancel()  # as arq has, but that may have been lost: see `end`
             for job, _, since in self._performing.values():
                 if time.monotonic() - since > time_of(job, self._settings) + LAST_RESORT:
                     give_up(job)

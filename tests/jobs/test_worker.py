@@ -1,16 +1,17 @@
 """The worker as arq runs it."""
 
 import asyncio
-import contextlib
 import inspect
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arq.constants import job_key_prefix
@@ -24,7 +25,8 @@ from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
 from app.jobs import heartbeat
 from app.jobs.worker import worker_settings
-from app.redis import redis, serialize
+from app.redis import redis, serialize, worker_redis
+from app.tasks import end
 from tests.factories.people import make_person
 from tests.jobs.conftest import put, run_burst
 from tests.processes import variables
@@ -98,9 +100,7 @@ async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) ->
         while not await heartbeat.any_worker(redis) or not await heartbeat.workers(redis):
             await asyncio.sleep(0.02)
     assert len(await heartbeat.workers(redis)) == 1
-    with contextlib.suppress(asyncio.CancelledError):
-        running.cancel()
-        await running
+    await end(running)
     await worker.close()
     assert not await heartbeat.any_worker(redis)
     assert await heartbeat.workers(redis) == []
@@ -116,10 +116,50 @@ async def test_a_worker_stops_even_if_it_is_woken_at_that_moment(app: Quart, tur
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await worker.ctx["runner"].stop()
-        running.cancel()
-        await asyncio.wait([running])
+        await end(running)
     del worker.ctx["runner"]
     await worker.close()
+
+
+async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[bool] = []
+
+    async def poll(worker: Worker) -> None:
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            if lost:
+                raise
+            lost.append(True)
+
+    monkeypatch.setattr(Worker, "_poll_iteration", poll)
+    worker = create_worker(worker_settings("testing"), handle_signals=False)
+    running = asyncio.create_task(worker.async_run())
+    await asyncio.sleep(0.3)
+    async with asyncio.timeout(5):
+        worker.ctx["app"].extensions["draining"].set()
+        worker.handle_sig(signal.SIGTERM)
+        await asyncio.wait([running])
+        await worker.close()
+    assert lost
+
+
+async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the_worker(app: Quart) -> None:
+    worker = worker_redis(app.extensions["settings"], "queue", threading.Event())
+    pipe: Any
+    async with worker.pipeline(transaction=True) as pipe:  # these are arq's own steps
+        await pipe.watch("key")
+        assert await pipe.exists("key") == 0
+        await redis.client_kill_filter(_id=await pipe.execute_command("CLIENT ID"))
+        assert await pipe.zscore("queue", "job") is None
+        await redis.client_kill_filter(_id=await pipe.execute_command("CLIENT ID"))
+        pipe.multi()
+        pipe.psetex("key", 1000, b"1")
+        await pipe.execute()
+    assert await redis.get("key") == b"1"
+    await worker.aclose(close_connection_pool=True)
 
 
 async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app: Quart) -> None:
