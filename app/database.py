@@ -1,8 +1,9 @@
 """The database: `Base` for the tables, and `db`, the current application's way to them."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -80,6 +81,8 @@ class Database:
         self._reading = async_sessionmaker(self.engine, expire_on_commit=False)
         self._writer = self.engine.execution_options(sqlite_writes=True)
         self._writing = async_sessionmaker(self._writer, expire_on_commit=False)
+        self._turn = asyncio.Lock() if settings.sqlite else None
+        self._patience = settings.SQLITE_BUSY_TIMEOUT
 
     def session(self) -> AsyncSession:
         """A session for reading. What it writes is lost unless committed; use `transaction` for that."""
@@ -88,7 +91,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session in a transaction of its own: returning commits, raising rolls back."""
-        async with self._writing.begin() as session:
+        async with self._in_turn(), self._writing.begin() as session:
             yield session
         for callback in session.info.get("after_commit", ()):
             callback()
@@ -96,8 +99,25 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A bare connection in a transaction that writes, for what happens very often."""
-        async with self._writer.begin() as connection:
+        async with self._in_turn(), self._writer.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Let the writers of this process wait in a row.
+
+        SQLite has one writer, and those who wait for its lock look every 0.1 s, in no order: some would starve.
+        """
+        waited = False
+        if self._turn:
+            with suppress(TimeoutError):  # then SQLite itself says what is the matter
+                async with asyncio.timeout(self._patience):
+                    waited = await self._turn.acquire()
+        try:
+            yield
+        finally:
+            if waited and self._turn:
+                self._turn.release()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:

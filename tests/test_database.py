@@ -36,22 +36,55 @@ async def test_raising_rolls_back(app: Quart) -> None:
     assert await count(Role) == before
 
 
-async def test_twelve_writers_at_once_lose_no_update(app: Quart) -> None:
+async def test_twelve_writers_at_once_lose_no_update(app: Quart, settings: Config) -> None:
     """Each reads a number and writes it back one higher: without a lock at the beginning some would write the same."""
     person = await make_person(first_name="0")
+    processes = [Database(settings) for _ in range(4)]  # as good as: those of one wait for each other before the lock
 
-    async def increment() -> None:
+    async def increment(database: Database) -> None:
         for _ in range(5):
-            async with db.transaction() as session:
+            async with database.transaction() as session:
                 query = select(User).where(User.id == person.id).with_for_update()
                 user = (await session.execute(query)).scalar_one()
                 number = int(user.first_name)
                 await asyncio.sleep(0.001)
                 user.first_name = str(number + 1)
 
-    await asyncio.gather(*(increment() for _ in range(12)))
+    await asyncio.gather(*(increment(processes[number % 4]) for number in range(12)))
+    for database in processes:
+        await database.dispose()
     async with db.session() as session:
         assert await session.scalar(select(User.first_name)) == "60"
+
+
+async def test_the_writers_of_a_process_write_in_the_order_in_which_they_came(app: Quart, backend: str) -> None:
+    if backend != "sqlite":
+        pytest.skip("PostgreSQL has many writers at once")
+    order = []
+
+    async def write(number: int) -> None:
+        async with db.transaction():
+            order.append(number)
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(*(write(number) for number in range(10)))
+    assert order == list(range(10))
+
+
+async def test_a_writer_inside_a_writer_is_an_error_and_no_standstill(
+    app: Quart, backend: str, settings: Config
+) -> None:
+    if backend != "sqlite":
+        pytest.skip("PostgreSQL has many writers at once")
+    database = Database(settings.model_copy(update={"SQLITE_BUSY_TIMEOUT": 0.2}))
+    with pytest.raises(DBAPIError, match="locked"):
+        async with asyncio.timeout(5), database.transaction() as outer:
+            await outer.execute(select(Role.id))
+            async with database.transaction() as inner:
+                await inner.execute(select(Role.id))
+    async with database.transaction() as session:
+        assert await session.scalar(text("SELECT 1")) == 1
+    await database.dispose()
 
 
 async def test_readers_do_not_wait_for_a_writer(app: Quart) -> None:
