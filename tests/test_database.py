@@ -63,7 +63,8 @@ async def test_the_writers_of_a_process_write_in_the_order_in_which_they_came(ap
     order = []
 
     async def write(number: int) -> None:
-        async with db.transaction():
+        async with db.transaction() as session:
+            await session.execute(select(Role.id))
             order.append(number)
             await asyncio.sleep(0.01)
 
