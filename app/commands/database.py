@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,29 +45,13 @@ def db_group() -> None:
     """Change the database's schema by migrations."""
 
 
-def _run(operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def _run(operation: Callable[..., Any], **options: Any) -> Any:
     load_environment()
     settings = load_settings(click.get_current_context().obj)
     # "Running upgrade … -> …, what it does"
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
-    return asyncio.run(migrations.run(settings, operation, *args, **options))
-
-
-@db_group.command()
-@click.argument("revision", default="head")
-@click.option("--sql", is_flag=True, help="Print the SQL instead of running it.")
-def upgrade(revision: str, sql: bool) -> None:
-    """Apply migrations up to a revision [default: the newest]."""
-    _run(command.upgrade, revision, sql=sql)
-
-
-@db_group.command()
-@click.argument("revision", default="-1")
-@click.option("--sql", is_flag=True, help="Print the SQL instead of running it.")
-def downgrade(revision: str, sql: bool) -> None:
-    """Take migrations back, down to a revision [default: one]."""
-    _run(command.downgrade, revision, sql=sql)
+    return asyncio.run(migrations.run(settings, operation, **options))
 
 
 @db_group.command()
@@ -79,50 +64,28 @@ def migrate(message: str) -> None:
             subprocess.run([sys.executable, "-m", "ruff", *arguments, script.path], check=False)
 
 
-@db_group.command()
-def current() -> None:
-    """Show the database's revision."""
-    _run(command.current)
+NEWEST = click.Argument(["revision"], default="head")
+ONE_BACK = click.Argument(["revision"], default="-1")
+SHOWN = click.Argument(["rev"], default="head", metavar="[REVISION]")
+BRANCHES = click.Argument(["revisions"], nargs=-1, required=True)
+SQL = click.Option(["--sql"], is_flag=True, help="Print the SQL instead of running it.")
+MESSAGE = click.Option(["-m", "--message"], help="What the merge does.")
 
-
-@db_group.command()
-def history() -> None:
-    """List all migrations."""
-    _run(command.history)
-
-
-@db_group.command()
-def heads() -> None:
-    """Show the newest revision."""
-    _run(command.heads)
-
-
-@db_group.command()
-@click.argument("revision", default="head")
-def stamp(revision: str) -> None:
-    """Note a revision as the database's without running anything."""
-    _run(command.stamp, revision)
-
-
-@db_group.command()
-@click.argument("revision", default="head")
-def show(revision: str) -> None:
-    """Show one migration."""
-    _run(command.show, revision)
-
-
-@db_group.command()
-@click.argument("revisions", nargs=-1, required=True)
-@click.option("-m", "--message", help="What the merge does.")
-def merge(revisions: tuple[str, ...], message: str | None) -> None:
-    """Join two branches of migrations."""
-    _run(command.merge, revisions, message=message)
-
-
-@db_group.command()
-def check() -> None:
-    """Fail if models and migrations differ."""
-    _run(command.check)
+# Alembic's own commands, which take these under the same names: what `--help` says, and what they are given.
+ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {
+    command.upgrade: ("Apply migrations up to a revision [default: the newest].", [NEWEST, SQL]),
+    command.downgrade: ("Take migrations back, down to a revision [default: one].", [ONE_BACK, SQL]),
+    command.current: ("Show the database's revision.", []),
+    command.history: ("List all migrations.", []),
+    command.heads: ("Show the newest revision.", []),
+    command.stamp: ("Note a revision as the database's without running anything.", [NEWEST]),
+    command.show: ("Show one migration.", [SHOWN]),
+    command.merge: ("Join two branches of migrations.", [BRANCHES, MESSAGE]),
+    command.check: ("Fail if models and migrations differ.", []),
+}
+for _operation, (_words, _takes) in ALEMBIC.items():
+    _callback = partial(_run, _operation)
+    db_group.add_command(click.Command(_operation.__name__, callback=_callback, params=_takes, help=_words))
 
 
 async def prepare_to_serve(config_name: str | None = None) -> list[str]:

