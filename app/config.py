@@ -6,11 +6,13 @@ the README's table use those words.
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from limits import parse
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quart import current_app
 from werkzeug.local import LocalProxy
@@ -34,13 +36,25 @@ def _rule(value: str) -> str:
     return value
 
 
+def _secret(value: str) -> str:
+    if len(value.strip()) < SECRET_LENGTH:
+        raise ValueError(f"a secret key has at least {SECRET_LENGTH} characters, blanks around it not counted")
+    return value
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 Email = Annotated[str, AfterValidator(addresses.email)]
 Site = Annotated[str, AfterValidator(addresses.base_url)]
 DatabaseURL = Annotated[str, AfterValidator(addresses.database_url)]
 RedisURL = Annotated[str, AfterValidator(addresses.redis_url)]
 Rule = Annotated[str, AfterValidator(_rule)]
-List = Annotated[list[str], NoDecode]
-Origins = Annotated[list[Annotated[str, AfterValidator(addresses.origin)]], NoDecode]
+Secret = Annotated[str, AfterValidator(_secret)]
+Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[list[Annotated[str, AfterValidator(addresses.origin)]], NoDecode, BeforeValidator(_split)]
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 
 
 def setting(default: Any, takes: str, *, secret: bool = False, **constraints: Any) -> Any:
@@ -68,25 +82,34 @@ class Config(BaseSettings):
     )
     TRUSTED_PROXIES: int = setting(0, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10)
     CORS_ORIGINS: Origins = setting([], "origins that may call /api/ from a browser, separated by commas")
-    INSTANCE_PATH: Path = setting(None, "a folder for what this installation makes for itself")
+    INSTANCE_PATH: Path = Field(
+        default_factory=instance_path, description="a folder for what this installation makes for itself"
+    )
     ADMIN_EMAIL: Email = setting("admin@example.com", "the first administrator's e-mail address", max_length=254)
     ADMIN_PASSWORD: str | None = setting(
         None, "the first administrator's password, read by setup-dev and setup-prod only", secret=True
     )
 
     # Secrets and sessions
-    SECRET_KEY: str = setting(
+    SECRET_KEY: Secret = setting(
         None,
         "at least 32 characters that nobody else knows; "
         'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
         secret=True,
-        min_length=SECRET_LENGTH,
     )
-    SECRET_KEY_FALLBACKS: List = setting([], "former secret keys, separated by commas, still accepted", secret=True)
+    SECRET_KEY_FALLBACKS: Secrets = setting([], "former secret keys, separated by commas, still accepted", secret=True)
     SESSION_IDLE: int = setting(12 * HOUR, "seconds without a request after which a session ends", ge=MINUTE)
     SESSION_IDLE_REMEMBERED: int = setting(14 * DAY, "the same for 'keep me logged in'", ge=MINUTE)
+    SESSION_LIFETIME: int = setting(90 * DAY, "seconds after which a session ends, however much it is used", ge=MINUTE)
     SESSION_TOUCH: int = setting(5 * MINUTE, "seconds between two notes of a session's last use", ge=0)
     CONFIRM_LIFETIME: int = setting(DAY, "seconds that the link works which confirms an address", ge=MINUTE)
+    RESET_LIFETIME: int = setting(30 * MINUTE, "seconds that the link works which resets a password", ge=MINUTE)
+    CHANGE_EMAIL_LIFETIME: int = setting(HOUR, "seconds that the link works which confirms a new address", ge=MINUTE)
+    OBJECT_LIFETIME: int = setting(7 * DAY, "seconds that one may object to a change of one's address", ge=MINUTE)
+    INVITE_LIFETIME: int = setting(7 * DAY, "seconds that an invitation works", ge=MINUTE)
+    REAUTHENTICATE_AFTER: int = setting(
+        10 * MINUTE, "seconds after which what is sensitive asks for the password again", ge=0
+    )
     PASSWORD_MIN_LENGTH: int = setting(12, "the fewest characters a new password has", ge=8, le=128)
     PASSWORD_MIN_SCORE: int = setting(3, "the least zxcvbn score of a new password, 0 to 4", ge=0, le=4)
     # argon2id as the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
@@ -139,8 +162,12 @@ class Config(BaseSettings):
     )
     LOGIN_LIMIT_ACCOUNT: Rule = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
     REGISTRATION_LIMIT: Rule = setting("10/hour", "registrations from one address, like 10/hour")
-    CONFIRMATION_LIMIT: Rule = setting("3/hour", "how often somebody may ask for their confirmation again, like 3/hour")
-    ACCOUNT_MAIL_LIMIT: Rule = setting("10/hour", "registrations with one e-mail address, each mailed, like 10/hour")
+    CONFIRMATION_LIMIT: Rule = setting("3/hour", "how often somebody may have an address confirmed, like 3/hour")
+    RESET_LIMIT_ACCOUNT: Rule = setting("3/hour", "how often a password may be reset for one account, like 3/hour")
+    RESET_LIMIT_ADDRESS: Rule = setting("20/hour", "how often from one address, whoever it is for, like 20/hour")
+    ACCOUNT_MAIL_LIMIT: Rule = setting(
+        "10/hour", "registrations of one e-mail address and changes to it, each mailed, like 10/hour"
+    )
     PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
     API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)
@@ -158,39 +185,8 @@ class Config(BaseSettings):
     MAIL_TIMEOUT: float = setting(10, "seconds to wait for each answer of the SMTP server", gt=0)
 
     # Logs
-    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting(
-        "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL"
-    )
+    LOG_LEVEL: Level = setting("INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     LOG_FORMAT: Literal["text", "json"] = setting("text", "text or json, one object a line")
-
-    @field_validator("SECRET_KEY")
-    @classmethod
-    def _no_blanks(cls, value: str) -> str:
-        if len(value.strip()) < SECRET_LENGTH:
-            raise ValueError("mostly blanks")
-        return value
-
-    @field_validator("SECRET_KEY_FALLBACKS")
-    @classmethod
-    def _long_enough(cls, value: list[str]) -> list[str]:
-        if any(len(each) < SECRET_LENGTH for each in value):
-            raise ValueError(f"one of them has fewer than {SECRET_LENGTH} characters")
-        return value
-
-    @field_validator("SECRET_KEY_FALLBACKS", "CORS_ORIGINS", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("LOG_LEVEL", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("INSTANCE_PATH", mode="before")
-    @classmethod
-    def _instance_path(cls, value: object) -> object:
-        return value or instance_path()
 
     @model_validator(mode="after")
     def _one_kind_of_tls(self) -> Self:
@@ -258,7 +254,7 @@ class TestingConfig(Config):
     TESTING = True
 
     BASE_URL: Site = setting("http://localhost", "the address people use")
-    SECRET_KEY: str = setting("testing-testing-testing-testing-testing", "32 characters", secret=True, min_length=32)
+    SECRET_KEY: Secret = setting("testing-testing-testing-testing-testing", "32 characters", secret=True)
     DATABASE_URL: DatabaseURL = setting(
         None, "the address of a database for tests alone", secret=True, validation_alias="TEST_DATABASE_URL"
     )
@@ -372,24 +368,14 @@ def generated_secret_key(instance: Path) -> str:
     """Development's secret key, made once: processes that start at the same time agree on one."""
     path = instance / "secret_key"
     try:
-        return _read_or_make(path)
+        if not path.exists():
+            instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=instance) as draft, suppress(FileExistsError):
+                draft.write(secrets.token_urlsafe(48))
+                draft.flush()
+                path.hardlink_to(draft.name)  # atomic, and fails if another process won
+        return path.read_text().strip()
     except OSError as error:
         raise ConfigurationError(
             f"The folder {instance} cannot be used: {error.strerror}. Set INSTANCE_PATH."
         ) from None
-
-
-def _read_or_make(path: Path) -> str:
-    instance = path.parent
-    if not path.exists():
-        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = instance / f".secret_key.{os.getpid()}"
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(48))
-        try:
-            path.hardlink_to(draft)  # atomic, and fails if another process won
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()

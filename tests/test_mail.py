@@ -38,7 +38,7 @@ async def settings(mail_app: Quart) -> AsyncIterator[Config]:
 
 
 def confirmation(to: str = "robin@example.com", subject: str = "Confirm your address") -> Email:
-    return Email(to=to, subject=subject, template="accounts/email/confirmation", user=ROBIN, link=LINK, hours=24)
+    return Email(to=to, subject=subject, template="accounts/email/confirmation", user=ROBIN, link=LINK, time="24 hours")
 
 
 async def composed_by_job(number: UUID, email: Email | None = None, attempt: int = 1) -> EmailMessage:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from app.accounts.models import Permission
+from app.accounts.models import Permission, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,10 @@ class Identity:
     role_index: str = ""
     permissions: Permission = field(default=Permission(0))
     credential_id: UUID | None = None
+    purpose: Purpose | None = None
+    began_at: datetime | None = None
     last_used_at: datetime | None = None
+    authenticated_at: datetime | None = None
     remember: bool = False
 
     @property

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from app.accounts import registration, sessions
+from app.accounts import links, passwords, registration, sessions
 from app.database import db
 from app.jobs.queue import job
 
@@ -12,15 +12,27 @@ MAIL_ATTEMPTS = 20
 MAIL_TIMEOUT = 120
 
 
-@job("accounts.send_confirmation", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
-async def send_confirmation(link_id: str) -> None:
-    """Mail a link that confirms an address."""
-    await registration.send_confirmation(UUID(link_id))
+@job("accounts.send_link", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_link(link_id: str) -> None:
+    """Mail a link: to confirm an address, to join, to object to a change."""
+    await links.send_link(UUID(link_id))
+
+
+@job("accounts.send_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_reset(user_id: int) -> None:
+    """Mail a link to set a password, if there is such an account."""
+    await passwords.send_reset(user_id)
+
+
+@job("accounts.send_password_changed", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_password_changed(user_id: int) -> None:
+    """Tell somebody that their password is another one now."""
+    await passwords.send_password_changed(user_id)
 
 
 @job("accounts.send_already_registered", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_already_registered(user_id: int) -> None:
-    """Tell an account's owner that somebody wanted to register with its address."""
+    """Tell an account's owner that somebody wanted another one with its address."""
     await registration.send_already_registered(user_id)
 
 

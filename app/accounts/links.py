@@ -4,16 +4,49 @@ A request prepares a link, the job that mails it gives it its secret: so no row 
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import mail
+from app.accounts import emails
 from app.accounts.models import Credential, Purpose, User
-from app.database import utcnow
+from app.config import settings
+from app.database import db, utcnow
 from app.errors import DomainError
+from app.jobs.queue import enqueue
 from app.security.tokens import digest, new_secret
+
+# For each purpose the page that a link leads to, the mail that brings it, and what to do when it works no more.
+KINDS = {
+    Purpose.CONFIRM: (
+        "accounts.confirm_account",
+        emails.confirmation,
+        "Log in: if your address is not confirmed yet, you can have another link sent from there.",
+    ),
+    Purpose.RESET: (
+        "accounts.set_password",
+        emails.reset,
+        "If you still cannot log in, have another link sent from the page to reset a password.",
+    ),
+    Purpose.CHANGE_EMAIL: (
+        "accounts.confirm_change_of_email",
+        emails.change_of_email,
+        "If your address is still the former one, log in and ask for the change once more.",
+    ),
+    Purpose.INVITE: (
+        "accounts.join_from_invite",
+        emails.invitation,
+        "If you have no password yet, enter your address on the page to reset a password: you get a new invitation.",
+    ),
+    Purpose.OBJECT: (
+        "accounts.keep_email",
+        emails.objection,
+        "If you cannot get into your account, ask an administrator.",
+    ),
+}
 
 
 class LinkExpired(DomainError):
@@ -21,8 +54,9 @@ class LinkExpired(DomainError):
 
     code = "link-expired"
 
-    def __init__(self) -> None:
+    def __init__(self, purpose: Purpose) -> None:
         super().__init__("This link does not work any more: it was used before, or it has expired.")
+        self.hint = KINDS[purpose][2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,53 +66,91 @@ class Link:
     user_id: int
     email: str
     pending: dict[str, str] | None
+    created_at: datetime
 
 
-async def prepare_link(
-    session: AsyncSession, user: User, purpose: Purpose, lifetime: int, pending: dict[str, str] | None = None
-) -> UUID:
-    """Write down a link that is to work for `lifetime` seconds; returns its id, for the job that mails it."""
-    prepared = Credential(
-        id=uuid4(),
-        purpose=purpose,
-        digest=digest(new_secret()),  # of a secret that nobody keeps
-        user_id=user.id,
-        email=user.email,
-        pending=pending,
-        expires_at=utcnow() + timedelta(seconds=lifetime),
-    )
+async def mail_link(
+    session: AsyncSession, user: User, purpose: Purpose, email: str | None = None, pending: dict[str, str] | None = None
+) -> None:
+    """Have a link mailed to somebody, or to another address; its time begins now."""
+    prepared = _credential(user.id, purpose, email or user.email, pending)
+    prepared.id, prepared.digest = uuid4(), digest(new_secret())  # of a secret that nobody keeps
     session.add(prepared)
-    return prepared.id
+    await enqueue(session, "accounts.send_link", link_id=str(prepared.id))
 
 
-async def arm_link(session: AsyncSession, link_id: UUID) -> tuple[User, str] | None:
-    """Make a prepared link work; returns whom to mail it to, and its secret, or `None` if that is of no use any more.
+def new_link(session: AsyncSession, user: User, purpose: Purpose) -> str:
+    """A link to somebody's own address that works at once; returns its secret."""
+    credential, secret = _credential(user.id, purpose, user.email), new_secret()
+    credential.digest = digest(secret)
+    session.add(credential)
+    return secret
 
-    Each attempt at mailing gets a secret of its own, and all of them work: which of the mails arrives is not known.
+
+async def send_link(link_id: UUID) -> None:
+    """Mail a link that was prepared, unless it is of no use any more.
+
+    Each attempt gets a secret of its own, and all of them work: which of the mails arrives is not known.
     """
-    prepared = await session.get(Credential, link_id)
-    if prepared is None or prepared.consumed_at or prepared.expires_at <= utcnow():
-        return None
-    secret = new_secret()
-    copied = {name: getattr(prepared, name) for name in ("purpose", "user_id", "email", "pending", "expires_at")}
-    session.add(Credential(digest=digest(secret), **copied))
-    return await session.get_one(User, prepared.user_id), secret
+    async with db.transaction() as session:
+        prepared = await session.get(Credential, link_id)
+        if prepared is None or prepared.consumed_at or prepared.expires_at <= utcnow():
+            return
+        user = await session.get_one(User, prepared.user_id)
+        if user.disabled_at or (prepared.purpose == Purpose.CONFIRM and user.confirmed):
+            return
+        secret = new_secret()
+        names = ("purpose", "user_id", "email", "pending", "created_at", "expires_at")
+        session.add(Credential(digest=digest(secret), **{name: getattr(prepared, name) for name in names}))
+    await deliver(user, Purpose(prepared.purpose), str(prepared.email), secret)
+
+
+async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
+    """Hand the mail with a link on; outside any transaction."""
+    endpoint, email, _ = KINDS[purpose]
+    await mail.deliver(email(user, to, mail.link(endpoint, token=secret), lifetime(purpose)))
 
 
 async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:
     """What a link is about; it goes on working. Raises `LinkExpired`."""
-    query = select(Credential.user_id, Credential.email, Credential.pending).where(*_works(secret, purpose))
-    return _link((await session.execute(query)).one_or_none())
+    columns = (Credential.user_id, Credential.email, Credential.pending, Credential.created_at)
+    row = (await session.execute(select(*columns).where(*_works(secret, purpose)))).one_or_none()
+    if row is None:
+        raise LinkExpired(purpose)
+    return Link(row.user_id, str(row.email), row.pending, row.created_at)
 
 
-async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:
-    """The same, and it works no more, nor does any other of its kind: of parallel uses one succeeds."""
+async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tuple[Link, User]:
+    """The same, and it works no more, nor does any other of its kind: of parallel uses one succeeds.
+
+    Returns whose it is as well, locked: whoever ends credentials locks their owner first.
+    """
+    link = await read_link(session, secret, purpose)
+    user = await session.get(User, link.user_id, with_for_update=True)
     statement = update(Credential).where(*_works(secret, purpose)).values(consumed_at=utcnow())
-    used = statement.returning(Credential.user_id, Credential.email, Credential.pending)
-    link = _link((await session.execute(used)).one_or_none())
+    used = (await session.execute(statement.returning(Credential.id))).one_or_none()
+    if user is None or used is None:
+        raise LinkExpired(purpose)
     others = update(Credential).where(Credential.user_id == link.user_id, Credential.purpose == purpose)
+    if purpose is Purpose.OBJECT:
+        # Whoever took an account over gets one as well, at the address that they chose: the former has the last word.
+        others = others.where(Credential.created_at >= link.created_at)
     await session.execute(others.where(Credential.consumed_at.is_(None)).values(expires_at=utcnow()))
-    return link
+    return link, user
+
+
+def lifetime(purpose: Purpose) -> int:
+    """The seconds that a link works: CONFIRM_LIFETIME, RESET_LIFETIME and so on."""
+    seconds: int = getattr(settings, f"{purpose.upper()}_LIFETIME")
+    return seconds
+
+
+def _credential(user_id: int, purpose: Purpose, email: str, pending: dict[str, str] | None = None) -> Credential:
+    now = utcnow()
+    expires_at = now + timedelta(seconds=lifetime(purpose))
+    return Credential(
+        purpose=purpose, user_id=user_id, email=email, pending=pending, created_at=now, expires_at=expires_at
+    )
 
 
 def _works(secret: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
@@ -87,10 +159,5 @@ def _works(secret: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
         Credential.purpose == purpose,
         Credential.consumed_at.is_(None),
         Credential.expires_at > utcnow(),
+        exists().where(User.id == Credential.user_id, User.disabled_at.is_(None)),
     )
-
-
-def _link(row: Row[int, str | None, dict[str, str] | None] | None) -> Link:
-    if row is None:
-        raise LinkExpired
-    return Link(row.user_id, str(row.email), row.pending)

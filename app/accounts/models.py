@@ -4,6 +4,7 @@ import enum
 from datetime import datetime
 from uuid import UUID, uuid4
 
+import ua_parser
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, LargeBinary, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
@@ -26,6 +27,7 @@ class Purpose(enum.StrEnum):
     RESET = "reset"
     CHANGE_EMAIL = "change_email"
     INVITE = "invite"
+    OBJECT = "object"  # to a change of address, by whoever reads the former one's mail
 
 
 class Role(Base):
@@ -79,6 +81,11 @@ class User(Base):
         """First and last name."""
         return f"{self.first_name} {self.last_name}".strip()
 
+    @property
+    def is_invited(self) -> bool:
+        """Whether an invitation waits to be accepted."""
+        return self.password_hash is None and not self.confirmed
+
     def __repr__(self) -> str:
         return f"<User {self.id} {self.email}>"
 
@@ -101,8 +108,16 @@ class Credential(Base):
     user_agent: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     last_used_at: Mapped[datetime] = mapped_column(default=utcnow)
+    authenticated_at: Mapped[datetime | None]  # when the password was last shown in a session
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]  # single use: set once, by a conditional UPDATE
+
+    @property
+    def device(self) -> str:
+        """The program and the system that began a session, as far as its User-Agent says."""
+        found = ua_parser.parse(self.user_agent or "")
+        parts = [part.family for part in (found.user_agent, found.os) if part]
+        return " on ".join(parts) or (self.user_agent or "").partition("/")[0][:40] or "Unknown device"
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"

@@ -1,7 +1,5 @@
 """Registering, and confirming that an address is one's own."""
 
-from uuid import UUID
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import mail
@@ -14,7 +12,7 @@ from app.database import db
 from app.jobs.queue import enqueue
 from app.security.limits import limits, one_peer
 from app.security.passwords import passwords
-from app.security.tokens import digest
+from app.security.tokens import pseudonym
 
 
 async def admit(person: Registration, client: Client) -> str:
@@ -26,7 +24,7 @@ async def admit(person: Registration, client: Client) -> str:
     await passwords.demand_good(password, [person.email, person.first_name, person.last_name, settings.APP_NAME])
     await limits.hit("register", settings.REGISTRATION_LIMIT, one_peer(client.address))
     # Each means a mail to that address, whether or not it has an account.
-    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, digest(person.email).hex()[:32])
+    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, pseudonym(person.email))
     return await passwords.hash(password)
 
 
@@ -55,7 +53,7 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
         await enqueue(session, "accounts.send_already_registered", user_id=user.id)
         return
     pending = {"first_name": person.first_name, "last_name": person.last_name, "password_hash": password_hash}
-    await _mail_link(session, user, pending)
+    await links.mail_link(session, user, Purpose.CONFIRM, pending=pending)
 
 
 async def admit_sending_again(actor: Identity) -> None:
@@ -65,43 +63,45 @@ async def admit_sending_again(actor: Identity) -> None:
 
 async def send_again(session: AsyncSession, actor: Identity) -> None:
     """Mail another link to somebody who has logged in; it confirms the account as it is. See `admit_sending_again`."""
-    await _mail_link(session, await session.get_one(User, actor.user_id))
+    await links.mail_link(session, await session.get_one(User, actor.user_id), Purpose.CONFIRM)
 
 
 async def confirm(session: AsyncSession, secret: str) -> int:
     """Use a mailed link: the address it was mailed to is confirmed. Returns whose it is. Raises `LinkExpired`."""
-    link = await links.use_link(session, secret, Purpose.CONFIRM)
-    user = await session.get(User, link.user_id, with_for_update=True)
-    if user is None or user.email != link.email or user.confirmed:
-        raise links.LinkExpired  # it has another address by now, or another link was faster
+    link, user = await links.use_link(session, secret, Purpose.CONFIRM)
+    if user.email != link.email or user.confirmed:
+        raise links.LinkExpired(Purpose.CONFIRM)  # it has another address by now, or another link was faster
     if link.pending and link.pending["password_hash"] != user.password_hash:
         # Somebody else has registered with this address before: what they know is worth nothing.
-        await service.end_everything(session, user.id)
+        await service.end_credentials(session, user.id)
         for name, value in link.pending.items():
             setattr(user, name, value)
     user.confirmed = True
     return user.id
 
 
-async def send_confirmation(link_id: UUID) -> None:
-    """Mail a link that confirms an address, unless that has happened meanwhile."""
-    async with db.transaction() as session:
-        armed = await links.arm_link(session, link_id)
-    if armed is None or armed[0].confirmed:
-        return
-    user, secret = armed
-    link = mail.link("accounts.confirm_account", token=secret)
-    await mail.deliver(emails.confirmation(user, link, settings.CONFIRM_LIFETIME))
+async def invite_user(
+    session: AsyncSession, *, email: str, first_name: str, last_name: str, role_name: str = service.USER
+) -> User:
+    """Create an account without a password and mail an invitation to it. Raises `EmailTaken`."""
+    user = await service.create_user(
+        session,
+        email=email,
+        first_name=first_name,
+        last_name=last_name,
+        password_hash=None,
+        confirmed=False,
+        role_name=role_name,
+    )
+    await session.flush()  # the link needs the id
+    await links.mail_link(session, user, Purpose.INVITE)
+    return user
 
 
 async def send_already_registered(user_id: int) -> None:
-    """Tell the owner of an account that somebody wanted to register with its address."""
+    """Tell the owner of an account that somebody wanted another one with its address."""
     async with db.session() as session:
         user = await session.get(User, user_id)
     if user is not None:
-        await mail.deliver(emails.already_registered(user, mail.link("accounts.login")))
-
-
-async def _mail_link(session: AsyncSession, user: User, pending: dict[str, str] | None = None) -> None:
-    link_id = await links.prepare_link(session, user, Purpose.CONFIRM, settings.CONFIRM_LIFETIME, pending)
-    await enqueue(session, "accounts.send_confirmation", link_id=str(link_id))
+        pages = (mail.link("accounts.login"), mail.link("accounts.reset_password"))
+        await mail.deliver(emails.already_registered(user, *pages))

@@ -1,13 +1,15 @@
 """The shapes of accounts, in and out, in the order of the routes."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from app import addresses
 from app.accounts.identity import Identity
+from app.accounts.models import Credential
 from app.schemas import Shape
 from app.security.passwords import MAX_LENGTH
 
@@ -43,52 +45,143 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 
 
+def _repeats(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    if info.data.get(str(info.field_name).removesuffix("2"), value) != value:
+        raise PydanticCustomError("passwords", "This is not the same password.")
+    return value
+
+
+def _asked(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
+    return Field(title=title, description=description, json_schema_extra={"autocomplete": autocomplete, **extra})
+
+
+def _new_password(title: str) -> Any:
+    words = "Long is better than complicated: four words that do not belong together are good."
+    return _asked(title, "new-password", words)
+
+
+RepeatedPassword = Annotated[GivenPassword, AfterValidator(_repeats), _asked("The same once more", "new-password")]
+
+
 class LogIn(Shape):
     """Who wants to log in."""
 
-    email: Address = Field(title="E-mail address", json_schema_extra={"autocomplete": "username", "input": "email"})
-    password: GivenPassword = Field(title="Password", json_schema_extra={"autocomplete": "current-password"})
+    email: Address = _asked("E-mail address", "username", input="email")
+    password: GivenPassword = _asked("Password", "current-password")
     remember_me: bool = Field(
         False, title="Keep me logged in", description="On this device, for two weeks after your last visit."
     )
 
 
-class Registration(Shape):
+class FullName(Shape):
+    """What somebody is called."""
+
+    first_name: Name = _asked("First name", "given-name")
+    last_name: Name = _asked("Last name", "family-name")
+
+
+class Registration(FullName):
     """Somebody who wants an account."""
 
-    first_name: Name = Field(title="First name", json_schema_extra={"autocomplete": "given-name"})
-    last_name: Name = Field(title="Last name", json_schema_extra={"autocomplete": "family-name"})
-    email: NewAddress = Field(title="E-mail address", json_schema_extra={"autocomplete": "username", "input": "email"})
-    password: GivenPassword = Field(
-        title="Password",
-        description="At least 12 characters. Four words that do not belong together are good.",
-        json_schema_extra={"autocomplete": "new-password"},
-    )
+    email: NewAddress = _asked("E-mail address", "username", input="email")
+    password: GivenPassword = _new_password("Password")
 
 
 class RegistrationForm(Registration):
-    """The same on a page, where the password is typed twice."""
+    """The same on a page, where a new password is typed twice."""
 
-    password2: GivenPassword = Field(title="Password, once more", json_schema_extra={"autocomplete": "new-password"})
-
-    @field_validator("password2")
-    @classmethod
-    def _same(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if "password" in info.data and value != info.data["password"]:
-            raise PydanticCustomError("passwords", "This is not the same password.")
-        return value
-
-
-class Accepted(BaseModel):
-    """What happens next."""
-
-    detail: str
+    password2: RepeatedPassword
 
 
 class MailedToken(Shape):
     """The secret of a mailed link: the last part of its address."""
 
     token: str = Field(min_length=1, max_length=100)
+
+
+class OwnPassword(Shape):
+    """The password of whoever asks, once more."""
+
+    password: GivenPassword = _asked("Password", "current-password")
+
+
+class ResetRequest(Shape):
+    """Who has forgotten their password."""
+
+    email: Address = _asked("E-mail address", "username", input="email")
+
+
+class NewPassword(Shape):
+    """The password that somebody chooses."""
+
+    new_password: GivenPassword = _new_password("New password")
+
+
+class NewPasswordForm(NewPassword):
+    """The same on a page."""
+
+    new_password2: RepeatedPassword
+
+
+class PasswordReset(NewPassword, MailedToken):
+    """The password that somebody chooses, and the secret of the link that lets them."""
+
+
+class Acceptance(Shape):
+    """The password of somebody who was invited."""
+
+    password: GivenPassword = _new_password("Password")
+
+
+class AcceptanceForm(Acceptance):
+    """The same on a page."""
+
+    password2: RepeatedPassword
+
+
+class InvitationAccepted(Acceptance, MailedToken):
+    """The password of somebody who was invited, and the secret of their invitation."""
+
+
+class PasswordChange(Shape):
+    """Another password, by whoever knows the former one."""
+
+    old_password: GivenPassword = _asked("Present password", "current-password")
+    new_password: GivenPassword = _new_password("New password")
+
+
+class PasswordChangeForm(PasswordChange):
+    """The same on a page."""
+
+    new_password2: RepeatedPassword
+
+
+class EmailChange(Shape):
+    """Another e-mail address."""
+
+    email: NewAddress = _asked("New e-mail address", "email", input="email")
+    password: GivenPassword = _asked("Password", "current-password")
+
+
+class Candidate(Shape):
+    """A password that somebody is about to choose, and what else their form says."""
+
+    password: GivenPassword
+    about: list[Annotated[str, StringConstraints(max_length=254)]] = Field([], max_length=5)
+
+
+class Strength(BaseModel):
+    """How hard a password is to guess, from 0 to 4; whether it is accepted, and else what is wrong with it."""
+
+    score: int
+    accepted: bool
+    reason: str
+
+
+class Accepted(BaseModel):
+    """What happens next."""
+
+    detail: str
 
 
 class AccountOut(BaseModel):
@@ -114,8 +207,53 @@ class AccountOut(BaseModel):
         )
 
 
+class NewLink(BaseModel):
+    """The secret of a link that is not mailed, since whoever gets it has just shown that they read the mail."""
+
+    token: str
+
+
 class SessionOut(BaseModel):
     """A session that has begun. Programs send the token as `Authorization: Bearer …`; browsers get it as a cookie."""
 
     token: str
     expires_at: datetime
+
+
+class SessionRow(BaseModel):
+    """A session that goes on; `current` is the one that asks."""
+
+    id: UUID
+    device: str
+    address: str | None
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
+
+    @classmethod
+    def of(cls, row: Credential, actor: Identity) -> "SessionRow":
+        """A session as its owner sees it."""
+        return cls(
+            id=row.id,
+            device=row.device,
+            address=row.address,
+            created_at=row.created_at,
+            last_used_at=row.last_used_at,
+            expires_at=row.expires_at,
+            current=row.id == actor.credential_id,
+        )
+
+
+class SessionRows(BaseModel):
+    """One's sessions, those used last first."""
+
+    items: list[SessionRow]
+    next: str | None = None
+
+
+class DataExport(BaseModel):
+    """All that is stored about somebody."""
+
+    account: dict[str, Any]
+    credentials: list[dict[str, Any]]

@@ -1,11 +1,19 @@
 """Roles, and the people who have them."""
 
-from sqlalchemy import func, select, update
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
 
-from app.accounts.models import Credential, Permission, Role, User
-from app.database import utcnow
+from app.accounts.identity import Identity
+from app.accounts.models import Credential, Permission, Purpose, Role, User
+from app.accounts.schemas import FullName
+from app.database import Base, utcnow
 from app.errors import DomainError
 
 USER, ADMINISTRATOR = "User", "Administrator"
@@ -16,6 +24,11 @@ ROLES = {
     ADMINISTRATOR: (Permission.ADMINISTER, "admin", False),
 }
 
+# An objection goes on working whatever happens: else whoever took an account over would end it first.
+EVERYTHING = frozenset(Purpose) - {Purpose.OBJECT}
+# What proves who somebody is, though stored as digests only.
+PROOFS = {"password_hash", "digest", "pending"}
+
 
 class EmailTaken(DomainError):
     """The address has an account already."""
@@ -24,6 +37,15 @@ class EmailTaken(DomainError):
 
     def __init__(self) -> None:
         super().__init__("This address has an account already.", field="email")
+
+
+class LastAdministrator(DomainError):
+    """Nobody else could administer."""
+
+    code = "last-administrator"
+
+    def __init__(self) -> None:
+        super().__init__("You are the only administrator. Make somebody else one first.")
 
 
 async def insert_roles(session: AsyncSession) -> None:
@@ -48,8 +70,13 @@ async def find_user(session: AsyncSession, email: str) -> User | None:
 
 async def has_administrator(session: AsyncSession) -> bool:
     """Whether anybody may administer."""
-    query = select(User.id).join(Role).where(Role.permissions.op("&")(Permission.ADMINISTER) == Permission.ADMINISTER)
-    return (await session.execute(query.limit(1))).first() is not None
+    return (await session.execute(administrators().limit(1))).first() is not None
+
+
+def administrators() -> Select[int]:
+    """The ids of everybody who may administer."""
+    all_of_it = Role.permissions.op("&")(Permission.ADMINISTER) == Permission.ADMINISTER
+    return select(User.id).join(Role).where(all_of_it)
 
 
 async def create_user(
@@ -100,13 +127,45 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
         return True
     user.role_id = (await role_named(session, ADMINISTRATOR)).id
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
-    await end_everything(session, user.id)
+    await end_credentials(session, user.id)
     return False
 
 
-async def end_everything(session: AsyncSession, user_id: int) -> None:
-    """Make every credential of somebody expire at once: sessions, tokens, mailed links."""
-    await session.execute(update(Credential).where(Credential.user_id == user_id).values(expires_at=utcnow()))
+async def end_credentials(session: AsyncSession, user_id: int, purposes: Collection[Purpose] = EVERYTHING) -> None:
+    """Make somebody's credentials expire at once: sessions, tokens, mailed links."""
+    mine = update(Credential).where(Credential.user_id == user_id, Credential.purpose.in_(purposes))
+    await session.execute(mine.values(expires_at=utcnow()))
+
+
+async def rename_user(session: AsyncSession, actor: Identity, name: FullName) -> None:
+    """Give oneself another name."""
+    await session.execute(update(User).where(User.id == actor.user_id).values(**name.model_dump()))
+
+
+async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
+    """All that is stored about somebody, as plain values; no secrets, since only their digests are stored."""
+    user = await session.get_one(User, actor.user_id, options=[joinedload(User.role)])
+    mine = select(Credential).where(Credential.user_id == user.id).order_by(Credential.created_at)
+    credentials = (await session.execute(mine)).scalars()
+    return {
+        "account": _plain(user) | {"role": user.role.name},
+        "credentials": [_plain(each) for each in credentials],
+    }
+
+
+async def delete_account(session: AsyncSession, actor: Identity) -> None:
+    """Delete an account with all that belongs to it. Raises `LastAdministrator`."""
+    # Locked all together, or two administrators could go at the same moment.
+    others = administrators().where(User.disabled_at.is_(None)).order_by(User.id).with_for_update(of=User)
+    who = set((await session.execute(others)).scalars())
+    if who == {actor.user_id}:
+        raise LastAdministrator
+    await session.execute(delete(User).where(User.id == actor.user_id))
+
+
+def _plain(row: Base) -> dict[str, Any]:
+    values = {column.name: getattr(row, column.name) for column in row.__table__.columns if column.name not in PROOFS}
+    return {name: str(value) if isinstance(value, datetime | UUID) else value for name, value in values.items()}
 
 
 async def count_people(session: AsyncSession) -> tuple[int, int]:

@@ -1,23 +1,26 @@
 """Sessions: logging in, being recognised, logging out."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.identity import ANONYMOUS, Client, Identity
 from app.accounts.models import Credential, Permission, Purpose, Role, User
 from app.config import DAY, DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db, utcnow
-from app.errors import DomainError
+from app.errors import DomainError, NotFound
 from app.redis import redis
 from app.security.limits import AWAY, limits, one_peer
 from app.security.passwords import passwords
-from app.security.tokens import digest, new_secret
+from app.security.tokens import digest, new_secret, pseudonym
 
 KNOWN = 30 * DAY  # how long an address counts as one that somebody logs in from
+SHOWN = 100  # sessions in a list
 
 
 class WrongCredentials(DomainError):
@@ -27,6 +30,15 @@ class WrongCredentials(DomainError):
 
     def __init__(self) -> None:
         super().__init__("The e-mail address or the password is wrong.")
+
+
+class WrongPassword(DomainError):
+    """Somebody who is signed in was asked for their password, and this is not it."""
+
+    code = "wrong-password"
+
+    def __init__(self, field: str) -> None:
+        super().__init__("This is not your password.", field=field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +68,34 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
         return await _authenticate(email, password, client)
 
 
+async def demand_password(actor: Identity, password: str, client: Client, field: str = "password") -> Verified:
+    """The same for somebody who is signed in already. Raises `WrongPassword`, about a field."""
+    try:
+        return await authenticate(actor.email, password, client)
+    except WrongCredentials:
+        raise WrongPassword(field) from None
+
+
 async def _authenticate(email: str, password: str, client: Client) -> Verified:
-    # A digest stands for the address, so that Redis holds nobody's.
-    account, peer = digest(email).hex()[:32], one_peer(client.address)
+    account, peer = pseudonym(email), one_peer(client.address)
     await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, peer)
     await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
     # Whoever logged in from here before is not locked out by what others try elsewhere.
     if not await _is_known(account, peer):
         await limits.demand_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
+    query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
     async with db.session() as session:
-        query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
         user = (await session.execute(query)).one_or_none()
     right = await passwords.verify(user.password_hash if user else None, password)
+    if right and user and passwords.is_outdated(user.password_hash):
+        renewed = await passwords.hash(password)
+        async with db.transaction() as session:
+            same = (User.id == user.id, User.password_hash == user.password_hash)
+            await session.execute(update(User).where(*same).values(password_hash=renewed))
+            # A log-in at the same moment may have been faster, and so may a change of the password.
+            user = (await session.execute(query)).one_or_none()
+        if user and user.password_hash != renewed:
+            right = await passwords.verify(user.password_hash, password)
     if password == DEFAULT_ADMIN_PASSWORD and not client.local:
         right = False  # everybody knows it
     if not right or user is None or user.password_hash is None:
@@ -106,17 +134,29 @@ async def start_session(
         raise WrongCredentials
     if replaces:
         await end_session(session, replaces)
+    return _begin(session, verified.user_id, client, remember=remember, authenticated_at=utcnow())
+
+
+def renew_session(session: AsyncSession, actor: Identity, client: Client) -> NewSession:
+    """Begin a session in place of the actor's own, which has ended with all others."""
+    return _begin(session, actor.user_id, client, remember=actor.remember, authenticated_at=actor.authenticated_at)
+
+
+def _begin(
+    session: AsyncSession, user_id: int, client: Client, *, remember: bool, authenticated_at: datetime | None
+) -> NewSession:
     secret, now = new_secret(), utcnow()
     credential = Credential(
         purpose=Purpose.SESSION,
         digest=digest(secret),
-        user_id=verified.user_id,
+        user_id=user_id,
         remember=remember,
         address=client.address,
         user_agent=client.user_agent[:255],
         created_at=now,
         last_used_at=now,
-        expires_at=now + idle_time(remember),
+        authenticated_at=authenticated_at,
+        expires_at=_expiry(now, now, remember=remember),
     )
     session.add(credential)
     return NewSession(secret, credential.expires_at, remember)
@@ -129,9 +169,45 @@ async def end_session(session: AsyncSession, secret: str) -> None:
     )
 
 
-def idle_time(remember: bool) -> timedelta:
-    """How long a session lives without a request."""
-    return timedelta(seconds=settings.SESSION_IDLE_REMEMBERED if remember else settings.SESSION_IDLE)
+async def note_password(session: AsyncSession, actor: Identity) -> None:
+    """Note that the password has just been shown in this session: what is sensitive is open for a while."""
+    mine = Credential.id == actor.credential_id
+    await session.execute(update(Credential).where(mine).values(authenticated_at=utcnow()))
+
+
+def is_recent(actor: Identity) -> bool:
+    """Whether the password was shown in this session not long ago."""
+    shown = actor.authenticated_at
+    return shown is not None and (utcnow() - shown).total_seconds() < settings.REAUTHENTICATE_AFTER
+
+
+async def list_credentials(session: AsyncSession, actor: Identity, purpose: Purpose) -> Sequence[Credential]:
+    """One's own sessions or tokens that are alive, those used last first; at most 100."""
+    query = select(Credential).where(*_own(actor, purpose)).order_by(Credential.last_used_at.desc()).limit(SHOWN)
+    return (await session.execute(query)).scalars().all()
+
+
+async def end_credential(session: AsyncSession, actor: Identity, purpose: Purpose, credential_id: UUID) -> None:
+    """End a session or a token of one's own. Raises `NotFound`."""
+    statement = delete(Credential).where(*_own(actor, purpose), Credential.id == credential_id)
+    if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
+        raise NotFound("There is no such session, or it has ended already.")
+
+
+async def end_other_sessions(session: AsyncSession, actor: Identity) -> None:
+    """End every session of one's own but this one."""
+    others = delete(Credential).where(*_own(actor, Purpose.SESSION), Credential.id != actor.credential_id)
+    await session.execute(others)
+
+
+def _own(actor: Identity, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+    return (Credential.user_id == actor.user_id, Credential.purpose == purpose, Credential.expires_at > utcnow())
+
+
+def _expiry(began: datetime, used: datetime, *, remember: bool) -> datetime:
+    """When a session ends: some time without a request, or in the end however much it is used."""
+    idle = settings.SESSION_IDLE_REMEMBERED if remember else settings.SESSION_IDLE
+    return min(used + timedelta(seconds=idle), began + timedelta(seconds=settings.SESSION_LIFETIME))
 
 
 users, roles, credentials = User.__table__, Role.__table__, Credential.__table__
@@ -151,7 +227,10 @@ async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
             roles.c.index.label("role_index"),
             roles.c.permissions,
             credentials.c.id.label("credential_id"),
+            credentials.c.purpose,
+            credentials.c.created_at.label("began_at"),
             credentials.c.last_used_at,
+            credentials.c.authenticated_at,
             credentials.c.remember,
         )
         .join_from(credentials, users, credentials.c.user_id == users.c.id)
@@ -165,7 +244,9 @@ async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
     )
     async with db.connect() as connection:
         row = (await connection.execute(query)).mappings().one_or_none()
-    return Identity(**{**row, "permissions": Permission(row["permissions"])}) if row else ANONYMOUS
+    if row is None:
+        return ANONYMOUS
+    return Identity(**{**row, "permissions": Permission(row["permissions"]), "purpose": Purpose(row["purpose"])})
 
 
 def wants_touch(identity: Identity) -> bool:
@@ -179,6 +260,9 @@ def wants_touch(identity: Identity) -> bool:
 async def touch(session: AsyncSession, identity: Identity) -> None:
     """Note that a session is in use, which lets it live on; of parallel requests one does it."""
     now = utcnow()
+    values = {"last_used_at": now}
+    if identity.purpose is Purpose.SESSION:
+        values["expires_at"] = _expiry(identity.began_at or now, now, remember=identity.remember)
     await session.execute(
         update(Credential)
         # Not one that has been ended since it was recognised: that would bring it back to life.
@@ -187,7 +271,7 @@ async def touch(session: AsyncSession, identity: Identity) -> None:
             Credential.last_used_at == identity.last_used_at,
             Credential.expires_at > now,
         )
-        .values(last_used_at=now, expires_at=now + idle_time(identity.remember))
+        .values(values)
     )
 
 

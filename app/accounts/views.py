@@ -1,63 +1,62 @@
 """The pages of one's own account."""
 
+from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
-from quart import Blueprint, ResponseReturnValue, flash, redirect, render_template, request, url_for
+from quart import Blueprint, Response, ResponseReturnValue, flash, jsonify, redirect, render_template, request, url_for
 
-from app.accounts import links, registration, sessions
+from app.accounts import email_change, links, passwords, registration, service, sessions
 from app.accounts.models import Purpose
-from app.accounts.schemas import LogIn, RegistrationForm
+from app.accounts.schemas import (
+    AcceptanceForm,
+    EmailChange,
+    FullName,
+    LogIn,
+    NewPasswordForm,
+    OwnPassword,
+    PasswordChangeForm,
+    RegistrationForm,
+    ResetRequest,
+    SessionRow,
+)
 from app.database import db
-from app.errors import DomainError
 from app.web import bodies
-from app.web.access import anonymous_only, limit, public, signed_in
-from app.web.errors import status_of
-from app.web.forms import Form
+from app.web.access import anonymous_only, limit, public, reauthenticated, signed_in
+from app.web.forms import form
 from app.web.identity import client, cookie, delete_cookie, identity, set_cookie, shown_secrets
 
 accounts = Blueprint("accounts", __name__, url_prefix="/account", template_folder="templates")
 bodies.bound_forms(accounts)
 
+BOTH = ["GET", "POST"]
 
-@accounts.route("/login", methods=["GET", "POST"])
+
+@accounts.route("/login", methods=BOTH)
 @anonymous_only
 @limit("PAGE_LIMIT")
-async def login() -> ResponseReturnValue:
+@form("accounts/login.html", LogIn)
+async def login(data: LogIn) -> ResponseReturnValue:
     """Log in, then go on to where one was sent from."""
-    form = Form(LogIn)
-    if request.method == "POST" and (data := await form.read()):
-        try:
-            verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
-            async with db.transaction() as session:
-                begun = await sessions.start_session(
-                    session, verified, client(), remember=data.remember_me, replaces=cookie()
-                )
-        except DomainError as error:
-            form.refuse(error)
-        else:
-            response = redirect(safe_target(request.args.get("next")), 303)
-            set_cookie(response, begun.secret, remember=begun.remember)
-            return response
-    return await form.page("accounts/login.html")
+    verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
+    async with db.transaction() as session:
+        begun = await sessions.start_session(session, verified, client(), remember=data.remember_me, replaces=cookie())
+    response = redirect(safe_target(request.args.get("next")), 303)
+    set_cookie(response, begun.secret, remember=begun.remember)
+    return response
 
 
-@accounts.route("/register", methods=["GET", "POST"])
+@accounts.route("/register", methods=BOTH)
 @anonymous_only
 @limit("PAGE_LIMIT")
-async def register() -> ResponseReturnValue:
+@form("accounts/register.html", RegistrationForm)
+async def register(data: RegistrationForm) -> ResponseReturnValue:
     """Register. Everybody gets the same answer, whether or not the address has an account."""
-    form = Form(RegistrationForm)
-    if request.method == "POST" and (data := await form.read()):
-        try:
-            password_hash = await registration.admit(data, client())
-            async with db.transaction() as session:
-                await registration.register_user(session, data, password_hash)
-        except DomainError as error:
-            form.refuse(error)
-        else:
-            await flash(f"Almost done: open the link in the mail to {data.email}", "success")
-            return redirect(url_for("accounts.login"), 303)
-    return await form.page("accounts/register.html")
+    password_hash = await registration.admit(data, client())
+    async with db.transaction() as session:
+        await registration.register_user(session, data, password_hash)
+    await flash(f"Almost done: open the link in the mail to {data.email}", "success")
+    return redirect(url_for("accounts.login"), 303)
 
 
 @accounts.get("/unconfirmed")
@@ -70,7 +69,7 @@ async def unconfirmed() -> ResponseReturnValue:
     return await render_template("accounts/unconfirmed.html")
 
 
-@accounts.route("/confirm-account", methods=["GET", "POST"])
+@accounts.route("/confirm-account", methods=BOTH)
 @signed_in
 @limit("PAGE_LIMIT")
 async def send_confirmation_again() -> ResponseReturnValue:
@@ -83,22 +82,76 @@ async def send_confirmation_again() -> ResponseReturnValue:
     return redirect(url_for("accounts.unconfirmed"), 303)
 
 
-@accounts.route("/confirm-account/<token>", methods=["GET", "POST"])
+@accounts.route("/confirm-account/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
 async def confirm_account(token: str) -> ResponseReturnValue:
     """What a mailed link shows: a button, which alone confirms. Programs that look at links press none."""
-    try:
-        if request.method != "POST":
-            async with db.session() as session:
-                link = await links.read_link(session, token, Purpose.CONFIRM)
-            return await render_template("accounts/confirm_account.html", link=link)
-        async with db.transaction() as session:
-            user_id = await registration.confirm(session, token)
-    except links.LinkExpired as error:
-        return await render_template("accounts/link_expired.html", message=error.message), status_of(error)[0]
+    if request.method != "POST":
+        return await _ask("accounts/confirm_account.html", token, Purpose.CONFIRM)
+    async with db.transaction() as session:
+        user_id = await registration.confirm(session, token)
     await flash("Your address is confirmed.", "success")
     return redirect(url_for("site.home" if identity().user_id == user_id else "accounts.login"), 303)
+
+
+async def _ask(template: str, token: str, purpose: Purpose) -> str:
+    async with db.session() as session:
+        link = await links.read_link(session, token, purpose)
+    return await render_template(template, link=link)
+
+
+@accounts.route("/reset-password", methods=BOTH)
+@anonymous_only
+@limit("PAGE_LIMIT")
+@form("accounts/reset_password.html", ResetRequest)
+async def reset_password(data: ResetRequest) -> ResponseReturnValue:
+    """Have a link mailed that sets a new password. Everybody gets the same answer, as when registering."""
+    await passwords.admit_reset(data.email, client())
+    async with db.transaction() as session:
+        await passwords.request_reset(session, data.email)
+    await flash(f"If {data.email} has an account, a mail with a link is on its way to it.", "success")
+    return redirect(url_for("accounts.login"), 303)
+
+
+async def _reset_link(token: str) -> dict[str, Any]:
+    async with db.session() as session:
+        return {"link": await links.read_link(session, token, Purpose.RESET)}
+
+
+@accounts.route("/reset-password/<token>", methods=BOTH)
+@public
+@limit("PAGE_LIMIT")
+@form("accounts/set_password.html", NewPasswordForm, _reset_link)
+async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
+    """Set a new password, by a mailed link."""
+    password = data.new_password.get_secret_value()
+    return await _set_by_link(
+        token, Purpose.RESET, password, "new_password", "You have a new password: log in with it."
+    )
+
+
+async def _invitation(token: str) -> dict[str, Any]:
+    async with db.session() as session:
+        return {"link": await links.read_link(session, token, Purpose.INVITE)}
+
+
+@accounts.route("/join-from-invite/<token>", methods=BOTH)
+@public
+@limit("PAGE_LIMIT")
+@form("accounts/join_from_invite.html", AcceptanceForm, _invitation)
+async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
+    """Accept an invitation: choose a password, and the address is confirmed with it."""
+    password = data.password.get_secret_value()
+    return await _set_by_link(token, Purpose.INVITE, password, "password", "Welcome! Log in with your new password.")
+
+
+async def _set_by_link(token: str, purpose: Purpose, password: str, field: str, words: str) -> ResponseReturnValue:
+    password_hash = await passwords.admit_by_link(token, purpose, password, field)
+    async with db.transaction() as session:
+        await passwords.set_by_link(session, token, purpose, password_hash)
+    await flash(words, "success")
+    return redirect(url_for("accounts.login"), 303)
 
 
 @accounts.post("/logout")
@@ -109,19 +162,161 @@ async def logout() -> ResponseReturnValue:
     async with db.transaction() as session:
         for secret in shown_secrets():
             await sessions.end_session(session, secret)
-    await flash("You are logged out.", "info")
+    return await _gone("You are logged out.")
+
+
+async def _gone(words: str) -> ResponseReturnValue:
+    await flash(words, "info")
     response = redirect(url_for("site.home"), 303)
     delete_cookie(response)
     return response
 
 
-@accounts.get("/manage")
-@accounts.get("/manage/info", endpoint="manage_info")
+@accounts.route("/reauthenticate", methods=BOTH)
 @signed_in
 @limit("PAGE_LIMIT")
-async def manage() -> ResponseReturnValue:
-    """What is known about oneself."""
-    return await render_template("accounts/manage.html", account=identity())
+@form("accounts/reauthenticate.html", OwnPassword)
+async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
+    """Show one's password once more, then go on to what asked for it."""
+    await sessions.demand_password(identity(), data.password.get_secret_value(), client())
+    async with db.transaction() as session:
+        await sessions.note_password(session, identity())
+    return redirect(safe_target(request.args.get("next")), 303)
+
+
+async def _own_name() -> dict[str, Any]:
+    return {"account": identity(), "first_name": identity().first_name, "last_name": identity().last_name}
+
+
+@accounts.route("/manage", methods=BOTH)
+@accounts.route("/manage/info", methods=BOTH, endpoint="manage_info")
+@signed_in
+@limit("PAGE_LIMIT")
+@form("accounts/manage.html", FullName, _own_name)
+async def manage(data: FullName) -> ResponseReturnValue:
+    """What is known about oneself, and one's name to change."""
+    async with db.transaction() as session:
+        await service.rename_user(session, identity(), data)
+    await flash("Your name is saved.", "success")
+    return redirect(url_for("accounts.manage"), 303)
+
+
+@accounts.route("/manage/change-password", methods=BOTH)
+@signed_in
+@limit("PAGE_LIMIT")
+@form("accounts/change_password.html", PasswordChangeForm)
+async def change_password(data: PasswordChangeForm) -> ResponseReturnValue:
+    """Choose another password. Other sessions end; this one goes on with a new secret."""
+    verified, password_hash = await passwords.admit_change(identity(), data, client())
+    async with db.transaction() as session:
+        begun = await passwords.change_password(session, identity(), verified, password_hash, client())
+    await flash("Your password is changed. All other sessions have ended.", "success")
+    response = redirect(url_for("accounts.manage"), 303)
+    set_cookie(response, begun.secret, remember=begun.remember)
+    return response
+
+
+@accounts.route("/manage/change-email", methods=BOTH)
+@signed_in
+@limit("PAGE_LIMIT")
+@form("accounts/change_email.html", EmailChange)
+async def change_email(data: EmailChange) -> ResponseReturnValue:
+    """Ask for another address; it has to be confirmed. Nobody learns whether it has an account already."""
+    await email_change.admit(identity(), data, client())
+    async with db.transaction() as session:
+        await email_change.request_change(session, identity(), data.email)
+    await flash(f"Almost done: open the link in the mail to {data.email}", "success")
+    return redirect(url_for("accounts.manage"), 303)
+
+
+@accounts.route("/manage/change-email/<token>", methods=BOTH)
+@public
+@limit("PAGE_LIMIT")
+async def confirm_change_of_email(token: str) -> ResponseReturnValue:
+    """What the link to the new address shows: a button, which alone changes it."""
+    if request.method != "POST":
+        return await _ask("accounts/confirm_change_of_email.html", token, Purpose.CHANGE_EMAIL)
+    async with db.transaction() as session:
+        user_id = await email_change.confirm(session, token)
+        is_here = identity().user_id == user_id
+        renewed = sessions.renew_session(session, identity(), client()) if is_here else None
+    await flash("Your address is changed. All other sessions have ended.", "success")
+    response = redirect(url_for("accounts.manage" if renewed else "accounts.login"), 303)
+    if renewed:
+        set_cookie(response, renewed.secret, remember=renewed.remember)
+    return response
+
+
+@accounts.route("/keep-email/<token>", methods=BOTH)
+@public
+@limit("PAGE_LIMIT")
+async def keep_email(token: str) -> ResponseReturnValue:
+    """What the notice to the former address links to: a button that keeps it, and leads to a new password."""
+    if request.method != "POST":
+        return await _ask("accounts/keep_email.html", token, Purpose.OBJECT)
+    async with db.transaction() as session:
+        secret = await email_change.object_to(session, token)
+    await flash(
+        "Your account keeps its address, and everybody is logged out of it. Now choose a new password.", "warning"
+    )
+    return redirect(url_for("accounts.set_password", token=secret), 303)
+
+
+@accounts.get("/sessions")
+@signed_in
+@limit("PAGE_LIMIT")
+async def list_sessions() -> str:
+    """Where one is logged in."""
+    async with db.session() as session:
+        rows = await sessions.list_credentials(session, identity(), Purpose.SESSION)
+    return await render_template("accounts/sessions.html", sessions=[SessionRow.of(row, identity()) for row in rows])
+
+
+@accounts.post("/sessions/<uuid:session_id>/end")
+@signed_in
+@limit("PAGE_LIMIT")
+async def end_session(session_id: UUID) -> ResponseReturnValue:
+    """End one of one's sessions."""
+    async with db.transaction() as session:
+        await sessions.end_credential(session, identity(), Purpose.SESSION, session_id)
+    if session_id == identity().credential_id:
+        return await _gone("You are logged out.")
+    await flash("That session has ended.", "success")
+    return redirect(url_for("accounts.list_sessions"), 303)
+
+
+@accounts.post("/sessions/end-others")
+@signed_in
+@limit("PAGE_LIMIT")
+async def end_other_sessions() -> ResponseReturnValue:
+    """End every session but this one."""
+    async with db.transaction() as session:
+        await sessions.end_other_sessions(session, identity())
+    await flash("All other sessions have ended.", "success")
+    return redirect(url_for("accounts.list_sessions"), 303)
+
+
+@accounts.get("/data")
+@reauthenticated
+@limit("PAGE_LIMIT")
+async def download_data() -> Response:
+    """All that is stored about oneself, as a file of JSON."""
+    async with db.session() as session:
+        response = jsonify(await service.export_data(session, identity()))
+    response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
+    return response
+
+
+@accounts.route("/delete", methods=BOTH)
+@signed_in
+@limit("PAGE_LIMIT")
+@form("accounts/delete.html", OwnPassword)
+async def delete_account(data: OwnPassword) -> ResponseReturnValue:
+    """Delete one's account with all that belongs to it."""
+    await sessions.demand_password(identity(), data.password.get_secret_value(), client())
+    async with db.transaction() as session:
+        await service.delete_account(session, identity())
+    return await _gone("Your account is deleted.")
 
 
 def safe_target(target: str | None) -> str:

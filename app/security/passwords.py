@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from quart import current_app
 from werkzeug.local import LocalProxy
+from werkzeug.security import check_password_hash
 from zxcvbn import zxcvbn
 
 from app.config import Config
@@ -74,19 +76,34 @@ class Passwords:
         matches = await self._run(self._matches, password_hash or self._dummy, password)
         return matches and password_hash is not None
 
-    async def demand_good(self, password: str, bad_words: Iterable[str] = ()) -> None:
-        """Raise `WeakPassword` unless the password is long and hard to guess.
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether a hash was made by flask-base, or with other parameters than today's: log-in makes a new one."""
+        try:
+            return self._hasher.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
+
+    async def strength(self, password: str, bad_words: Iterable[str] = ()) -> tuple[int, str]:
+        """The zxcvbn score of a password, 0 to 4, and in words what is wrong with it: nothing, and it is good enough.
 
         `bad_words` are what an attacker who knows the person tries first: their name, their address.
         """
+        words = [part for word in bad_words for part in (word, *re.split(r"[@.\s]+", word)) if len(part) > 2]
+        result = await self._run(_guess, password[:ZXCVBN_LENGTH], words)
+        score: int = result["score"]
         if not self._min_length <= len(password) <= MAX_LENGTH:
-            raise WeakPassword(f"Use {self._min_length} to {MAX_LENGTH} characters.", field="password")
-        words = [part for word in bad_words for part in (word, *word.replace("@", " ").replace(".", " ").split())]
-        result = await self._run(zxcvbn, password[:ZXCVBN_LENGTH], words)
-        if result["score"] < self._min_score:
-            advice = [result["feedback"]["warning"], *result["feedback"]["suggestions"]]
-            reasons = " ".join(sentence.rstrip(".") + "." for sentence in advice if sentence)
-            raise WeakPassword(f"This password is easy to guess. {reasons}".strip(), field="password")
+            return score, f"Use {self._min_length} to {MAX_LENGTH} characters."
+        if score >= self._min_score:
+            return score, ""
+        advice = [result["feedback"]["warning"], *result["feedback"]["suggestions"]]
+        reasons = " ".join(sentence.rstrip(".") + "." for sentence in advice if sentence)
+        return score, f"This password is easy to guess. {reasons}".strip()
+
+    async def demand_good(self, password: str, bad_words: Iterable[str] = (), field: str = "password") -> None:
+        """Raise `WeakPassword`, about a field, unless the password is long and hard to guess."""
+        _, wrong = await self.strength(password, bad_words)
+        if wrong:
+            raise WeakPassword(wrong, field=field)
 
     def close(self) -> None:
         """Let the threads end; what is queued is dropped."""
@@ -95,8 +112,10 @@ class Passwords:
     def _matches(self, password_hash: str, password: str) -> bool:
         try:
             return self._hasher.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
+        except VerificationError:
             return False
+        except InvalidHashError:
+            return _matches_werkzeugs(password_hash, password)
 
     async def _run(self, function: Callable[..., Result], *args: object) -> Result:
         if self._room <= 0:
@@ -115,6 +134,28 @@ class Passwords:
 
     def _make_room(self) -> None:
         self._room += 1
+
+
+def _guess(password: str, words: list[str]) -> dict[str, Any]:
+    """What zxcvbn thinks of a password, and of what is left of it without these words, whichever is worse.
+
+    By itself it takes several words that an attacker knows, one after the other, for something that is hard to guess.
+    """
+    known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    rest = re.sub(known, "", password, flags=re.IGNORECASE) if words else password
+    found: list[dict[str, Any]] = [zxcvbn(each or " ", words) for each in (password, rest)]
+    if found[1]["score"] < found[0]["score"]:
+        found[1]["feedback"]["warning"] = "Names and addresses that belong to you are known"
+        return found[1]
+    return found[0]
+
+
+def _matches_werkzeugs(password_hash: str, password: str) -> bool:
+    """The same for the `pbkdf2:` and `scrypt:` hashes that flask-base made."""
+    try:
+        return check_password_hash(password_hash, password)
+    except ValueError:  # parameters that are none
+        return False
 
 
 def _step_back() -> None:

@@ -12,6 +12,50 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
   button.hidden = false;
 }
 
+// How hard a new password is to guess, while it is typed. This server alone is asked; what it refuses, it refuses anyway.
+for (const input of document.querySelectorAll("[data-strength]")) {
+  const meter = Object.assign(document.createElement("meter"), { className: "strength", max: 4, low: 2, high: 3, optimum: 4 });
+  const words = Object.assign(document.createElement("p"), { className: "hint" });
+  meter.setAttribute("aria-label", "Strength of the password");
+  words.setAttribute("role", "status");
+  meter.hidden = true;
+  input.closest(".field").append(meter, words);
+  let waiting, asked;
+
+  const ask = async () => {
+    asked?.abort();
+    asked = new AbortController();
+    const about = [...input.form.querySelectorAll("[autocomplete=given-name], [autocomplete=family-name], [type=email]")];
+    try {
+      const response = await fetch(input.dataset.strength, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ password: input.value, about: about.map((each) => each.value) }),
+        signal: asked.signal,
+      });
+      if (!response.ok) throw new Error(response.statusText);
+      const found = await response.json();
+      meter.value = found.score;
+      meter.hidden = false;
+      words.textContent = found.reason || "This password is hard to guess.";
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      meter.hidden = true; // comfort only: the form says it as well
+      words.textContent = "";
+    }
+  };
+
+  input.addEventListener("input", () => {
+    clearTimeout(waiting);
+    asked?.abort();
+    if (input.value) waiting = setTimeout(ask, 300);
+    else {
+      meter.hidden = true;
+      words.textContent = "";
+    }
+  });
+}
+
 // Flashes stay until somebody sends them away.
 for (const button of document.querySelectorAll("[data-dismiss]")) {
   button.addEventListener("click", () => {

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.identity import ANONYMOUS
 from app.accounts.models import Permission
+from app.accounts.sessions import is_recent
 from app.config import Config, settings
 from app.errors import DomainError
 from app.security.cross_site import is_cross_site
@@ -49,6 +50,12 @@ class NotConfirmed(Forbidden):
     code = "not-confirmed"
 
 
+class NotRecent(Forbidden):
+    """The route wants the password to have been shown not long ago; pages ask for it, then come back."""
+
+    code = "reauthentication-required"
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may use a route. `identify` is off where not even the database may be asked: static files and probes."""
@@ -58,6 +65,7 @@ class Access:
     signed_in: bool = False
     anonymous_only: bool = False
     confirmed: bool = False
+    recent: bool = False
     permission: Permission = NOTHING
 
 
@@ -84,6 +92,11 @@ def signed_in(view: View) -> View:
 def confirmed(view: View) -> View:
     """Anybody signed in whose address is confirmed."""
     return _mark(view, ACCESS, Access("confirmed", signed_in=True, confirmed=True))
+
+
+def reauthenticated(view: View) -> View:
+    """Anybody signed in who has shown their password not long ago: for what is sensitive and does not ask for it."""
+    return _mark(view, ACCESS, Access("signed in, recently", signed_in=True, recent=True))
 
 
 def requires(permission: Permission) -> Callable[[View], View]:
@@ -177,6 +190,8 @@ def _admit(access: Access) -> ResponseReturnValue | None:
             return redirect(url_for("accounts.unconfirmed"), 303)
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
+    if access.recent and not is_recent(who):
+        raise NotRecent("Show your password once more first.")
     return None
 
 

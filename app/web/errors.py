@@ -26,11 +26,11 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
 from app.accounts.links import LinkExpired
-from app.accounts.sessions import WrongCredentials
+from app.accounts.sessions import WrongCredentials, WrongPassword
 from app.database import is_away
 from app.errors import Busy, DomainError, NotFound, NotReady, TooMany
 from app.logs import request_id
-from app.web.access import Forbidden, NotSignedIn
+from app.web.access import Forbidden, NotRecent, NotSignedIn
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ STATUSES: dict[type[DomainError], int] = {
     NotSignedIn: 401,
     WrongCredentials: 401,
     Forbidden: 403,
+    WrongPassword: 403,
     NotFound: 404,
     LinkExpired: 410,
     TooMany: 429,
@@ -54,6 +55,7 @@ WORDS = {
     404: ("There is no such page.", "Check the address, or start again from the home page."),
     405: ("This address does not take that kind of request.", "Go back and try again from the page itself."),
     408: ("The request took too long to arrive.", "Try again."),
+    410: ("This is here no more.", "Start again from the home page."),
     413: ("What was sent is too large.", "Send less at once."),
     415: ("What was sent is of a kind that is not accepted here.", "Send JSON to the API, a form to a page."),
     422: ("Something in what was sent is not right.", "Correct what is named and try again."),
@@ -93,19 +95,20 @@ async def answer(
     *,
     code: str | None = None,
     errors: list[dict[str, str]] | None = None,
+    hint: str | None = None,
     retry_after: int | None = None,
 ) -> Response:
     """An error, as a page or as a problem."""
     title = HTTPStatus(status).phrase
     if not has_request_context():
         return Response(title, status, content_type="text/plain")  # a websocket that is refused
-    happened, hint = WORDS.get(status) or WORDS[400 if status < 500 else 500]
+    happened, what_to_do = WORDS.get(status) or WORDS[400 if status < 500 else 500]
     if wants_json():
         problem: dict[str, Any] = {
             "type": "about:blank",
             "title": title,
             "status": status,
-            "detail": message or happened,
+            "detail": f"{message or happened}{f' {hint}' if hint else ''}",
             "code": code or title.lower().replace(" ", "-"),
             "request_id": request_id.get(),
         }
@@ -117,7 +120,7 @@ async def answer(
             status=status,
             title=title,
             message=message or happened,
-            hint=hint,
+            hint=hint or what_to_do,
         )
         response = await current_app.make_response(page)  # type: ignore[assignment]  # it is ours, not werkzeug's
     response.status_code = status
@@ -137,11 +140,15 @@ def status_of(error: DomainError) -> tuple[int, int | None]:
 
 async def domain_error(error: DomainError) -> ResponseReturnValue:
     """A rule says no."""
-    if isinstance(error, NotSignedIn) and has_request_context() and not wants_json():
+    if isinstance(error, NotSignedIn | NotRecent) and has_request_context() and not wants_json():
         target = request.full_path.rstrip("?") if request.method == "GET" else None
-        return redirect(url_for("accounts.login", next=target), 303)
+        page = "accounts.login" if isinstance(error, NotSignedIn) else "accounts.reauthenticate"
+        return redirect(url_for(page, next=target), 303)
     status, retry_after = status_of(error)
-    return await answer(status, error.message, code=error.code, errors=_field(error), retry_after=retry_after)
+    hint = error.hint if isinstance(error, LinkExpired) else None
+    return await answer(
+        status, error.message, code=error.code, errors=_field(error), hint=hint, retry_after=retry_after
+    )
 
 
 async def invalid_request(error: RequestSchemaValidationError) -> Response:

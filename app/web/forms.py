@@ -1,17 +1,21 @@
 """HTML forms from Pydantic schemas: what the API checks, a page shows, with each error beside its field."""
 
 import types
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin
+from functools import wraps
+from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, EmailStr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from quart import ResponseReturnValue, render_template, request
 
+from app.config import settings
 from app.errors import DomainError
 from app.web.errors import messages, status_of
 
 Schema = TypeVar("Schema", bound=BaseModel)
+View = TypeVar("View", bound=Callable[..., Awaitable[Any]])
 
 FORM_PROBLEMS = ""  # the key of what is wrong with the form as a whole
 
@@ -107,6 +111,34 @@ class Form(Generic[Schema]):
             self.problems.append(f"{name[:64]}: {message}")
 
 
+def form(
+    template: str, schema: type[BaseModel], context: Callable[..., Awaitable[dict[str, Any]]] | None = None
+) -> Callable[[View], View]:
+    """Make a view the action of a form's page: the page is shown on GET, and again for whatever does not fit.
+
+    The view gets what was posted, as the schema has it, then the values of its route; what it refuses is shown in the
+    form. `context` gets those values as well and gives the template more to show, and fields their first values.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def page(**values: Any) -> ResponseReturnValue:
+            shown = await context(**values) if context else {}
+            form = Form(schema, **shown)
+            if request.method == "POST" and (data := await form.read()):
+                try:
+                    response: ResponseReturnValue = await view(data, **values)
+                except DomainError as error:
+                    form.refuse(error)
+                else:
+                    return response
+            return await form.page(template, **shown)
+
+        return cast(View, page)
+
+    return decorate
+
+
 def _field(name: str, info: FieldInfo, value: Any) -> FormField:
     extra: dict[str, Any] = dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
     limits = {
@@ -114,6 +146,9 @@ def _field(name: str, info: FieldInfo, value: Any) -> FormField:
         for kind in ("min_length", "max_length")
     }
     kind = str(extra.get("input") or _kind(info.annotation))
+    hint = info.description
+    if hint and extra.get("autocomplete") == "new-password":
+        hint = f"At least {settings.PASSWORD_MIN_LENGTH} characters. {hint}"
     return FormField(
         name=name,
         label=info.title or name.replace("_", " ").capitalize(),
@@ -121,7 +156,7 @@ def _field(name: str, info: FieldInfo, value: Any) -> FormField:
         value="" if value is None or kind == "password" else str(value),
         checked=bool(value if value is not None else info.default is True) if kind == "checkbox" else False,
         options=[(str(v), str(label)) for v, label in extra.get("options", ())],
-        hint=info.description,
+        hint=hint,
         required=info.is_required(),
         autocomplete=extra.get("autocomplete"),
         inputmode=extra.get("inputmode"),

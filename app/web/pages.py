@@ -15,6 +15,15 @@ from app.web.identity import identity, is_from_this_machine
 
 YEAR = 365 * 24 * 3600
 
+# The links beside the pages of one's account.
+ACCOUNT = (
+    ("Your account", "manage"),
+    ("Password", "change_password"),
+    ("E-mail address", "change_email"),
+    ("Sessions", "list_sessions"),
+    ("Your data", "delete_account"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -68,6 +77,7 @@ def context() -> dict[str, Any]:
         "nav": navigation(who),
         "admin_nav": administration(who),
         "account_menu": [_link("Your account", "accounts.manage")] if who.is_authenticated else [],
+        "account_nav": [_link(label, f"accounts.{page}") for label, page in ACCOUNT],
         "request_id": request_id.get(),
         "dev_mailbox": "mailbox" in current_app.blueprints and is_from_this_machine(),
     }

@@ -1,9 +1,7 @@
 """Registering and confirming, by page and by API."""
 
 import asyncio
-import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from quart import Quart
@@ -14,8 +12,8 @@ from app.accounts.models import Credential, User
 from app.config import Config
 from app.database import db, utcnow
 from app.jobs.models import Job
+from tests.accounts.mailbox import link_in, mails
 from tests.factories.people import PASSWORD, log_in, make_person
-from tests.jobs.conftest import run_burst
 
 FORM = {
     "first_name": "Robin",
@@ -25,28 +23,6 @@ FORM = {
     "password2": PASSWORD,
 }
 API = {name: value for name, value in FORM.items() if name != "password2"}
-HERE = {"headers": {"Host": "localhost"}, "scope_base": {"client": ("127.0.0.1", 5000)}}
-
-
-@pytest.fixture(autouse=True)
-def empty_mailbox(settings: Config) -> None:
-    """No mails of earlier tests."""
-    for path in (settings.INSTANCE_PATH / "mail").glob("*.eml"):
-        path.unlink()
-
-
-async def mails(client: Browser) -> list[dict[str, Any]]:
-    """Run what is due, and give what has arrived in the mailbox, newest first."""
-    await run_burst()
-    found: list[dict[str, Any]] = await (await client.get("/dev/mail.json", **HERE)).get_json()
-    return found
-
-
-def link_in(mail: dict[str, Any]) -> str:
-    """The path of the link in a mail."""
-    path: str
-    [path] = set(re.findall(r"http://localhost(/account/confirm-account/\S+)", mail["text"]))
-    return path
 
 
 async def users() -> list[User]:

@@ -5,7 +5,7 @@ from itertools import count
 
 from quart.typing import TestClientProtocol as Browser
 
-from app.accounts import service
+from app.accounts import registration, service
 from app.database import db
 from app.security.passwords import passwords
 
@@ -52,3 +52,15 @@ async def log_in(client: Browser, person: Person) -> None:
     """Log a browser in, as its form does."""
     response = await client.post("/account/login", form={"email": person.email, "password": person.password})
     assert response.status_code == 303, await response.get_data(as_text=True)
+
+
+def secret_of(browser: Browser) -> str:
+    """What a browser's session cookie holds."""
+    assert browser.cookie_jar is not None
+    return {cookie.name: str(cookie.value) for cookie in browser.cookie_jar}["session"]
+
+
+async def invite(email: str = "guest@example.com", role: str = service.USER) -> None:
+    """Make an account without a password, whose owner gets a mail."""
+    async with db.transaction() as session:
+        await registration.invite_user(session, email=email, first_name="Kim", last_name="Guest", role_name=role)

@@ -43,22 +43,22 @@ def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str
 def test_list_shows_jobs_by_state_and_name(env: dict[str, str]) -> None:
     assert run(env, "list").stdout == ""
     cleaning = put(env, "jobs.delete_finished")
-    dead = put(env, "accounts.send_confirmation", "dead", error="No luck.\nAt all.")
+    dead = put(env, "accounts.send_link", "dead", error="No luck.\nAt all.")
     everything = run(env, "list").stdout
     assert cleaning in everything
     assert dead in everything
     assert run(env, "list", "--state", "dead").stdout.split()[0] == dead
     assert "0/20" in run(env, "list", "--state", "dead").stdout
-    assert "No luck." in run(env, "list", "--name", "accounts.send_confirmation").stdout
+    assert "No luck." in run(env, "list", "--name", "accounts.send_link").stdout
     assert "At all." not in run(env, "list").stdout
     assert len(run(env, "list", "-n", "1").stdout.splitlines()) == 1
     assert run(env, "list", "--state", "nonsense").returncode == 2
 
 
 def test_show_shows_everything_of_one(env: dict[str, str]) -> None:
-    dead = put(env, "accounts.send_confirmation", "dead", '{"user_id": 7}', "No luck.\nAt all.")
+    dead = put(env, "accounts.send_link", "dead", '{"user_id": 7}', "No luck.\nAt all.")
     shown = run(env, "show", dead).stdout
-    for words in ("accounts.send_confirmation", '{"user_id": 7}', "dead", "0/20", "2026-01-01", "No luck.\nAt all."):
+    for words in ("accounts.send_link", '{"user_id": 7}', "dead", "0/20", "2026-01-01", "No luck.\nAt all."):
         assert words in shown
     assert "unknown to this release" in run(env, "show", put(env, "nobody.knows")).stdout
 

@@ -1,0 +1,77 @@
+"""Another e-mail address: asked for with the password, confirmed at the new one, objected to at the former one."""
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts import links, service, sessions
+from app.accounts.identity import Client, Identity
+from app.accounts.models import Purpose, User
+from app.accounts.schemas import EmailChange
+from app.config import settings
+from app.errors import DomainError
+from app.jobs.queue import enqueue
+from app.security.limits import limits
+from app.security.tokens import pseudonym
+
+
+class SameEmail(DomainError):
+    """The address that is asked for is the one that the account has."""
+
+    code = "same-email"
+
+    def __init__(self) -> None:
+        super().__init__("This is your address already.", field="email")
+
+
+async def admit(actor: Identity, change: EmailChange, client: Client) -> None:
+    """Check the password, and how often this is asked for. Raises `SameEmail`, `WrongPassword`, `TooMany` or `Busy`."""
+    if change.email == actor.email:
+        raise SameEmail
+    await sessions.demand_password(actor, change.password.get_secret_value(), client)
+    await limits.hit("confirmation", settings.CONFIRMATION_LIMIT, actor.user_id)
+    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, pseudonym(change.email))
+
+
+async def request_change(session: AsyncSession, actor: Identity, email: str) -> None:
+    """Mail a link to the new address, and to the former one, if it was confirmed, how to object.
+
+    Whoever asks learns nothing about the new address: if it has an account, its owner is told.
+    """
+    user = await session.get_one(User, actor.user_id)
+    if taken := await service.find_user(session, email):
+        await enqueue(session, "accounts.send_already_registered", user_id=taken.id)
+    else:
+        await links.mail_link(session, user, Purpose.CHANGE_EMAIL, email)
+    if user.confirmed:
+        await links.mail_link(session, user, Purpose.OBJECT)
+
+
+async def confirm(session: AsyncSession, secret: str) -> int:
+    """Use the link: its address is the account's from now on, and confirmed. Returns whose it is.
+
+    Sessions and links end, API tokens go on. Raises `LinkExpired`, or `EmailTaken` if somebody else was faster.
+    """
+    link, user = await links.use_link(session, secret, Purpose.CHANGE_EMAIL)
+    await _move(session, user, link.email)
+    await service.end_credentials(session, user.id, service.EVERYTHING - {Purpose.TOKEN})
+    return user.id
+
+
+async def object_to(session: AsyncSession, secret: str) -> str:
+    """Use the link in the notice: the account has its former address, and nobody knows its password any more.
+
+    Whether or not the change has come about. Everything ends; returns the secret of a link to choose a new password.
+    """
+    link, user = await links.use_link(session, secret, Purpose.OBJECT)
+    await _move(session, user, link.email)
+    user.password_hash = None
+    await service.end_credentials(session, user.id)
+    return links.new_link(session, user, Purpose.RESET)
+
+
+async def _move(session: AsyncSession, user: User, email: str) -> None:
+    user.email, user.confirmed = email, True
+    try:
+        await session.flush()
+    except IntegrityError:
+        raise service.EmailTaken from None

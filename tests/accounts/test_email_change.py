@@ -1,0 +1,274 @@
+"""Another e-mail address: asked for, confirmed, objected to."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+from sqlalchemy import func, select
+
+from app.accounts import service
+from app.accounts.models import Credential, Purpose, User
+from app.database import db, utcnow
+from tests.accounts.mailbox import link_in, link_to, mails, newest, token_of
+from tests.factories.people import PASSWORD, Person, log_in, make_person
+
+NEW = "nine green lanterns hum"
+CONFIRM, NOTICE = "Confirm your new email", "Your e-mail address is about to change"
+
+
+async def ask(client: Browser, email: str) -> tuple[str, str]:
+    """Ask for another address; returns the paths of the link to it and of the objection."""
+    response = await client.post("/account/manage/change-email", form={"email": email, "password": PASSWORD})
+    assert (response.status_code, response.headers["Location"]) == (303, "/account/manage")
+    found = await mails(client)
+    return tuple(link_in(next(mail for mail in found if subject in mail["subject"])) for subject in (CONFIRM, NOTICE))  # type: ignore[return-value]  # two subjects, two paths
+
+
+async def address_of(person: Person) -> str:
+    async with db.session() as session:
+        return (await session.get_one(User, person.id)).email
+
+
+async def status_of_log_in(app: Quart, email: str, password: str = PASSWORD) -> int:
+    credentials = {"email": email, "password": password}
+    return (await app.test_client().post("/api/v1/session", json=credentials)).status_code
+
+
+async def test_the_new_address_counts_once_its_mail_was_read(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    other = app.test_client()
+    await log_in(other, person)
+    link, _ = await ask(client, "New@Example.com")
+    mail = await newest(client, CONFIRM)
+    assert mail["to"] == ["new@example.com"]
+    assert await address_of(person) == person.email
+    assert "new@example.com" in await (await client.get(link)).get_data(as_text=True)
+    assert await address_of(person) == person.email, "looking changes nothing"
+    response = await client.post(link)
+    assert (response.status_code, response.headers["Location"]) == (303, "/account/manage")
+    assert await address_of(person) == "new@example.com"
+    assert (await client.get("/account/manage")).status_code == 200, "this session is renewed"
+    assert (await other.get("/account/manage")).status_code == 303, "others end"
+    assert await status_of_log_in(app, "new@example.com") == 201
+    assert await status_of_log_in(app, person.email) == 401
+    assert (await client.post(link)).status_code == 410
+
+
+async def test_the_link_may_be_opened_where_nobody_is_signed_in(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    link, _ = await ask(client, "new@example.com")
+    elsewhere = app.test_client()
+    assert (await elsewhere.post(link)).headers["Location"] == "/account/login"
+    assert (await elsewhere.get("/account/manage")).status_code == 303
+    assert (await client.get("/account/manage")).status_code == 303
+
+
+async def test_the_api_changes_the_address(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    body = {"email": "new@example.com", "password": PASSWORD}
+    assert (await client.post("/api/v1/account/email", json=body)).status_code == 202
+    token = {"token": token_of(await link_to(client, CONFIRM))}
+    assert (await app.test_client().post("/api/v1/account/email/confirmation", json=token)).status_code == 204
+    assert await address_of(person) == "new@example.com"
+    objection = {"token": token_of(await link_to(client, NOTICE))}
+    answer = await app.test_client().post("/api/v1/account/email/objection", json=objection)
+    assert await address_of(person) == person.email
+    reset = {"token": (await answer.get_json())["token"], "new_password": NEW}
+    assert (await app.test_client().post("/api/v1/account/password/reset", json=reset)).status_code == 204
+    assert await status_of_log_in(app, person.email, NEW) == 201
+
+
+@pytest.mark.parametrize("confirmed_before", [False, True])
+async def test_an_objection_keeps_or_restores_the_address_and_throws_everybody_out(
+    app: Quart, client: Browser, confirmed_before: bool
+) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    link, objection = await ask(client, "thief@example.com")
+    assert (await newest(client, NOTICE))["to"] == [person.email]
+    if confirmed_before:
+        assert (await client.post(link)).status_code == 303
+        form = {"old_password": PASSWORD, "new_password": NEW, "new_password2": NEW}
+        assert (await client.post("/account/manage/change-password", form=form)).status_code == 303
+    owner = app.test_client()
+    assert person.email in await (await owner.get(objection)).get_data(as_text=True)
+    response = await owner.post(objection)
+    assert response.status_code == 303
+    assert await address_of(person) == person.email
+    assert (await client.get("/account/manage")).status_code == 303, "whoever was in is out"
+    assert [await status_of_log_in(app, person.email, password) for password in (PASSWORD, NEW)] == [401, 401]
+    assert (await client.post(link)).status_code == 410
+    reset = response.headers["Location"]
+    form = {"new_password": "three copper anchors drift", "new_password2": "three copper anchors drift"}
+    assert (await owner.post(reset, form=form)).status_code == 303
+    assert await status_of_log_in(app, person.email, "three copper anchors drift") == 201
+
+
+async def test_the_former_address_has_the_last_word(app: Quart, client: Browser) -> None:
+    """Whoever took an account over and moves it on gets an objection as well: it must not end the owner's."""
+    person = await make_person()
+    await log_in(client, person)
+    link, owners = await ask(client, "thief@example.com")
+    await client.post(link)
+    link, thiefs = await ask(client, "second@example.com")
+    await client.post(link)
+    assert (await app.test_client().post(thiefs)).status_code == 303
+    assert await address_of(person) == "thief@example.com"
+    assert (await app.test_client().post(owners)).status_code == 303
+    assert await address_of(person) == person.email
+    assert (await app.test_client().post(thiefs)).status_code == 410
+
+
+async def test_an_address_that_somebody_else_got_meanwhile_is_not_taken_from_them(client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    link, objection = await ask(client, "new@example.com")
+    await make_person(email="new@example.com")
+    response = await client.post(link)
+    assert response.status_code == 409
+    assert "This address has an account already." in await response.get_data(as_text=True)
+    assert await address_of(person) == person.email
+    assert (await client.get(link)).status_code == 200, "nothing has happened, the link goes on"
+    assert (await client.post(objection)).status_code == 303
+
+
+async def test_two_accounts_that_move_to_one_address_at_once_are_settled_by_the_database(app: Quart) -> None:
+    links = []
+    for _ in range(2):
+        browser, person = app.test_client(), await make_person()
+        await log_in(browser, person)
+        links.append((await ask(browser, "wanted@example.com"))[0])
+    answers = await asyncio.gather(*(app.test_client().post(link) for link in links))
+    assert sorted(answer.status_code for answer in answers) == [303, 409]
+    async with db.session() as session:
+        query = select(func.count()).where(User.email == "wanted@example.com")
+        assert (await session.execute(query)).scalar_one() == 1
+
+
+async def test_whether_an_address_has_an_account_is_told_its_owner_alone(app: Quart, client: Browser) -> None:
+    person, owner = await make_person(), await make_person(email="taken@example.com")
+    await log_in(client, person)
+    answers = [
+        await client.post("/api/v1/account/email", json={"email": email, "password": PASSWORD})
+        for email in ("free@example.com", owner.email)
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert await answers[0].get_json() == await answers[1].get_json()
+    found = [(mail["to"][0], mail["subject"].partition("] ")[2]) for mail in await mails(client)]
+    assert sorted(found) == sorted(
+        [
+            ("free@example.com", CONFIRM),
+            (owner.email, "You have an account already"),
+            (person.email, NOTICE),
+            (person.email, NOTICE),
+        ]
+    )
+
+
+async def test_who_registered_with_a_wrong_address_can_correct_it(app: Quart, client: Browser) -> None:
+    """The wrong address was never proven: whoever reads its mail has no say in it."""
+    person = await make_person(confirmed=False)
+    await log_in(client, person)
+    response = await client.post(
+        "/account/manage/change-email", form={"email": "right@example.com", "password": PASSWORD}
+    )
+    assert response.status_code == 303
+    assert [mail["to"] for mail in await mails(client)] == [["right@example.com"]]
+    assert (await client.post(await link_to(client, CONFIRM))).status_code == 303
+    assert (await client.get("/")).status_code == 200
+    async with db.session() as session:
+        user = await session.get_one(User, person.id)
+    assert (user.email, user.confirmed) == ("right@example.com", True)
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "message"),
+    [
+        ({"email": "robin", "password": PASSWORD}, 422, "Enter an e-mail address"),
+        ({"email": "", "password": PASSWORD}, 422, "Enter an e-mail address"),
+        ({"email": "new@example.com", "password": ""}, 422, "This field is required."),
+        ({"email": "new@example.com", "password": "another one entirely"}, 403, "This is not your password."),
+        ({"email": "same@example.com", "password": PASSWORD}, 409, "This is your address already."),
+    ],
+)
+async def test_what_does_not_fit_is_said_beside_its_field(
+    client: Browser, form: dict[str, str], status: int, message: str
+) -> None:
+    await log_in(client, await make_person(email="same@example.com"))
+    response = await client.post("/account/manage/change-email", form=form)
+    page = await response.get_data(as_text=True)
+    assert response.status_code == status
+    assert message in page
+    assert f'value="{form["email"]}"' in page
+    assert not form["password"] or form["password"] not in page
+    assert await mails(client) == []
+
+
+async def test_asking_for_another_address_is_limited(client: Browser) -> None:
+    await log_in(client, await make_person())
+    statuses = []
+    for number in range(4):
+        body = {"email": f"new{number}@example.com", "password": PASSWORD}
+        statuses.append((await client.post("/api/v1/account/email", json=body)).status_code)
+    assert statuses == [202] * 3 + [429]
+
+
+async def test_the_link_works_for_an_hour_and_the_objection_for_a_week(client: Browser) -> None:
+    await log_in(client, await make_person())
+    await ask(client, "new@example.com")
+    async with db.session() as session:
+        rows = (await session.execute(select(Credential).where(Credential.purpose != Purpose.SESSION))).scalars().all()
+    lives = {(row.purpose, row.expires_at - row.created_at) for row in rows}
+    assert lives == {(Purpose.CHANGE_EMAIL, timedelta(hours=1)), (Purpose.OBJECT, timedelta(days=7))}
+
+
+async def test_api_tokens_go_on_after_a_change_of_address_and_end_with_an_objection(
+    app: Quart, client: Browser
+) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    token = await make_token(person)
+    link, objection = await ask(client, "new@example.com")
+    await client.post(link)
+    assert (await app.test_client().get("/api/v1/account", headers=token)).status_code == 200
+    await app.test_client().post(objection)
+    assert (await app.test_client().get("/api/v1/account", headers=token)).status_code == 401
+
+
+async def make_token(person: Person) -> dict[str, str]:
+    from app.security.tokens import digest, new_secret
+
+    secret = new_secret()
+    async with db.transaction() as session:
+        session.add(
+            Credential(
+                purpose=Purpose.TOKEN,
+                digest=digest(secret),
+                user_id=person.id,
+                expires_at=utcnow() + timedelta(days=1),
+            )
+        )
+    return {"Authorization": f"Bearer {secret}"}
+
+
+async def test_a_use_that_is_noted_does_not_shorten_an_api_token(app: Quart, settings: object) -> None:
+    person = await make_person()
+    token = await make_token(person)
+    settings.SESSION_TOUCH = 0  # type: ignore[attr-defined]  # the fixture's
+    assert (await app.test_client().get("/api/v1/account", headers=token)).status_code == 200
+    async with db.session() as session:
+        row = (await session.execute(select(Credential))).scalar_one()
+    assert row.last_used_at > row.created_at
+    assert row.expires_at > utcnow() + timedelta(hours=23)
+
+
+async def test_an_administrator_stays_one_after_a_change_of_address(client: Browser) -> None:
+    person = await make_person(role=service.ADMINISTRATOR)
+    await log_in(client, person)
+    await client.post((await ask(client, "new@example.com"))[0])
+    assert (await client.get("/admin")).status_code == 200
