@@ -125,9 +125,9 @@ def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
 LATE = {
     "app/__init__.py",
     "manage.py",
-    "app/commands/serve.py",
     "app/commands/shell.py",
     "app/jobs/worker.py",
+    "development/serve.py",
     "development/serving.py",
     "development/supervisor.py",
     "development/valkey.py",
@@ -159,6 +159,13 @@ async def test_the_specification_describes_every_api_route(app: Quart, client: B
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert routes <= described
+    for rule in app.url_map.iter_rules():
+        access, _ = declared(app.view_functions[rule.endpoint])
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        if path.startswith("/api/"):
+            method = next(iter((rule.methods or set()) - {"HEAD", "OPTIONS"})).lower()
+            asked = [list(each) for each in specification["paths"][path][method].get("security", [])]
+            assert asked == ([["bearer"], ["cookie"]] if access and access.signed_in else []), path
     for path, methods in specification["paths"].items():
         for method, operation in methods.items():
             assert operation.get("summary"), f"{method} {path} says nothing about itself"

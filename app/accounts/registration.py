@@ -33,7 +33,8 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
 
     Whoever registers learns nothing about the address: if it has an account, its owner is told by mail. As long as that
     account is not confirmed each registration gets a link of its own, and the one that is used decides about name and
-    password: nobody can take an address beforehand.
+    password: nobody can take an address beforehand. Whoever was invited gets their invitation again instead, since it
+    may come with more rights than a stranger's password should get.
     """
     try:
         user = await service.create_user(
@@ -51,6 +52,9 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
         user = found
     if user.confirmed:
         await enqueue(session, "accounts.send_already_registered", user_id=user.id)
+        return
+    if user.is_invited:
+        await links.mail_link(session, user, Purpose.INVITE)
         return
     pending = {"first_name": person.first_name, "last_name": person.last_name, "password_hash": password_hash}
     await links.mail_link(session, user, Purpose.CONFIRM, pending=pending)

@@ -1,10 +1,11 @@
 """The shapes of accounts, in and out, in the order of the routes."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from app import addresses
@@ -223,26 +224,15 @@ class SessionOut(BaseModel):
 class SessionRow(BaseModel):
     """A session that goes on; `current` is the one that asks."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: UUID
     device: str
     address: str | None
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
-    current: bool
-
-    @classmethod
-    def of(cls, row: Credential, actor: Identity) -> "SessionRow":
-        """A session as its owner sees it."""
-        return cls(
-            id=row.id,
-            device=row.device,
-            address=row.address,
-            created_at=row.created_at,
-            last_used_at=row.last_used_at,
-            expires_at=row.expires_at,
-            current=row.id == actor.credential_id,
-        )
+    current: bool = False
 
 
 class SessionRows(BaseModel):
@@ -250,6 +240,14 @@ class SessionRows(BaseModel):
 
     items: list[SessionRow]
     next: str | None = None
+
+    @classmethod
+    def of(cls, rows: Sequence[Credential], actor: Identity) -> "SessionRows":
+        """Sessions as their owner sees them. Not for the event loop: telling devices apart takes its time at first."""
+        items = [SessionRow.model_validate(row) for row in rows]
+        for item in items:
+            item.current = item.id == actor.credential_id
+        return cls(items=items)
 
 
 class DataExport(BaseModel):

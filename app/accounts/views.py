@@ -1,5 +1,7 @@
 """The pages of one's own account."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -18,7 +20,7 @@ from app.accounts.schemas import (
     PasswordChangeForm,
     RegistrationForm,
     ResetRequest,
-    SessionRow,
+    SessionRows,
 )
 from app.database import db
 from app.web import bodies
@@ -30,6 +32,16 @@ accounts = Blueprint("accounts", __name__, url_prefix="/account", template_folde
 bodies.bound_forms(accounts)
 
 BOTH = ["GET", "POST"]
+
+
+def _link(purpose: Purpose) -> Callable[[str], Awaitable[dict[str, Any]]]:
+    """What the page of a mailed link is about. Raises `LinkExpired`."""
+
+    async def read(token: str) -> dict[str, Any]:
+        async with db.session() as session:
+            return {"link": await links.read_link(session, token, purpose)}
+
+    return read
 
 
 @accounts.route("/login", methods=BOTH)
@@ -88,17 +100,11 @@ async def send_confirmation_again() -> ResponseReturnValue:
 async def confirm_account(token: str) -> ResponseReturnValue:
     """What a mailed link shows: a button, which alone confirms. Programs that look at links press none."""
     if request.method != "POST":
-        return await _ask("accounts/confirm_account.html", token, Purpose.CONFIRM)
+        return await render_template("accounts/confirm_account.html", **await _link(Purpose.CONFIRM)(token))
     async with db.transaction() as session:
         user_id = await registration.confirm(session, token)
     await flash("Your address is confirmed.", "success")
     return redirect(url_for("site.home" if identity().user_id == user_id else "accounts.login"), 303)
-
-
-async def _ask(template: str, token: str, purpose: Purpose) -> str:
-    async with db.session() as session:
-        link = await links.read_link(session, token, purpose)
-    return await render_template(template, link=link)
 
 
 @accounts.route("/reset-password", methods=BOTH)
@@ -114,15 +120,10 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
     return redirect(url_for("accounts.login"), 303)
 
 
-async def _reset_link(token: str) -> dict[str, Any]:
-    async with db.session() as session:
-        return {"link": await links.read_link(session, token, Purpose.RESET)}
-
-
 @accounts.route("/reset-password/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
-@form("accounts/set_password.html", NewPasswordForm, _reset_link)
+@form("accounts/set_password.html", NewPasswordForm, _link(Purpose.RESET))
 async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
     """Set a new password, by a mailed link."""
     password = data.new_password.get_secret_value()
@@ -131,15 +132,10 @@ async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue
     )
 
 
-async def _invitation(token: str) -> dict[str, Any]:
-    async with db.session() as session:
-        return {"link": await links.read_link(session, token, Purpose.INVITE)}
-
-
 @accounts.route("/join-from-invite/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
-@form("accounts/join_from_invite.html", AcceptanceForm, _invitation)
+@form("accounts/join_from_invite.html", AcceptanceForm, _link(Purpose.INVITE))
 async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
     """Accept an invitation: choose a password, and the address is confirmed with it."""
     password = data.password.get_secret_value()
@@ -235,7 +231,9 @@ async def change_email(data: EmailChange) -> ResponseReturnValue:
 async def confirm_change_of_email(token: str) -> ResponseReturnValue:
     """What the link to the new address shows: a button, which alone changes it."""
     if request.method != "POST":
-        return await _ask("accounts/confirm_change_of_email.html", token, Purpose.CHANGE_EMAIL)
+        return await render_template(
+            "accounts/confirm_change_of_email.html", **await _link(Purpose.CHANGE_EMAIL)(token)
+        )
     async with db.transaction() as session:
         user_id = await email_change.confirm(session, token)
         is_here = identity().user_id == user_id
@@ -253,7 +251,7 @@ async def confirm_change_of_email(token: str) -> ResponseReturnValue:
 async def keep_email(token: str) -> ResponseReturnValue:
     """What the notice to the former address links to: a button that keeps it, and leads to a new password."""
     if request.method != "POST":
-        return await _ask("accounts/keep_email.html", token, Purpose.OBJECT)
+        return await render_template("accounts/keep_email.html", **await _link(Purpose.OBJECT)(token))
     async with db.transaction() as session:
         secret = await email_change.object_to(session, token)
     await flash(
@@ -269,7 +267,8 @@ async def list_sessions() -> str:
     """Where one is logged in."""
     async with db.session() as session:
         rows = await sessions.list_credentials(session, identity(), Purpose.SESSION)
-    return await render_template("accounts/sessions.html", sessions=[SessionRow.of(row, identity()) for row in rows])
+    listed = await asyncio.to_thread(SessionRows.of, rows, identity())
+    return await render_template("accounts/sessions.html", sessions=listed.items)
 
 
 @accounts.post("/sessions/<uuid:session_id>/end")

@@ -1,6 +1,7 @@
 """The API's specification, and what allows pages of listed origins to use it."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from quart import Quart, Response, request
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
@@ -10,7 +11,7 @@ from werkzeug.routing import Rule
 
 from app.config import settings
 from app.security.cross_site import cors_headers
-from app.web.access import declare, limit, public
+from app.web.access import declare, declared, limit, public
 from app.web.identity import cookie_name
 
 
@@ -20,6 +21,15 @@ class ApiOnly(OpenAPIProvider):
     def generate_rules(self) -> Iterable[Rule]:
         """The routes to describe."""
         return [rule for rule in super().generate_rules() if rule.rule.startswith("/api/")]
+
+    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a route takes and gives, with the ways to sign in where its access asks for it."""
+        paths, components = super().build_paths(rule)
+        access, _ = declared(self._app.view_functions[rule.endpoint])
+        if access and access.signed_in:
+            for operation in (each for path in paths.values() for each in path.values()):
+                operation["security"] = [{"bearer": []}, {"cookie": []}]
+        return paths, components
 
 
 def init_app(app: Quart) -> None:
