@@ -20,7 +20,7 @@ __all__ = ["add_fake_data", "recreate_db", "run_worker", "setup_dev", "setup_pro
 
 # name → where it is, and what `--help` says: written down here so that help need not import the application.
 COMMANDS = {
-    "serve": ("app.commands.serve:serve", "Serve the application."),
+    "serve": ("development.serve:serve", "Serve the application."),
     "shell": ("app.commands.shell:shell_command", "Open an async prompt, or run a script from stdin."),
     "db": ("app.commands.database:db_group", "Change the database's schema by migrations."),
     "recreate-db": ("app.commands.database:recreate_db_command", "Drop and create every table; all data are lost."),
@@ -75,6 +75,9 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] in ("app", "manage", "worker"):
                 raise
+            if error.name == "development":  # which no image holds
+                instead = " Run: hypercorn -c hypercorn.toml app.asgi:app" if name == "serve" else ""
+                raise click.ClickException(f"{name} is for a whole checkout.{instead}") from None
             raise click.ClickException(
                 f"{name} needs {error.name}, which is not installed. Run: pip install -c constraints.txt -e '.[test]'"
             ) from None

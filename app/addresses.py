@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from redis.asyncio import ConnectionPool
@@ -13,22 +13,15 @@ from sqlalchemy.exc import ArgumentError
 POSTGRES_OPTIONS = {"host", "sslmode", "sslrootcert", "application_name"}
 
 
-SITE = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+SITE = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?")
 
 
 def base_url(value: str) -> str:
     """The address of a site, without a slash at the end."""
-    parts = urlsplit(value)
-    if not SITE.fullmatch(value) or not _port_exists(parts):
+    parts, found = urlsplit(value), SITE.fullmatch(value)
+    if not found or not 0 < int(found["port"] or 80) < 65536:
         raise ValueError("not the address of a site")
     return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _port_exists(parts: SplitResult) -> bool:
-    try:
-        return parts.port is None or parts.port > 0
-    except ValueError:
-        return False
 
 
 def origin(value: str) -> str:

@@ -45,11 +45,6 @@ class Finding:
         """Whether `check` fails because of it."""
         return self.id.startswith("qb.E")
 
-    @property
-    def text(self) -> str:
-        """What is wrong and what to do."""
-        return f"{self.message} {self.hint}"
-
 
 async def check_database(settings: Config) -> list[Finding]:
     """Whether the database answers, and has the schema that this code expects."""
@@ -57,15 +52,12 @@ async def check_database(settings: Config) -> list[Finding]:
     nothing = Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: {_set_up(settings)}")
     if _is_missing_file(settings):
         return [nothing]  # connecting would make an empty file
-    engine = create_engine(settings, for_requests=False)
     try:
-        async with asyncio.timeout(PATIENCE), engine.connect() as connection:
+        async with asyncio.timeout(PATIENCE), create_engine(settings, for_requests=False).connect() as connection:
             schema = await Revisions().schema(connection)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         hint = "Is it running, and is DATABASE_URL right?"
         return [Finding("qb.E001", f"The database {shown} cannot be used: {reason(error)}.", hint)]
-    finally:
-        await engine.dispose()
     if schema is Schema.EMPTY:
         return [nothing]
     if schema is Schema.BEHIND:
@@ -76,21 +68,17 @@ async def check_database(settings: Config) -> list[Finding]:
 
 async def check_roles(settings: Config) -> list[Finding]:
     """Whether there are roles, without which nobody has an account; for where `check_database` finds nothing."""
-    engine = create_engine(settings, for_requests=False)
-    try:
-        async with engine.connect() as connection:
-            if (await connection.execute(select(Role.id).limit(1))).first():
-                return []
-    finally:
-        await engine.dispose()
+    async with create_engine(settings, for_requests=False).connect() as connection:
+        if (await connection.execute(select(Role.id).limit(1))).first():
+            return []
     return [Finding(EMPTY, "The database has no roles yet: nobody can log in.", f"Run: {_set_up(settings)}")]
 
 
 async def check_redis(settings: Config) -> list[Finding]:
     """Whether Redis answers and takes writes."""
-    client = request_redis(settings)
     try:
-        await client.set("check", b"", ex=60)
+        async with request_redis(settings) as client:
+            await client.set("check", b"", ex=60)
     except (RedisError, OSError) as error:
         hint = (
             "It runs while `python manage.py serve` does; or set REDIS_URL."
@@ -98,31 +86,23 @@ async def check_redis(settings: Config) -> list[Finding]:
             else "Is it running, and is REDIS_URL right?"
         )
         return [Finding("qb.E004", f"Redis at {shown_redis(settings)} cannot be used: {reason(error)}.", hint)]
-    finally:
-        await client.aclose(close_connection_pool=True)
     return []
 
 
 async def check_workers(settings: Config) -> list[Finding]:
     """Whether a worker lives."""
-    client = request_redis(settings)
     try:
-        alive = await any_worker(client)
+        async with request_redis(settings) as client:
+            alive = await any_worker(client)
     except (RedisError, OSError):
         return []  # said by check_redis already
-    finally:
-        await client.aclose(close_connection_pool=True)
     return [] if alive else [Finding("qb.E005", "No worker is alive: jobs wait.", "Run: arq worker.WorkerSettings")]
 
 
 async def check_jobs(settings: Config) -> list[Finding]:
     """Whether every job that waits is one that this release knows, and none has died."""
-    engine = create_engine(settings, for_requests=False)
-    try:
-        async with AsyncSession(engine) as session:
-            counts = await count_jobs(session)
-    finally:
-        await engine.dispose()
+    async with AsyncSession(create_engine(settings, for_requests=False)) as session:
+        counts = await count_jobs(session)
     found = []
     for (name, state), count in sorted(counts.items()):
         if state == State.DEAD:
@@ -138,15 +118,13 @@ async def check_jobs(settings: Config) -> list[Finding]:
 
 def check_routes(app: Quart) -> list[Finding]:
     """Whether every route says who may use it, and how often."""
-    return [
-        Finding(
-            "qb.E006",
-            f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is refused.",
-            "Put a decorator of app.web.access on its view.",
-        )
-        for rule in app.url_map.iter_rules()
-        if (missing := _missing(app.view_functions[rule.endpoint]))
-    ]
+    found = []
+    for rule in app.url_map.iter_rules():
+        access, limit = declared(app.view_functions[rule.endpoint])
+        if missing := [name for name, value in (("access", access), ("limit", limit)) if value is None]:
+            message = f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is refused."
+            found.append(Finding("qb.E006", message, "Put a decorator of app.web.access on its view."))
+    return found
 
 
 def check_proxies(settings: Config) -> list[Finding]:
@@ -183,7 +161,7 @@ async def all_checks(app: Quart) -> list[Finding]:
 
 def demand(findings: list[Finding]) -> None:
     """Raise `NotReady` with every error among these."""
-    errors = [finding.text for finding in findings if finding.is_error]
+    errors = [f"{finding.message} {finding.hint}" for finding in findings if finding.is_error]
     if errors:
         raise NotReady("\n".join(errors))
 
@@ -217,8 +195,3 @@ def _set_up(settings: Config) -> str:
 
 def _is_missing_file(settings: Config) -> bool:
     return settings.sqlite and not Path(str(make_url(settings.DATABASE_URL).database)).exists()
-
-
-def _missing(view: Callable[..., Any]) -> list[str]:
-    access, limit = declared(view)
-    return [name for name, value in (("access", access), ("limit", limit)) if value is None]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from limits import parse
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quart import current_app
 from werkzeug.local import LocalProxy
@@ -332,17 +333,12 @@ def refuse_production(what: str, name: str | None = None) -> None:
 
 def explain(cls: type[Config], error: ValidationError) -> str:
     """Every mistake on a line of its own: the variable, what it got, what it takes. No secret is shown."""
-    mistakes = error.errors(include_url=False)
+    mistakes = {mistake["loc"][0]: mistake for mistake in error.errors(include_url=False)}
     how_many = "one of its variables is" if len(mistakes) == 1 else f"{len(mistakes)} of its variables are"
     lines = [f"The {cls.NAME} configuration cannot be used, {how_many} wrong:"]
-    for mistake in mistakes:
-        place = str(mistake["loc"][0]) if mistake["loc"] else ""
-        name, field = next(
-            (name, field)
-            for name, field in cls.model_fields.items()
-            if place == name or place in _variables(name, field.validation_alias)
-        )
-        variable = next((v for v in _variables(name, field.validation_alias) if os.environ.get(v)), name)
+    for place, mistake in mistakes.items():
+        name, field = next((n, f) for n, f in cls.model_fields.items() if place in _variables(n, f))
+        variable = next((v for v in _variables(name, field) if os.environ.get(v)), name)
         value = os.environ.get(variable)
         if not value:
             got = "is not set"
@@ -359,9 +355,10 @@ def explain(cls: type[Config], error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _variables(name: str, alias: Any) -> list[str]:
+def _variables(name: str, field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
-    return [str(choice) for choice in choices]
+    return [*map(str, choices), name]
 
 
 def generated_secret_key(instance: Path) -> str:

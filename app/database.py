@@ -119,21 +119,9 @@ class Database:
             if waited and self._turn:
                 self._turn.release()
 
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncConnection]:
+    def connect(self) -> AsyncConnection:
         """A bare connection for reading, without the ORM's cost: the hot path."""
-        async with self.engine.connect() as connection:
-            yield connection
-
-    async def create_all(self) -> None:
-        """Create every table that is missing, as the models draw them. Stamps no migration: see `recreate-db`."""
-        async with self._writer.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-
-    async def drop_all(self) -> None:
-        """Drop every table of the models, with all data in them."""
-        async with self._writer.begin() as connection:
-            await connection.run_sync(Base.metadata.drop_all)
+        return self.engine.connect()
 
     async def dispose(self) -> None:
         """Close all connections."""
@@ -146,7 +134,8 @@ db = cast(Database, LocalProxy(lambda: current_app.extensions["database"]))
 def create_engine(settings: Config, *, for_requests: bool = True, pre_ping: bool = True) -> AsyncEngine:
     """An engine for the configured database.
 
-    Without `for_requests` it keeps no connections and sets no time-outs on statements: migrations may take long.
+    Without `for_requests` it keeps no connections, so there is nothing to dispose of, and sets no time-outs on
+    statements: migrations may take long.
     Without `pre_ping` it finds out that a connection has died when it uses it; that is for those who try again anyway.
     """
     pool = _pool(settings, pre_ping) if for_requests else {"poolclass": NullPool}
@@ -214,12 +203,9 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
         # The driver's own transactions begin too late and never around DDL, so it gets none: `begin` below does it.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(settings.SQLITE_BUSY_TIMEOUT)}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # in WAL mode a power cut may lose the last commits, never corrupt
-        cursor.execute("PRAGMA foreign_keys = ON")
+        # NORMAL: in WAL mode a power cut may lose the last commits, never corrupt.
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

@@ -8,11 +8,12 @@ class Problem(Exception):
     """
 
     code = "problem"
+    message = ""
+    field: str | None = None
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        self.message, self.field = message or self.message, field or self.field
+        super().__init__(self.message)
 
 
 class ConfigurationError(Problem):

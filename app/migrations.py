@@ -9,22 +9,14 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
+from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.config import Config
 from app.database import Base, create_engine
 from app.environment import PROJECT_ROOT
-
-# Alembic's own table, as Alembic creates it.
-version = Table(
-    "alembic_version",
-    MetaData(),
-    Column("version_num", String(32), nullable=False),
-    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
-)
-
 
 # Alembic keeps what it works on in module-level state: one process runs one operation. Processes are kept apart by the
 # lock that alembic/env.py takes in the database.
@@ -74,10 +66,10 @@ class Revisions:
 
     async def schema(self, connection: AsyncConnection) -> Schema:
         """How the schema behind this connection stands to these migrations."""
-        if not await connection.run_sync(lambda sync: inspect(sync).has_table(version.name)):
+        if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
             tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
             return Schema.BEHIND if set(tables) & set(Base.metadata.tables) else Schema.EMPTY
-        current = set((await connection.execute(select(version.c.version_num))).scalars())
+        current = set((await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars())
         if current == self.heads:
             return Schema.CURRENT
         return Schema.AHEAD if current - self.known else Schema.BEHIND
@@ -90,14 +82,10 @@ async def recreate(settings: Config) -> list[str]:
     """
     script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
     engine = create_engine(settings, for_requests=False).execution_options(sqlite_writes=True)
-    try:
-        async with engine.begin() as connection:
-            present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-            await connection.run_sync(Base.metadata.drop_all)
-            await connection.run_sync(version.drop, checkfirst=True)
-            await connection.run_sync(Base.metadata.create_all)
-            await connection.run_sync(version.create)
-            await connection.execute(version.insert(), [{"version_num": head} for head in script.get_heads()])
-    finally:
-        await engine.dispose()
+    async with engine.begin() as connection:
+        present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        await connection.run_sync(Base.metadata.drop_all)
+        await connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.run_sync(lambda sync: MigrationContext.configure(sync).stamp(script, "head"))
     return sorted(present & set(Base.metadata.tables))

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from quart import current_app
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -24,7 +24,7 @@ TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError,
 
 def request_redis(settings: Config) -> Redis:
     """The client of requests: it gives up soon, since a request goes on without Redis."""
-    pool = ConnectionPool.from_url(
+    client: Redis = Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT,
         socket_connect_timeout=settings.REDIS_TIMEOUT,
@@ -32,7 +32,7 @@ def request_redis(settings: Config) -> Redis:
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
-    return Redis(connection_pool=pool)
+    return client
 
 
 class UntilStopped(ExponentialBackoff):

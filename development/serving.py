@@ -54,7 +54,7 @@ def main(role: str, config_name: str, *arguments: str) -> int:
 
 def prepare(config_name: str) -> None:
     """Check that everything that serving needs is there; in development, make what is missing."""
-    from app.commands.database import prepare_to_serve
+    from development.preparation import prepare_to_serve
 
     for line in asyncio.run(prepare_to_serve(config_name)):
         click.echo(line)
@@ -80,11 +80,9 @@ def web(listener: str, grace: str = "") -> None:
 
 def worker(config_name: str) -> None:
     """Run the background worker."""
-    from arq.worker import run_worker
+    from app.commands.worker import run_worker
 
-    from app.jobs.worker import worker_settings
-
-    run_worker(worker_settings(config_name))
+    run_worker(config_name)
 
 
 def _explain(error: Exception) -> str | None:

@@ -234,16 +234,3 @@ async def test_sqlite_runs_as_the_design_says(app: Quart, backend: str) -> None:
             for name in ("journal_mode", "foreign_keys", "busy_timeout")
         ]
     assert pragmas == ["wal", 1, 5000]
-
-
-async def test_create_all_and_drop_all_are_whole(app: Quart, settings: Config, tmp_path: object) -> None:
-    settings.DATABASE_URL = f"sqlite+aiosqlite:///{tmp_path}/own.sqlite3"
-    own = Database(settings)
-    try:
-        for step, expected in ((own.create_all, set(Base.metadata.tables)), (own.drop_all, set())):
-            await step()
-            async with own.connect() as connection:
-                tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-            assert {name for name in tables if not name.startswith("sqlite_")} == expected
-    finally:
-        await own.dispose()

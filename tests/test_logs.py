@@ -15,7 +15,7 @@ from tests.factories.people import make_person
 def test_json_lines_hold_what_one_searches_for() -> None:
     record = logging.makeLogRecord({"name": "app", "levelname": "INFO", "msg": "%s ready", "args": ("all",), "user": 7})
     logs.request_id.set("abc")
-    logs.RequestIdFilter().filter(record)
+    logs.add_request_id(record)
     line = json.loads(logs.JsonFormatter().format(record))
     assert (line["message"], line["level"], line["user"], line["request_id"]) == ("all ready", "INFO", 7, "abc")
     assert line["time"].endswith("Z")

@@ -10,11 +10,11 @@ import pytest
 from quart import Quart
 
 from app.checks import check_mail
-from app.commands.database import prepare_to_serve
 from app.config import Config, load_settings
 from app.jobs.current import GiveUp, Leased, current
 from app.mail import KEPT, Email, MailFailed, caught, compose, deliver, link
 from app.web.access import unidentified, unlimited
+from development.preparation import prepare_to_serve
 from tests.conftest import MakeApp
 from tests.processes import production
 

@@ -18,9 +18,7 @@ class SameEmail(DomainError):
     """The address that is asked for is the one that the account has."""
 
     code = "same-email"
-
-    def __init__(self) -> None:
-        super().__init__("This is your address already.", field="email")
+    message, field = "This is your address already.", "email"
 
 
 async def admit(actor: Identity, change: EmailChange, client: Client) -> None:

@@ -47,12 +47,8 @@ def already_registered(user: User, link: str, reset_link: str) -> Email:
 
 
 def _mail(subject: str, template: str, user: User, to: str, link: str, lifetime: int = 0, **context: str) -> Email:
-    minutes, unit = max(1, lifetime // 60), "minute"
-    for size, larger in ((60, "hour"), (24, "day")):
-        if minutes % size == 0:
-            minutes, unit = minutes // size, larger
-        else:
-            break
+    minutes = max(1, lifetime // 60)
+    size, unit = next(each for each in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % each[0] == 0)
     return Email(
         to=to,
         subject=subject,
@@ -60,6 +56,6 @@ def _mail(subject: str, template: str, user: User, to: str, link: str, lifetime:
         user=user,
         link=link,
         address=to,
-        time=f"{minutes} {unit}{'' if minutes == 1 else 's'}",
+        time=f"{minutes // size} {unit}{'' if minutes == size else 's'}",
         **context,
     )

@@ -19,33 +19,13 @@ from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.security.tokens import digest, new_secret
 
-# For each purpose the page that a link leads to, the mail that brings it, and what to do when it works no more.
+# For each purpose the page that a link leads to, and the mail that brings it.
 KINDS = {
-    Purpose.CONFIRM: (
-        "accounts.confirm_account",
-        emails.confirmation,
-        "Log in: if your address is not confirmed yet, you can have another link sent from there.",
-    ),
-    Purpose.RESET: (
-        "accounts.set_password",
-        emails.reset,
-        "If you still cannot log in, have another link sent from the page to reset a password.",
-    ),
-    Purpose.CHANGE_EMAIL: (
-        "accounts.confirm_change_of_email",
-        emails.change_of_email,
-        "If your address is still the former one, log in and ask for the change once more.",
-    ),
-    Purpose.INVITE: (
-        "accounts.join_from_invite",
-        emails.invitation,
-        "If you have no password yet, enter your address on the page to reset a password: you get a new invitation.",
-    ),
-    Purpose.OBJECT: (
-        "accounts.keep_email",
-        emails.objection,
-        "If you cannot get into your account, ask an administrator.",
-    ),
+    Purpose.CONFIRM: ("accounts.confirm_account", emails.confirmation),
+    Purpose.RESET: ("accounts.set_password", emails.reset),
+    Purpose.CHANGE_EMAIL: ("accounts.confirm_change_of_email", emails.change_of_email),
+    Purpose.INVITE: ("accounts.join_from_invite", emails.invitation),
+    Purpose.OBJECT: ("accounts.keep_email", emails.objection),
 }
 
 
@@ -53,10 +33,7 @@ class LinkExpired(DomainError):
     """The link has been used or has expired, or there never was one like it."""
 
     code = "link-expired"
-
-    def __init__(self, purpose: Purpose) -> None:
-        super().__init__("This link does not work any more: it was used before, or it has expired.")
-        self.hint = KINDS[purpose][2]
+    message = "This link does not work any more: it was used before, or it has expired."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +84,7 @@ async def send_link(link_id: UUID) -> None:
 
 async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
     """Hand the mail with a link on; outside any transaction."""
-    endpoint, email, _ = KINDS[purpose]
+    endpoint, email = KINDS[purpose]
     await mail.deliver(email(user, to, mail.link(endpoint, token=secret), lifetime(purpose)))
 
 
@@ -116,7 +93,7 @@ async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Lin
     columns = (Credential.user_id, Credential.email, Credential.pending, Credential.created_at)
     row = (await session.execute(select(*columns).where(*_works(secret, purpose)))).one_or_none()
     if row is None:
-        raise LinkExpired(purpose)
+        raise LinkExpired
     return Link(row.user_id, str(row.email), row.pending, row.created_at)
 
 
@@ -130,7 +107,7 @@ async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tupl
     statement = update(Credential).where(*_works(secret, purpose)).values(consumed_at=utcnow())
     used = (await session.execute(statement.returning(Credential.id))).one_or_none()
     if user is None or used is None:
-        raise LinkExpired(purpose)
+        raise LinkExpired
     others = update(Credential).where(Credential.user_id == link.user_id, Credential.purpose == purpose)
     if purpose is Purpose.OBJECT:
         # Whoever took an account over gets one as well, at the address that they chose: the former has the last word.

@@ -85,7 +85,7 @@ async def set_by_link(session: AsyncSession, secret: str, purpose: Purpose, pass
     """Use a link to reset the password, or an invitation: the address is confirmed too, and all credentials end."""
     link, user = await links.use_link(session, secret, purpose)
     if user.email != link.email or (purpose is Purpose.INVITE and not user.is_invited):
-        raise links.LinkExpired(purpose)
+        raise links.LinkExpired
     user.password_hash, user.confirmed = password_hash, True
     await service.end_credentials(session, user.id)
     if purpose is Purpose.RESET:

@@ -74,7 +74,7 @@ async def confirm(session: AsyncSession, secret: str) -> int:
     """Use a mailed link: the address it was mailed to is confirmed. Returns whose it is. Raises `LinkExpired`."""
     link, user = await links.use_link(session, secret, Purpose.CONFIRM)
     if user.email != link.email or user.confirmed:
-        raise links.LinkExpired(Purpose.CONFIRM)  # it has another address by now, or another link was faster
+        raise links.LinkExpired  # it has another address by now, or another link was faster
     if link.pending and link.pending["password_hash"] != user.password_hash:
         # Somebody else has registered with this address before: what they know is worth nothing.
         await service.end_credentials(session, user.id)
@@ -97,7 +97,6 @@ async def invite_user(
         confirmed=False,
         role_name=role_name,
     )
-    await session.flush()  # the link needs the id
     await links.mail_link(session, user, Purpose.INVITE)
     return user
 

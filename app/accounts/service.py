@@ -34,18 +34,14 @@ class EmailTaken(DomainError):
     """The address has an account already."""
 
     code = "email-taken"
-
-    def __init__(self) -> None:
-        super().__init__("This address has an account already.", field="email")
+    message, field = "This address has an account already.", "email"
 
 
 class LastAdministrator(DomainError):
     """Nobody else could administer."""
 
     code = "last-administrator"
-
-    def __init__(self) -> None:
-        super().__init__("You are the only administrator. Make somebody else one first.")
+    message = "You are the only administrator. Make somebody else one first."
 
 
 async def insert_roles(session: AsyncSession) -> None:

@@ -27,18 +27,14 @@ class WrongCredentials(DomainError):
     """No account has this address and password. It is never said which of the two is wrong."""
 
     code = "wrong-credentials"
-
-    def __init__(self) -> None:
-        super().__init__("The e-mail address or the password is wrong.")
+    message = "The e-mail address or the password is wrong."
 
 
 class WrongPassword(DomainError):
     """Somebody who is signed in was asked for their password, and this is not it."""
 
     code = "wrong-password"
-
-    def __init__(self, field: str) -> None:
-        super().__init__("This is not your password.", field=field)
+    message = "This is not your password."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,7 @@ async def demand_password(actor: Identity, password: str, client: Client, field:
     try:
         return await authenticate(actor.email, password, client)
     except WrongCredentials:
-        raise WrongPassword(field) from None
+        raise WrongPassword(field=field) from None
 
 
 async def _authenticate(email: str, password: str, client: Client) -> Verified:

@@ -8,7 +8,6 @@ import inspect
 import sys
 import traceback
 import types
-from collections.abc import Coroutine
 from typing import Any
 
 import click
@@ -41,11 +40,7 @@ def execute(compiled: types.CodeType, names: Any, runner: asyncio.Runner) -> Non
     """Run compiled code that may await at its top level."""
     result = types.FunctionType(compiled, names)()
     if inspect.iscoroutine(result):
-        runner.run(_outcome(result))
-
-
-async def _outcome(coroutine: Coroutine[Any, Any, object]) -> object:
-    return await coroutine
+        runner.run(result)
 
 
 @click.command()

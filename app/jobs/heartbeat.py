@@ -1,7 +1,6 @@
 """Signs of life of the workers, in Redis: a key for each, and one that they share."""
 
 import asyncio
-import json
 import logging
 
 from arq.constants import default_queue_name, health_check_key_suffix
@@ -29,7 +28,6 @@ class Heartbeat:
 
     async def start(self) -> None:
         """Show the first sign, then go on in the background."""
-        self._started = utcnow().isoformat(timespec="seconds")
         await self._beat()
         self._task = asyncio.create_task(self._go_on())
 
@@ -50,9 +48,8 @@ class Heartbeat:
                 logger.warning("No sign of life could be given: %s", error)
 
     async def _beat(self) -> None:
-        sign = {"started": self._started, "seen": utcnow().isoformat(timespec="seconds")}
         # Twice the interval: one late beat is no death.
-        await self.redis.set(self.key, json.dumps(sign), ex=2 * self.interval)
+        await self.redis.set(self.key, utcnow().isoformat(timespec="seconds"), ex=2 * self.interval)
 
 
 async def any_worker(redis: Redis) -> bool:

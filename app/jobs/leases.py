@@ -133,8 +133,8 @@ async def release(session: Executes, keys: Iterable[Key]) -> None:
     await _change(session, keys, _own(IS_OPEN).values(_again(0) | unused))
 
 
-async def recover(session: Executes) -> int:
-    """Make jobs whose worker died in them run again, or dead if they were to blame often enough; returns how many.
+async def recover(session: Executes) -> None:
+    """Make jobs whose worker died in them run again, or dead if they were to blame often enough.
 
     Those that died together do not start together again, since one of them may be what kills workers.
     """
@@ -144,13 +144,11 @@ async def recover(session: Executes) -> int:
         .limit(100)
         .with_for_update(skip_locked=True)
     )
-    rows = (await session.execute(lost)).all()
-    for row in rows:
+    for row in (await session.execute(lost)).all():
         error = f"Its worker ({row.worker}) died in it, or lost the database for too long."
         wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
         outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
         await _change(session, [(row.id, row.lease)], _own(IS_RUNNING).values(outcome | {"error": error}))
-    return len(rows)
 
 
 async def start(session: Executes, job_id: UUID) -> Leased:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import DAY
 from app.database import after_commit, insert_into
-from app.jobs.models import Job, State, moment
+from app.jobs.models import Job, moment
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,8 @@ async def enqueue(
         "id": identifier,
         "name": name,
         "args": args,
-        "state": State.WAITING,
         "due_at": moment(delay),
         "created_at": moment(),
-        "lease": 0,
-        "attempt": 0,
         "unique_key": unique,
     }
     # The update changes nothing but locks the job that waits already: it must not start before this transaction ends,

@@ -1,7 +1,6 @@
 """Every recurring job, and what makes ordinary jobs of them."""
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cronsim import CronSim
@@ -19,21 +18,13 @@ def latest(cron: str, now: datetime) -> datetime:
     return next(CronSim(cron, now.replace(microsecond=0) + timedelta(seconds=1), reverse=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Recurring:
-    """A job without arguments, and when it runs: a line as in a crontab, in UTC."""
-
-    name: str
-    cron: str
-
-    def __post_init__(self) -> None:
-        latest(self.cron, utcnow())  # a mistake in the line shows at once
-
-
-SCHEDULE: tuple[Recurring, ...] = (
-    Recurring("accounts.delete_expired_credentials", "7 * * * *"),
-    Recurring("jobs.delete_finished", "23 * * * *"),
-)
+# Jobs without arguments, and when they run: times as in a crontab, in UTC.
+SCHEDULE = {
+    "accounts.delete_expired_credentials": "7 * * * *",
+    "jobs.delete_finished": "23 * * * *",
+}
+for _times in SCHEDULE.values():
+    latest(_times, utcnow())  # a mistake in one shows at once
 
 
 async def enqueue_due(database: Database) -> None:
@@ -45,21 +36,17 @@ async def enqueue_due(database: Database) -> None:
     async with database.session() as session:
         now: datetime = (await session.execute(select(moment()))).scalar_one()
         last = {row.name: row.tick for row in await session.execute(select(Schedule.name, Schedule.tick))}
-    for recurring in SCHEDULE:
-        tick = latest(recurring.cron, now)
-        if recurring.name not in last:
-            await _begin(database, recurring.name, tick)
-        elif last[recurring.name] > now:
-            logger.warning("%s has run at %s, which is yet to come: the clock was wrong", recurring.name, tick)
-            async with database.transaction() as session:
-                await session.execute(update(Schedule).where(Schedule.name == recurring.name).values(tick=tick))
-        elif last[recurring.name] < tick:
-            async with database.transaction() as session:
-                later = update(Schedule).where(Schedule.name == recurring.name, Schedule.tick < tick)
-                if (await session.execute(later.values(tick=tick).returning(Schedule.name))).first():
-                    await enqueue(session, recurring.name, unique=f"{recurring.name}:{tick.isoformat()}")
-
-
-async def _begin(database: Database, name: str, tick: datetime) -> None:
-    async with database.transaction() as session:
-        await session.execute(insert_into(session, Schedule).values(name=name, tick=tick).on_conflict_do_nothing())
+    for name, times in SCHEDULE.items():
+        tick = latest(times, now)
+        if name in last and tick <= last[name] <= now:
+            continue
+        tell = update(Schedule).where(Schedule.name == name).values(tick=tick)
+        async with database.transaction() as session:
+            if name not in last:
+                new = insert_into(session, Schedule).values(name=name, tick=tick)
+                await session.execute(new.on_conflict_do_nothing())
+            elif last[name] > now:
+                logger.warning("%s has run at %s, which is yet to come: the clock was wrong", name, last[name])
+                await session.execute(tell)
+            elif (await session.execute(tell.where(Schedule.tick < tick).returning(Schedule.name))).first():
+                await enqueue(session, name, unique=f"{name}:{tick.isoformat()}")

@@ -43,13 +43,7 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job:
 
 async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
     """Let these run, with all their attempts; returns how many that was. What runs or is done stays as it is."""
-    values = {
-        "state": State.WAITING,
-        "attempt": 0,
-        "due_at": moment(),
-        "finished_at": None,
-        "lease": Job.lease + 1,
-    }
+    values = {"state": State.WAITING, "attempt": 0, "due_at": moment(), "finished_at": None, "lease": Job.lease + 1}
     if changed := await _change(session, job_ids, (*UNFINISHED, State.DISCARDED), values):
         after_commit(session, wake)
     return changed

@@ -67,10 +67,7 @@ async def _database() -> list[Component]:
     async with db.connect() as connection:
         schema = await current_app.extensions["revisions"].schema(connection)
     served = schema in (Schema.CURRENT, Schema.AHEAD)
-    return [
-        Component("database", "ok", "answers"),
-        Component("schema", "ok" if served else "down", schema.value),
-    ]
+    return [Component("database", "ok", "answers"), Component("schema", "ok" if served else "down", schema.value)]
 
 
 async def _redis() -> list[Component]:

@@ -55,7 +55,11 @@ WORDS = {
     404: ("There is no such page.", "Check the address, or start again from the home page."),
     405: ("This address does not take that kind of request.", "Go back and try again from the page itself."),
     408: ("The request took too long to arrive.", "Try again."),
-    410: ("This is here no more.", "Start again from the home page."),
+    410: (
+        "This is here no more.",
+        "Perhaps everything is done already: log in and see. If you have no password yet, or have forgotten it, enter "
+        "your address on the page to reset it, and you get a new mail.",
+    ),
     413: ("What was sent is too large.", "Send less at once."),
     415: ("What was sent is of a kind that is not accepted here.", "Send JSON to the API, a form to a page."),
     422: ("Something in what was sent is not right.", "Correct what is named and try again."),
@@ -95,20 +99,19 @@ async def answer(
     *,
     code: str | None = None,
     errors: list[dict[str, str]] | None = None,
-    hint: str | None = None,
     retry_after: int | None = None,
 ) -> Response:
     """An error, as a page or as a problem."""
     title = HTTPStatus(status).phrase
     if not has_request_context():
         return Response(title, status, content_type="text/plain")  # a websocket that is refused
-    happened, what_to_do = WORDS.get(status) or WORDS[400 if status < 500 else 500]
+    happened, hint = WORDS.get(status) or WORDS[400 if status < 500 else 500]
     if wants_json():
         problem: dict[str, Any] = {
             "type": "about:blank",
             "title": title,
             "status": status,
-            "detail": f"{message or happened}{f' {hint}' if hint else ''}",
+            "detail": message or happened,
             "code": code or title.lower().replace(" ", "-"),
             "request_id": request_id.get(),
         }
@@ -120,7 +123,7 @@ async def answer(
             status=status,
             title=title,
             message=message or happened,
-            hint=hint or what_to_do,
+            hint=hint,
         )
         response = await current_app.make_response(page)  # type: ignore[assignment]  # it is ours, not werkzeug's
     response.status_code = status
@@ -145,10 +148,7 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
         page = "accounts.login" if isinstance(error, NotSignedIn) else "accounts.reauthenticate"
         return redirect(url_for(page, next=target), 303)
     status, retry_after = status_of(error)
-    hint = error.hint if isinstance(error, LinkExpired) else None
-    return await answer(
-        status, error.message, code=error.code, errors=_field(error), hint=hint, retry_after=retry_after
-    )
+    return await answer(status, error.message, code=error.code, errors=_field(error), retry_after=retry_after)
 
 
 async def invalid_request(error: RequestSchemaValidationError) -> Response:

@@ -93,5 +93,5 @@ if "SKEW" in os.environ:  # a machine whose clock is wrong
     for module in [each for each in sys.modules.values() if getattr(each, "utcnow", None) is right]:
         setattr(module, "utcnow", lambda: datetime.now(UTC) + skew)  # noqa: B010
 
-schedule.SCHEDULE = (schedule.Recurring("faults.tick", "* * * * *"),)
+schedule.SCHEDULE = {"faults.tick": "* * * * *"}
 WorkerSettings = worker_settings()

@@ -12,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import db, utcnow
 from app.jobs import queue, schedule
 from app.jobs.models import Schedule
-from app.jobs.schedule import Recurring, enqueue_due, latest
+from app.jobs.schedule import enqueue_due, latest
 from tests.jobs.conftest import jobs
 
 
 @pytest.fixture(autouse=True)
 def hourly(monkeypatch: pytest.MonkeyPatch) -> None:
     """One recurring job, each hour."""
-    monkeypatch.setattr(schedule, "SCHEDULE", (Recurring("tests.hourly", "0 * * * *"),))
+    monkeypatch.setattr(schedule, "SCHEDULE", {"tests.hourly": "0 * * * *"})
 
 
 async def tick() -> datetime:
@@ -46,7 +46,7 @@ def test_a_tick_is_never_early_and_never_late(now: datetime, expected: datetime)
 
 def test_a_line_that_means_nothing_is_a_mistake_at_once() -> None:
     with pytest.raises(CronSimError):
-        Recurring("tests.never", "99 * * * *")
+        latest("99 * * * *", utcnow())
 
 
 async def test_a_new_schedule_begins_with_its_next_tick(app: Quart) -> None:
@@ -92,6 +92,6 @@ async def test_a_line_that_was_changed_to_rarer_ticks_is_waited_for(
 ) -> None:
     await enqueue_due(db)
     last = await tick()
-    monkeypatch.setattr(schedule, "SCHEDULE", (Recurring("tests.hourly", "0 0 1 1 *"),))
+    monkeypatch.setattr(schedule, "SCHEDULE", {"tests.hourly": "0 0 1 1 *"})
     await enqueue_due(db)
     assert (await tick(), await jobs()) == (last, [])

@@ -30,15 +30,8 @@ def serve(config_name: str, host: str, port: int, reload: bool | None, worker: b
     """
     if sys.platform == "win32":
         raise click.ClickException("serve needs Linux or macOS. On Windows, work inside WSL.")
-    try:
-        # Imported late: asyncio alone costs more than all of `--help`.
-        from development.supervisor import supervise
-    except ModuleNotFoundError as error:
-        if error.name != "development":
-            raise
-        raise click.ClickException(
-            "serve is for a whole checkout. Run: hypercorn -c hypercorn.toml app.asgi:app"
-        ) from None
+    # Imported late: Windows lacks what it needs.
+    from development.supervisor import supervise
 
     development = config_name in DEVELOPMENT
     sys.exit(

@@ -1,0 +1,35 @@
+"""What `serve` needs before it can serve, and what it tells whoever started it."""
+
+from app.accounts.commands import setup_dev
+from app.checks import EMPTY, check_database, check_redis, check_roles, demand
+from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
+from app.environment import load_environment
+
+
+async def prepare_to_serve(config_name: str | None = None) -> list[str]:
+    """Make sure that `serve` can serve, and return what to tell whoever started it.
+
+    In development an empty database is migrated and seeded. Everything else that is missing is a `NotReady` that says
+    what to do.
+    """
+    load_environment()
+    settings = load_settings(config_name)
+    lines = []
+    demand(await check_redis(settings))
+    findings = await check_database(settings) or await check_roles(settings)
+    if settings.DEBUG and [finding.id for finding in findings] == [EMPTY]:
+        await setup_dev(config_name)
+        lines.append("The database was empty: it is migrated, with roles and an administrator.")
+    else:
+        demand(findings)
+    if settings.DEBUG:
+        page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
+        lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")
+        if not settings.MAIL_SERVER:
+            lines.append(f"Read the mail that it sends at {settings.BASE_URL}/dev/mail.")
+    return lines
+
+
+def password_hint(settings: Config) -> str:
+    """Development's password is no secret; one that somebody chose is not shown."""
+    return repr(DEFAULT_ADMIN_PASSWORD) if settings.ADMIN_PASSWORD == DEFAULT_ADMIN_PASSWORD else "as in ADMIN_PASSWORD"
