@@ -134,6 +134,9 @@ async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) ->
 async def test_a_worker_stops_even_if_it_is_woken_at_that_moment(app: Quart, turns: int) -> None:
     worker = create_worker(worker_settings("testing"), handle_signals=False)
     running = asyncio.create_task(worker.async_run())
+    async with asyncio.timeout(30):  # on a busy machine its start takes a while
+        while "runner" not in worker.ctx:
+            await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     worker.ctx["runner"]._awake.set()
     for _ in range(turns):  # of the event loop
