@@ -61,7 +61,7 @@ def _new_password(title: str) -> Any:
     return _asked(title, "new-password", words)
 
 
-RepeatedPassword = Annotated[GivenPassword, AfterValidator(_repeats), _asked("The same once more", "new-password")]
+RepeatedPassword = Annotated[GivenPassword, AfterValidator(_repeats), _asked("Password, once more", "new-password")]
 
 
 class LogIn(Shape):

@@ -143,10 +143,7 @@ async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
     user = await session.get_one(User, actor.user_id, options=[joinedload(User.role)])
     mine = select(Credential).where(Credential.user_id == user.id).order_by(Credential.created_at)
     credentials = (await session.execute(mine)).scalars()
-    return {
-        "account": _plain(user) | {"role": user.role.name},
-        "credentials": [_plain(each) for each in credentials],
-    }
+    return {"account": _plain(user) | {"role": user.role.name}, "credentials": [_plain(each) for each in credentials]}
 
 
 async def delete_account(session: AsyncSession, actor: Identity) -> None:

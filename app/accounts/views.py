@@ -67,7 +67,7 @@ async def register(data: RegistrationForm) -> ResponseReturnValue:
     password_hash = await registration.admit(data, client())
     async with db.transaction() as session:
         await registration.register_user(session, data, password_hash)
-    await flash(f"Almost done: open the link in the mail to {data.email}", "success")
+    await flash(f"Almost done: open the link in the mail to {data.email}.", "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -116,7 +116,7 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
     await passwords.admit_reset(data.email, client())
     async with db.transaction() as session:
         await passwords.request_reset(session, data.email)
-    await flash(f"If {data.email} has an account, a mail with a link is on its way to it.", "success")
+    await flash(f"A mail with a link is on its way to {data.email}, if that has an account.", "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -177,6 +177,7 @@ async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
     await sessions.demand_password(identity(), data.password.get_secret_value(), client())
     async with db.transaction() as session:
         await sessions.note_password(session, identity())
+    await flash("Thank you. Now go on.", "success")
     return redirect(safe_target(request.args.get("next")), 303)
 
 
@@ -221,7 +222,8 @@ async def change_email(data: EmailChange) -> ResponseReturnValue:
     await email_change.admit(identity(), data, client())
     async with db.transaction() as session:
         await email_change.request_change(session, identity(), data.email)
-    await flash(f"Almost done: open the link in the mail to {data.email}", "success")
+    words = f"Almost done: open the link in the mail to {data.email}. Until then your address stays {identity().email}."
+    await flash(words, "success")
     return redirect(url_for("accounts.manage"), 303)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from quart import Quart, Response, current_app, request, url_for
 
 from app.accounts.identity import Identity
+from app.accounts.sessions import is_recent
 from app.config import settings
 from app.logs import request_id
 from app.web.access import declare, unidentified, unlimited
@@ -17,11 +18,11 @@ YEAR = 365 * 24 * 3600
 
 # The links beside the pages of one's account.
 ACCOUNT = (
-    ("Your account", "manage"),
+    ("Account", "manage"),
     ("Password", "change_password"),
-    ("E-mail address", "change_email"),
+    ("E-mail", "change_email"),
     ("Sessions", "list_sessions"),
-    ("Your data", "delete_account"),
+    ("Data", "delete_account"),
 )
 
 
@@ -78,6 +79,7 @@ def context() -> dict[str, Any]:
         "admin_nav": administration(who),
         "account_menu": [_link("Your account", "accounts.manage")] if who.is_authenticated else [],
         "account_nav": [_link(label, f"accounts.{page}") for label, page in ACCOUNT],
+        "is_recent": is_recent(who),
         "request_id": request_id.get(),
         "dev_mailbox": "mailbox" in current_app.blueprints and is_from_this_machine(),
     }

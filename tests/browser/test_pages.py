@@ -1,42 +1,16 @@
 """Every page in a real browser: phone and desktop, light and dark, by keyboard, without JavaScript."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
+from tests.browser.pages import SCHEMES, WIDTHS, page_of, violations
 from tests.processes import Served, manage
 
 pytestmark = pytest.mark.browser
-
-WIDTHS, SCHEMES = (375, 1280), ("light", "dark")
-
-
-@asynccontextmanager
-async def page_of(
-    chromium: Browser, site: Served, *, width: int = 1280, scheme: Any = "light", javascript: bool = True
-) -> AsyncIterator[Page]:
-    """A page in a browser of its own; whatever it complains about fails the test."""
-    context = await chromium.new_context(
-        base_url=f"http://localhost:{site.port}",
-        viewport={"width": width, "height": 800},
-        color_scheme=scheme,
-        java_script_enabled=javascript,
-        bypass_csp=False,
-    )
-    page = await context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    await context.close()
-    expected = "Failed to load resource: the server responded with a status of 4"  # pages that are errors on purpose
-    assert [complaint for complaint in complaints if not complaint.startswith(expected)] == []
 
 
 async def log_in(page: Page, password: str = "password") -> None:
@@ -44,12 +18,6 @@ async def log_in(page: Page, password: str = "password") -> None:
     await page.get_by_label("E-mail address").fill("admin@example.com")
     await page.get_by_label("Password", exact=True).fill(password)
     await page.get_by_role("main").get_by_role("button", name="Log in").click()
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe finds. Swagger UI's own elements are left out: they are not ours to mend."""
-    result = await Axe().run(page, context={"exclude": [["#swagger-ui"]]})
-    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in result.response["violations"]]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
