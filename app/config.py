@@ -108,9 +108,7 @@ class Config(BaseSettings):
     CHANGE_EMAIL_LIFETIME: int = setting(HOUR, "seconds that the link works which confirms a new address", ge=MINUTE)
     OBJECT_LIFETIME: int = setting(7 * DAY, "seconds that one may object to a change of one's address", ge=MINUTE)
     INVITE_LIFETIME: int = setting(7 * DAY, "seconds that an invitation works", ge=MINUTE)
-    REAUTHENTICATE_AFTER: int = setting(
-        10 * MINUTE, "seconds after which what is sensitive asks for the password again", ge=0
-    )
+    REAUTHENTICATE_AFTER: int = setting(10 * MINUTE, "seconds until what is sensitive asks for the password", ge=0)
     PASSWORD_MIN_LENGTH: int = setting(12, "the fewest characters a new password has", ge=8, le=128)
     PASSWORD_MIN_SCORE: int = setting(3, "the least zxcvbn score of a new password, 0 to 4", ge=0, le=4)
     # argon2id as the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
@@ -166,9 +164,7 @@ class Config(BaseSettings):
     CONFIRMATION_LIMIT: Rule = setting("3/hour", "how often somebody may have an address confirmed, like 3/hour")
     RESET_LIMIT_ACCOUNT: Rule = setting("3/hour", "how often a password may be reset for one account, like 3/hour")
     RESET_LIMIT_ADDRESS: Rule = setting("20/hour", "how often from one address, whoever it is for, like 20/hour")
-    ACCOUNT_MAIL_LIMIT: Rule = setting(
-        "10/hour", "registrations of one e-mail address and changes to it, each mailed, like 10/hour"
-    )
+    ACCOUNT_MAIL_LIMIT: Rule = setting("10/hour", "registrations and changes to one e-mail address, like 10/hour")
     PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
     API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)

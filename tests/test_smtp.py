@@ -28,7 +28,9 @@ LINK = "http://localhost/account/confirm-account/canary-token"
 
 def confirmation(to: str) -> Email:
     user = SimpleNamespace(first_name="Jörg", email=to)
-    return Email(to=to, subject="Confirm", template="accounts/email/confirmation", user=user, link=LINK, time="24 hours")
+    return Email(
+        to=to, subject="Confirm", template="accounts/email/confirmation", user=user, link=LINK, time="24 hours"
+    )
 
 
 CONFIRMATION = confirmation("robin@example.com")

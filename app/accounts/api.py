@@ -13,6 +13,7 @@ from app.accounts.schemas import (
     Accepted,
     AccountOut,
     Candidate,
+    Confirmed,
     DataExport,
     EmailChange,
     FullName,
@@ -104,7 +105,7 @@ async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
 
 @accounts_api.post("/password-strength")
 @public
-@limit("API_LIMIT")
+@limit("120/minute")
 @validate_request(Candidate)
 @validate_response(Strength)
 async def password_strength(data: Candidate) -> Strength:
@@ -297,11 +298,16 @@ async def change_email(data: EmailChange) -> tuple[Accepted, int]:
 @public
 @limit("API_LIMIT")
 @validate_request(MailedToken)
-async def confirm_change_of_email(data: MailedToken) -> ResponseReturnValue:
-    """Confirm the new address with the secret of the link that was mailed to it. Every session ends."""
+@validate_response(Confirmed)
+async def confirm_change_of_email(data: MailedToken) -> Confirmed:
+    """Confirm the new address with the secret of the link that was mailed to it.
+
+    Every session ends; the answer has a new one if it is one's own that confirmed.
+    """
     async with db.transaction() as session:
-        await email_change.confirm(session, data.token)
-    return Response(status=204)
+        is_own = await email_change.confirm(session, data.token) == identity().user_id
+        renewed = sessions.renew_session(session, identity(), client()) if is_own else None
+    return Confirmed(session=_handed_over(renewed) if renewed else None)
 
 
 @accounts_api.post("/account/email/objection")

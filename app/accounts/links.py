@@ -118,8 +118,7 @@ async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tupl
 
 def lifetime(purpose: Purpose) -> int:
     """The seconds that a link works: CONFIRM_LIFETIME, RESET_LIFETIME and so on."""
-    seconds: int = getattr(settings, f"{purpose.upper()}_LIFETIME")
-    return seconds
+    return int(getattr(settings, f"{purpose.upper()}_LIFETIME"))
 
 
 def _credential(user_id: int, purpose: Purpose, email: str, pending: dict[str, str] | None = None) -> Credential:

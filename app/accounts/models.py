@@ -42,10 +42,6 @@ class Role(Base):
     default: Mapped[bool] = mapped_column(default=False, server_default=false(), index=True)
     permissions: Mapped[int]
 
-    def can(self, permission: Permission) -> bool:
-        """Whether members of this role may do this, all of it."""
-        return self.permissions & permission == permission
-
     def __repr__(self) -> str:
         return f"<Role {self.name}>"
 
@@ -75,11 +71,6 @@ class User(Base):
     @validates("email")
     def _lower(self, key: str, value: str) -> str:
         return value.strip().lower()
-
-    @property
-    def full_name(self) -> str:
-        """First and last name."""
-        return f"{self.first_name} {self.last_name}".strip()
 
     @property
     def is_invited(self) -> bool:

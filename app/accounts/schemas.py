@@ -221,6 +221,12 @@ class SessionOut(BaseModel):
     expires_at: datetime
 
 
+class Confirmed(BaseModel):
+    """An address has changed; with a session in place of the one that confirmed it."""
+
+    session: SessionOut | None
+
+
 class SessionRow(BaseModel):
     """A session that goes on; `current` is the one that asks."""
 

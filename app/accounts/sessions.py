@@ -61,7 +61,33 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
     `TooMany` or `Busy`. Attempts are counted before they are checked, so that parallel ones cannot slip through.
     """
     with passwords.admission():
-        return await _authenticate(email, password, client)
+        account, peer = pseudonym(email), one_peer(client.address)
+        await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, peer)
+        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
+        # Whoever logged in from here before is not locked out by what others try elsewhere.
+        if not await _is_known(account, peer):
+            await limits.demand_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
+        query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
+        async with db.session() as session:
+            user = (await session.execute(query)).one_or_none()
+        right = await passwords.verify(user.password_hash if user else None, password)
+        if right and user and passwords.is_outdated(user.password_hash):
+            renewed = await passwords.hash(password)
+            async with db.transaction() as session:
+                same = (User.id == user.id, User.password_hash == user.password_hash)
+                await session.execute(update(User).where(*same).values(password_hash=renewed))
+                # A log-in at the same moment may have been faster, and so may a change of the password.
+                user = (await session.execute(query)).one_or_none()
+            if user and user.password_hash != renewed:
+                right = await passwords.verify(user.password_hash, password)
+        if password == DEFAULT_ADMIN_PASSWORD and not client.local:
+            right = False  # everybody knows it
+        if not right or user is None or user.password_hash is None:
+            await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
+            raise WrongCredentials
+        await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
+        await _remember(account, peer)
+        return Verified(user.id, user.password_hash)
 
 
 async def demand_password(actor: Identity, password: str, client: Client, field: str = "password") -> Verified:
@@ -70,36 +96,6 @@ async def demand_password(actor: Identity, password: str, client: Client, field:
         return await authenticate(actor.email, password, client)
     except WrongCredentials:
         raise WrongPassword(field=field) from None
-
-
-async def _authenticate(email: str, password: str, client: Client) -> Verified:
-    account, peer = pseudonym(email), one_peer(client.address)
-    await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, peer)
-    await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
-    # Whoever logged in from here before is not locked out by what others try elsewhere.
-    if not await _is_known(account, peer):
-        await limits.demand_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
-    query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
-    async with db.session() as session:
-        user = (await session.execute(query)).one_or_none()
-    right = await passwords.verify(user.password_hash if user else None, password)
-    if right and user and passwords.is_outdated(user.password_hash):
-        renewed = await passwords.hash(password)
-        async with db.transaction() as session:
-            same = (User.id == user.id, User.password_hash == user.password_hash)
-            await session.execute(update(User).where(*same).values(password_hash=renewed))
-            # A log-in at the same moment may have been faster, and so may a change of the password.
-            user = (await session.execute(query)).one_or_none()
-        if user and user.password_hash != renewed:
-            right = await passwords.verify(user.password_hash, password)
-    if password == DEFAULT_ADMIN_PASSWORD and not client.local:
-        right = False  # everybody knows it
-    if not right or user is None or user.password_hash is None:
-        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
-        raise WrongCredentials
-    await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
-    await _remember(account, peer)
-    return Verified(user.id, user.password_hash)
 
 
 async def _is_known(account: str, peer: str) -> bool:

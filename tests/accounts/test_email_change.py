@@ -12,7 +12,7 @@ from app.accounts import service
 from app.accounts.models import Credential, Purpose, User
 from app.database import db, utcnow
 from tests.accounts.mailbox import link_in, link_to, mails, newest, token_of
-from tests.factories.people import PASSWORD, Person, log_in, make_person
+from tests.factories.people import PASSWORD, Person, log_in, make_person, secret_of
 
 NEW = "nine green lanterns hum"
 CONFIRM, NOTICE = "Confirm your new email", "Your e-mail address is about to change"
@@ -73,7 +73,8 @@ async def test_the_api_changes_the_address(app: Quart, client: Browser) -> None:
     body = {"email": "new@example.com", "password": PASSWORD}
     assert (await client.post("/api/v1/account/email", json=body)).status_code == 202
     token = {"token": token_of(await link_to(client, CONFIRM))}
-    assert (await app.test_client().post("/api/v1/account/email/confirmation", json=token)).status_code == 204
+    answer = await app.test_client().post("/api/v1/account/email/confirmation", json=token)
+    assert (answer.status_code, await answer.get_json()) == (200, {"session": None})
     assert await address_of(person) == "new@example.com"
     objection = {"token": token_of(await link_to(client, NOTICE))}
     answer = await app.test_client().post("/api/v1/account/email/objection", json=objection)
@@ -81,6 +82,21 @@ async def test_the_api_changes_the_address(app: Quart, client: Browser) -> None:
     reset = {"token": (await answer.get_json())["token"], "new_password": NEW}
     assert (await app.test_client().post("/api/v1/account/password/reset", json=reset)).status_code == 204
     assert await status_of_log_in(app, person.email, NEW) == 201
+
+
+async def test_a_program_that_confirms_for_itself_gets_a_new_session(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    link, _ = await ask(client, "new@example.com")
+    former = secret_of(client)
+    answer = await client.post("/api/v1/account/email/confirmation", json={"token": token_of(link)})
+    token = (await answer.get_json())["session"]["token"]
+    statuses = [
+        (await app.test_client().get("/api/v1/account", headers={"Authorization": f"Bearer {secret}"})).status_code
+        for secret in (former, token)
+    ]
+    assert statuses == [401, 200]
+    assert secret_of(client) == token
 
 
 @pytest.mark.parametrize("confirmed_before", [False, True])

@@ -28,7 +28,9 @@ async def empty_mailbox(app: Quart, settings: Config, tmp_path: Path) -> AsyncIt
 
 async def send(to: str = "robin@example.com", subject: str = "Confirm your address") -> None:
     user = SimpleNamespace(first_name="<b>Robin</b>", email=to)
-    await deliver(Email(to=to, subject=subject, template="accounts/email/confirmation", user=user, link=LINK, time="24 hours"))
+    await deliver(
+        Email(to=to, subject=subject, template="accounts/email/confirmation", user=user, link=LINK, time="24 hours")
+    )
 
 
 async def text_of(client: Browser, path: str) -> str:
