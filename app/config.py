@@ -129,9 +129,7 @@ class Config(BaseSettings):
     DATABASE_STATEMENT_TIMEOUT: float = setting(10, "seconds that PostgreSQL gives a statement", gt=0)
     DATABASE_LOCK_TIMEOUT: float = setting(3, "seconds that PostgreSQL lets a statement wait for a lock", gt=0)
     DATABASE_IDLE_TIMEOUT: float = setting(15, "seconds that PostgreSQL lets a transaction idle", gt=0)
-    DATABASE_PGBOUNCER: bool = setting(
-        False, "true behind PgBouncer: leaves out those three and named prepared statements"
-    )
+    DATABASE_PGBOUNCER: bool = setting(False, "true behind PgBouncer: without those three and prepared statements")
     SQLITE_BUSY_TIMEOUT: float = setting(5, "seconds to wait for SQLite's write lock", gt=0)
 
     # Redis and the worker
@@ -165,6 +163,7 @@ class Config(BaseSettings):
     RESET_LIMIT_ACCOUNT: Rule = setting("3/hour", "how often a password may be reset for one account, like 3/hour")
     RESET_LIMIT_ADDRESS: Rule = setting("20/hour", "how often from one address, whoever it is for, like 20/hour")
     ACCOUNT_MAIL_LIMIT: Rule = setting("10/hour", "registrations and changes to one e-mail address, like 10/hour")
+    STRENGTH_LIMIT: Rule = setting("120/minute", "questions about a new password from one address, like 120/minute")
     PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
     API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)

@@ -19,7 +19,14 @@ from app.environment import PROJECT_ROOT
 from manage import cli
 
 NO_LIMITS = dict.fromkeys(
-    ("LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS", "LOGIN_LIMIT_ACCOUNT", "API_LIMIT", "PAGE_LIMIT"),
+    (
+        "LOGIN_LIMIT_ADDRESS",
+        "LOGIN_LIMIT_ACCOUNT_ADDRESS",
+        "LOGIN_LIMIT_ACCOUNT",
+        "API_LIMIT",
+        "PAGE_LIMIT",
+        "STRENGTH_LIMIT",
+    ),
     "100000/minute",
 )
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -105,7 +105,7 @@ async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
 
 @accounts_api.post("/password-strength")
 @public
-@limit("120/minute")
+@limit("STRENGTH_LIMIT")
 @validate_request(Candidate)
 @validate_response(Strength)
 async def password_strength(data: Candidate) -> Strength:
@@ -275,7 +275,7 @@ async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
 
 
 async def _set_by_link(token: str, purpose: Purpose, password: str, field: str) -> Response:
-    password_hash = await passwords.admit_by_link(token, purpose, password, field)
+    password_hash = await passwords.admit_by_link(token, purpose, password, field, client())
     async with db.transaction() as session:
         await passwords.set_by_link(session, token, purpose, password_hash)
     return Response(status=204)
@@ -288,9 +288,9 @@ async def _set_by_link(token: str, purpose: Purpose, password: str, field: str) 
 @validate_response(Accepted, 202)
 async def change_email(data: EmailChange) -> tuple[Accepted, int]:
     """Ask for another address; the link that is mailed to it changes it. The former one is told how to object."""
-    await email_change.admit(identity(), data, client())
+    verified = await email_change.admit(identity(), data, client())
     async with db.transaction() as session:
-        await email_change.request_change(session, identity(), data.email)
+        await email_change.request_change(session, verified, data.email)
     return MAIL_IS_ON_ITS_WAY, 202
 
 
@@ -305,8 +305,8 @@ async def confirm_change_of_email(data: MailedToken) -> Confirmed:
     Every session ends; the answer has a new one if it is one's own that confirmed.
     """
     async with db.transaction() as session:
-        is_own = await email_change.confirm(session, data.token) == identity().user_id
-        renewed = sessions.renew_session(session, identity(), client()) if is_own else None
+        user_id = await email_change.confirm(session, data.token)
+        renewed = await sessions.renew_session(session, identity(), user_id, client())
     return Confirmed(session=_handed_over(renewed) if renewed else None)
 
 

@@ -1,5 +1,6 @@
 """Another e-mail address: asked for with the password, confirmed at the new one, objected to at the former one."""
 
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,22 +22,26 @@ class SameEmail(DomainError):
     message, field = "This is your address already.", "email"
 
 
-async def admit(actor: Identity, change: EmailChange, client: Client) -> None:
+async def admit(actor: Identity, change: EmailChange, client: Client) -> sessions.Verified:
     """Check the password, and how often this is asked for. Raises `SameEmail`, `WrongPassword`, `TooMany` or `Busy`."""
     if change.email == actor.email:
         raise SameEmail
-    await sessions.demand_password(actor, change.password.get_secret_value(), client)
-    await limits.hit("confirmation", settings.CONFIRMATION_LIMIT, actor.user_id)
+    verified = await sessions.demand_password(actor, change.password.get_secret_value(), client)
+    await limits.hit("change-email", settings.CONFIRMATION_LIMIT, actor.user_id)
     await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, pseudonym(change.email))
+    return verified
 
 
-async def request_change(session: AsyncSession, actor: Identity, email: str) -> None:
+async def request_change(session: AsyncSession, verified: sessions.Verified, email: str) -> None:
     """Mail a link to the new address, and to the former one, if it was confirmed, how to object.
 
-    Whoever asks learns nothing about the new address: if it has an account, its owner is told.
+    Whoever asks learns nothing about the new address: if it has an account, its owner is told. Raises `WrongPassword`
+    if the password has changed since it was checked.
     """
-    user = await session.get_one(User, actor.user_id)
-    if taken := await service.find_user(session, email):
+    user = await service.get_user(session, verified.user_id, lock=True)
+    if user.password_hash != verified.password_hash:
+        raise sessions.WrongPassword(field="password")
+    if (taken := await service.find_user(session, email)) and taken.confirmed:
         await enqueue(session, "accounts.send_already_registered", user_id=taken.id)
     else:
         await links.mail_link(session, user, Purpose.CHANGE_EMAIL, email)
@@ -68,6 +73,9 @@ async def object_to(session: AsyncSession, secret: str) -> str:
 
 
 async def _move(session: AsyncSession, user: User, email: str) -> None:
+    # Whoever reads its mail decides about an address: an account that never proved it keeps nobody from it.
+    squatter = (User.email == email, User.confirmed.is_(False), User.id != user.id)
+    await session.execute(delete(User).where(*squatter))
     user.email, user.confirmed = email, True
     try:
         await session.flush()

@@ -19,13 +19,17 @@ from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.security.tokens import digest, new_secret
 
-# For each purpose the page that a link leads to, and the mail that brings it.
+# For each purpose the page that a link leads to, and the mail that brings it: its subject and its templates.
 KINDS = {
-    Purpose.CONFIRM: ("accounts.confirm_account", emails.confirmation),
-    Purpose.RESET: ("accounts.set_password", emails.reset),
-    Purpose.CHANGE_EMAIL: ("accounts.confirm_change_of_email", emails.change_of_email),
-    Purpose.INVITE: ("accounts.join_from_invite", emails.invitation),
-    Purpose.OBJECT: ("accounts.keep_email", emails.objection),
+    Purpose.CONFIRM: ("accounts.confirm_account", "Confirm your account", "accounts/email/confirmation"),
+    Purpose.RESET: ("accounts.set_password", "Reset your password", "accounts/email/reset"),
+    Purpose.CHANGE_EMAIL: (
+        "accounts.confirm_change_of_email",
+        "Confirm your new email",
+        "accounts/email/change_of_email",
+    ),
+    Purpose.INVITE: ("accounts.join_from_invite", "You are invited to join", "accounts/email/invitation"),
+    Purpose.OBJECT: ("accounts.keep_email", "Your e-mail address is about to change", "accounts/email/objection"),
 }
 
 
@@ -70,10 +74,11 @@ async def send_link(link_id: UUID) -> None:
     Each attempt gets a secret of its own, and all of them work: which of the mails arrives is not known.
     """
     async with db.transaction() as session:
-        prepared = await session.get(Credential, link_id)
-        if prepared is None or prepared.consumed_at or prepared.expires_at <= utcnow():
+        mine = select(User).join(Credential, Credential.user_id == User.id).where(Credential.id == link_id)
+        user = (await session.execute(mine.with_for_update(of=User))).scalar_one_or_none()
+        prepared = await session.get(Credential, link_id)  # once its owner is locked: nobody ends it meanwhile
+        if user is None or prepared is None or prepared.consumed_at or prepared.expires_at <= utcnow():
             return
-        user = await session.get_one(User, prepared.user_id)
         if user.disabled_at or (prepared.purpose == Purpose.CONFIRM and user.confirmed):
             return
         secret = new_secret()
@@ -84,8 +89,9 @@ async def send_link(link_id: UUID) -> None:
 
 async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
     """Hand the mail with a link on; outside any transaction."""
-    endpoint, email = KINDS[purpose]
-    await mail.deliver(email(user, to, mail.link(endpoint, token=secret), lifetime(purpose)))
+    endpoint, subject, template = KINDS[purpose]
+    link = mail.link(endpoint, token=secret)
+    await mail.deliver(emails.mailed_link(subject, template, user, to, link, lifetime(purpose)))
 
 
 async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:

@@ -72,12 +72,14 @@ async def send_reset(user_id: int) -> None:
     await links.deliver(user, purpose, user.email, secret)
 
 
-async def admit_by_link(secret: str, purpose: Purpose, password: str, field: str) -> str:
+async def admit_by_link(secret: str, purpose: Purpose, password: str, field: str, client: Client) -> str:
     """Check a new password for whom a link was mailed to; returns its hash. Raises `LinkExpired`, `WeakPassword`."""
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
-        user = await session.get_one(User, link.user_id)
+        user = await service.get_user(session, link.user_id)
     await passwords.demand_good(password, bad_words(user), field)
+    # Often it was failing to log in that led here.
+    await sessions.forget_failures(user.email, client)
     return await passwords.hash(password)
 
 

@@ -67,7 +67,7 @@ async def admit_sending_again(actor: Identity) -> None:
 
 async def send_again(session: AsyncSession, actor: Identity) -> None:
     """Mail another link to somebody who has logged in; it confirms the account as it is. See `admit_sending_again`."""
-    await links.mail_link(session, await session.get_one(User, actor.user_id), Purpose.CONFIRM)
+    await links.mail_link(session, await service.get_user(session, actor.user_id), Purpose.CONFIRM)
 
 
 async def confirm(session: AsyncSession, secret: str) -> int:

@@ -18,7 +18,7 @@ from app.security.passwords import MAX_LENGTH
 def _looks_like_an_address(value: str) -> str:
     if value.count("@") != 1 or not all(value.split("@")):
         raise PydanticCustomError("email", "Enter an e-mail address, like name@example.com.")
-    return value.lower()
+    return value.strip().lower()  # pydantic leaves some separators, which the database would not
 
 
 # For log-in an address only has to look like one: what is not in the database is wrong anyway.
@@ -36,8 +36,8 @@ def _email(value: str) -> str:
 
 def _printable(value: str) -> str:
     # Line breaks in a name would end up in the headers of mails.
-    if not value.isprintable():
-        raise PydanticCustomError("name", "Use letters, digits and spaces alone.")
+    if not value.isprintable() or "://" in value:  # nor should a stranger's mail bring somebody's link
+        raise PydanticCustomError("name", "This holds characters that do not belong in a name.")
     return value
 
 

@@ -1,20 +1,18 @@
 """Roles, and the people who have them."""
 
 from collections.abc import Collection
-from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, cast
 
+from pydantic_core import to_jsonable_python
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
 
 from app.accounts.identity import Identity
 from app.accounts.models import Credential, Permission, Purpose, Role, User
 from app.accounts.schemas import FullName
 from app.database import Base, utcnow
-from app.errors import DomainError
+from app.errors import DomainError, NotFound
 
 USER, ADMINISTRATOR = "User", "Administrator"
 
@@ -57,6 +55,14 @@ async def insert_roles(session: AsyncSession) -> None:
 async def role_named(session: AsyncSession, name: str) -> Role:
     """The role of this name."""
     return (await session.execute(select(Role).where(Role.name == name))).scalar_one()
+
+
+async def get_user(session: AsyncSession, user_id: int, *, lock: bool = False) -> User:
+    """An account. Raises `NotFound` if it is gone."""
+    user = await session.get(User, user_id, with_for_update=lock or None)
+    if user is None:
+        raise NotFound("This account does not exist any more.")
+    return user
 
 
 async def find_user(session: AsyncSession, email: str) -> User | None:
@@ -123,7 +129,7 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
         return True
     user.role_id = (await role_named(session, ADMINISTRATOR)).id
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
-    await end_credentials(session, user.id)
+    await end_credentials(session, user.id, frozenset(Purpose))  # an objection would hand the role on
     return False
 
 
@@ -139,11 +145,15 @@ async def rename_user(session: AsyncSession, actor: Identity, name: FullName) ->
 
 
 async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
-    """All that is stored about somebody, as plain values; no secrets, since only their digests are stored."""
-    user = await session.get_one(User, actor.user_id, options=[joinedload(User.role)])
-    mine = select(Credential).where(Credential.user_id == user.id).order_by(Credential.created_at)
-    credentials = (await session.execute(mine)).scalars()
-    return {"account": _plain(user) | {"role": user.role.name}, "credentials": [_plain(each) for each in credentials]}
+    """What is stored about somebody, as plain values; no secrets.
+
+    No mailed links either: whether one was written down for another address tells if that has an account.
+    """
+    user = await get_user(session, actor.user_id)
+    mine = (Credential.user_id == user.id, Credential.purpose.in_((Purpose.SESSION, Purpose.TOKEN)))
+    newest = select(Credential).where(*mine).order_by(Credential.created_at.desc()).limit(1000)
+    credentials = (await session.execute(newest)).scalars()
+    return {"account": _plain(user) | {"role": actor.role_name}, "credentials": [_plain(each) for each in credentials]}
 
 
 async def delete_account(session: AsyncSession, actor: Identity) -> None:
@@ -158,7 +168,7 @@ async def delete_account(session: AsyncSession, actor: Identity) -> None:
 
 def _plain(row: Base) -> dict[str, Any]:
     values = {column.name: getattr(row, column.name) for column in row.__table__.columns if column.name not in PROOFS}
-    return {name: str(value) if isinstance(value, datetime | UUID) else value for name, value in values.items()}
+    return cast(dict[str, Any], to_jsonable_python(values))
 
 
 async def count_people(session: AsyncSession) -> tuple[int, int]:

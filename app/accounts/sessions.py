@@ -85,7 +85,7 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
         if not right or user is None or user.password_hash is None:
             await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
             raise WrongCredentials
-        await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
+        await forget_failures(email, client)
         await _remember(account, peer)
         return Verified(user.id, user.password_hash)
 
@@ -93,9 +93,17 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
 async def demand_password(actor: Identity, password: str, client: Client, field: str = "password") -> Verified:
     """The same for somebody who is signed in already. Raises `WrongPassword`, about a field."""
     try:
-        return await authenticate(actor.email, password, client)
+        verified = await authenticate(actor.email, password, client)
     except WrongCredentials:
         raise WrongPassword(field=field) from None
+    if verified.user_id != actor.user_id:  # somebody else has got that address meanwhile
+        raise WrongPassword(field=field)
+    return verified
+
+
+async def forget_failures(email: str, client: Client) -> None:
+    """Let somebody log in at this address again, however often they failed."""
+    await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, pseudonym(email), one_peer(client.address))
 
 
 async def _is_known(account: str, peer: str) -> bool:
@@ -129,8 +137,14 @@ async def start_session(
     return _begin(session, verified.user_id, client, remember=remember, authenticated_at=utcnow())
 
 
-def renew_session(session: AsyncSession, actor: Identity, client: Client) -> NewSession:
-    """Begin a session in place of the actor's own, which has ended with all others."""
+async def renew_session(session: AsyncSession, actor: Identity, user_id: int, client: Client) -> NewSession | None:
+    """Begin a session in place of the actor's own, which has ended with all others of this user; if it is theirs.
+
+    Not in place of one that was ended by hand since it was recognised.
+    """
+    mine = await session.get(Credential, actor.credential_id) if actor.user_id == user_id else None
+    if mine is None or actor.purpose is not Purpose.SESSION:
+        return None
     return _begin(session, actor.user_id, client, remember=actor.remember, authenticated_at=actor.authenticated_at)
 
 

@@ -143,7 +143,7 @@ async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnVa
 
 
 async def _set_by_link(token: str, purpose: Purpose, password: str, field: str, words: str) -> ResponseReturnValue:
-    password_hash = await passwords.admit_by_link(token, purpose, password, field)
+    password_hash = await passwords.admit_by_link(token, purpose, password, field, client())
     async with db.transaction() as session:
         await passwords.set_by_link(session, token, purpose, password_hash)
     await flash(words, "success")
@@ -219,9 +219,9 @@ async def change_password(data: PasswordChangeForm) -> ResponseReturnValue:
 @form("accounts/change_email.html", EmailChange)
 async def change_email(data: EmailChange) -> ResponseReturnValue:
     """Ask for another address; it has to be confirmed. Nobody learns whether it has an account already."""
-    await email_change.admit(identity(), data, client())
+    verified = await email_change.admit(identity(), data, client())
     async with db.transaction() as session:
-        await email_change.request_change(session, identity(), data.email)
+        await email_change.request_change(session, verified, data.email)
     words = f"Almost done: open the link in the mail to {data.email}. Until then your address stays {identity().email}."
     await flash(words, "success")
     return redirect(url_for("accounts.manage"), 303)
@@ -238,9 +238,8 @@ async def confirm_change_of_email(token: str) -> ResponseReturnValue:
         )
     async with db.transaction() as session:
         user_id = await email_change.confirm(session, token)
-        is_here = identity().user_id == user_id
-        renewed = sessions.renew_session(session, identity(), client()) if is_here else None
-    await flash("Your address is changed. All other sessions have ended.", "success")
+        renewed = await sessions.renew_session(session, identity(), user_id, client())
+    await flash("Your address is changed. Everywhere else you are logged out.", "success")
     response = redirect(url_for("accounts.manage" if renewed else "accounts.login"), 303)
     if renewed:
         set_cookie(response, renewed.secret, remember=renewed.remember)

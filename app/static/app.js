@@ -46,6 +46,12 @@ for (const input of document.querySelectorAll("[data-strength]")) {
   };
 
   input.addEventListener("input", () => {
+    // What the server said of the former one is true no more.
+    if (input.closest(".field").querySelector(".errors")) {
+      input.closest(".field").querySelector(".errors").remove();
+      input.removeAttribute("aria-invalid");
+      input.setAttribute("aria-describedby", `${input.id}-hint`);
+    }
     clearTimeout(waiting);
     asked?.abort();
     if (input.value) waiting = setTimeout(ask, 300);

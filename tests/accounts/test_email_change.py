@@ -8,7 +8,8 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select
 
-from app.accounts import service
+from app.accounts import email_change, service, sessions
+from app.accounts.identity import Client
 from app.accounts.models import Credential, Purpose, User
 from app.database import db, utcnow
 from tests.accounts.mailbox import link_in, link_to, mails, newest, token_of
@@ -288,3 +289,77 @@ async def test_an_administrator_stays_one_after_a_change_of_address(client: Brow
     await log_in(client, person)
     await client.post((await ask(client, "new@example.com"))[0])
     assert (await client.get("/admin")).status_code == 200
+
+
+async def test_nobody_keeps_an_address_from_its_owner_by_registering_it(app: Quart, client: Browser) -> None:
+    """Not by blocking the objection either, once the account has moved away."""
+    person = await make_person()
+    await log_in(client, person)
+    link, objection = await ask(client, "thief@example.com")
+    await client.post(link)
+    form = {"first_name": "X", "last_name": "Y", "email": person.email, "password": NEW}
+    assert (await app.test_client().post("/api/v1/account", json=form)).status_code == 202
+    assert (await app.test_client().post(objection)).status_code == 303
+    assert await address_of(person) == person.email
+
+
+async def test_an_objection_is_over_once_somebody_was_made_administrator(app: Quart, client: Browser) -> None:
+    """Else whoever had the account's former address would get the role."""
+    person = await make_person()
+    await log_in(client, person)
+    link, objection = await ask(client, "boss@example.com")
+    await client.post(link)
+    async with db.transaction() as session:
+        await service.make_administrator(session, "boss@example.com", "$argon2id$")
+    assert (await app.test_client().post(objection)).status_code == 410
+
+
+async def test_ones_data_do_not_tell_whether_the_new_address_has_an_account(client: Browser) -> None:
+    person, owner = await make_person(), await make_person(email="taken@example.com")
+    await log_in(client, person)
+    shown = []
+    for email in ("free@example.com", owner.email):
+        await client.post("/api/v1/account/email", json={"email": email, "password": PASSWORD})
+        await mails(client)
+        shown.append(email in await (await client.get("/api/v1/account/data")).get_data(as_text=True))
+    assert shown == [False, False]
+
+
+async def test_a_password_that_changes_meanwhile_changes_no_address(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await make_person()
+    async with db.session() as session:
+        hashed = str((await session.get_one(User, person.id)).password_hash)
+    with pytest.raises(sessions.WrongPassword):
+        async with db.transaction() as session:
+            await email_change.request_change(session, sessions.Verified(person.id, f"{hashed}x"), "new@example.com")
+
+
+async def test_a_link_that_ended_before_its_mail_left_is_not_mailed(client: Browser) -> None:
+    await log_in(client, await make_person())
+    await client.post("/account/manage/change-email", form={"email": "new@example.com", "password": PASSWORD})
+    form = {"old_password": PASSWORD, "new_password": NEW, "new_password2": NEW}
+    assert (await client.post("/account/manage/change-password", form=form)).status_code == 303
+    assert all("new@example.com" not in mail["to"] for mail in await mails(client))
+
+
+async def test_a_session_that_was_ended_by_hand_is_not_renewed(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    await log_in(client, person)
+    actor = await sessions.identify(secret_of(client), (Purpose.SESSION,))
+    async with db.transaction() as session:
+        await sessions.end_session(session, secret_of(client))
+        here = Client("127.0.0.1", "", local=True)
+        assert await sessions.renew_session(session, actor, person.id, here) is None
+
+
+async def test_the_password_of_whoever_has_the_former_address_now_opens_nothing(app: Quart, client: Browser) -> None:
+    person = await make_person(email="moving@example.com")
+    await log_in(client, person)
+    actor = await sessions.identify(secret_of(client), (Purpose.SESSION,))
+    async with db.transaction() as session:
+        (await session.get_one(User, person.id)).email = "moved@example.com"
+    await make_person(email="moving@example.com")
+    with pytest.raises(sessions.WrongPassword):
+        await sessions.demand_password(actor, PASSWORD, Client("127.0.0.1", "", local=True))

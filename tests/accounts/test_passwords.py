@@ -311,3 +311,20 @@ async def test_whoever_is_made_administrator_on_the_command_line_has_the_new_pas
     async with db.transaction() as session:
         await service.make_administrator(session, person.email, OLD_HASHES["scrypt"])
     assert (await browser.get("/account/manage")).status_code == 303
+
+
+async def test_who_failed_to_log_in_and_sets_a_new_password_may_log_in_with_it(app: Quart, client: Browser) -> None:
+    person = await make_person()
+    assert not any([await may_log_in(app, person, "not this one at all") for _ in range(6)])
+    assert not await may_log_in(app, person, PASSWORD), "too often"
+    assert (await client.post(await ask(client, person.email), form=FORM)).status_code == 303
+    assert await may_log_in(app, person, NEW)
+
+
+async def test_separators_around_an_address_get_past_no_limit(client: Browser) -> None:
+    person = await make_person()
+    statuses = [
+        (await client.post("/api/v1/account/password/reset/mail", json={"email": f"{person.email}{end}"})).status_code
+        for end in ("", "\x1c", "\x1d\x1e", " \x1f", "\x1c\x1c")
+    ]
+    assert statuses == [202] * 3 + [429] * 2
