@@ -145,7 +145,7 @@ async def test_an_address_is_changed(hands: Hands, mailed: Mailed) -> None:
     await hands.sees(email)
     await hands.look()
     await hands.press("Yes, change it")
-    await hands.sees("Your address is changed. All other sessions have ended.")
+    await hands.sees("Your address is changed. Everywhere else you are logged out.")
     await hands.is_at("Your account")
     await hands.sees(email)
     await expect(hands.main.get_by_text(robin.email)).to_have_count(0)
