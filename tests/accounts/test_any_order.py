@@ -912,6 +912,7 @@ def no_limits(settings: Config) -> None:
 
 
 @pytest.mark.usefixtures("no_limits")
+@pytest.mark.soak  # 20 s for each database: .ci/run has the time
 def test_whatever_people_do_in_whatever_order_accounts_stay_their_owners(
     app: Quart, settings: Config, clock: Clock, outbox: list[Email], loop: asyncio.AbstractEventLoop
 ) -> None:
