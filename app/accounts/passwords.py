@@ -7,7 +7,7 @@ from app import mail
 from app.accounts import emails, links, service, sessions
 from app.accounts.identity import Client, Identity
 from app.accounts.models import Purpose, User
-from app.accounts.schemas import PasswordChange
+from app.accounts.schemas import PasswordChange, Registration
 from app.accounts.sessions import NewSession, Verified
 from app.config import settings
 from app.database import db
@@ -102,6 +102,6 @@ async def send_password_changed(user_id: int) -> None:
         await mail.deliver(emails.password_changed(user, mail.link("accounts.reset_password")))
 
 
-def bad_words(who: Identity | User) -> list[str]:
+def bad_words(who: Identity | User | Registration) -> list[str]:
     """What an attacker who knows somebody tries first."""
     return [who.email, who.first_name, who.last_name, settings.APP_NAME]

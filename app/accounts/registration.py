@@ -6,6 +6,7 @@ from app import mail
 from app.accounts import emails, links, service
 from app.accounts.identity import Client, Identity
 from app.accounts.models import Purpose, User
+from app.accounts.passwords import bad_words
 from app.accounts.schemas import Registration
 from app.config import settings
 from app.database import db
@@ -21,7 +22,7 @@ async def admit(person: Registration, client: Client) -> str:
     Comes before the transaction, since it takes its time. Raises `WeakPassword`, `TooMany` or `Busy`.
     """
     password = person.password.get_secret_value()
-    await passwords.demand_good(password, [person.email, person.first_name, person.last_name, settings.APP_NAME])
+    await passwords.demand_good(password, bad_words(person))
     await limits.hit("register", settings.REGISTRATION_LIMIT, one_peer(client.address))
     # Each means a mail to that address, whether or not it has an account.
     await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, pseudonym(person.email))

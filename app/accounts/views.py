@@ -1,7 +1,7 @@
 """The pages of one's own account."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -34,14 +34,10 @@ bodies.bound_forms(accounts)
 BOTH = ["GET", "POST"]
 
 
-def _link(purpose: Purpose) -> Callable[[str], Awaitable[dict[str, Any]]]:
+async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
     """What the page of a mailed link is about. Raises `LinkExpired`."""
-
-    async def read(token: str) -> dict[str, Any]:
-        async with db.session() as session:
-            return {"link": await links.read_link(session, token, purpose)}
-
-    return read
+    async with db.session() as session:
+        return {"link": await links.read_link(session, token, purpose)}
 
 
 @accounts.route("/login", methods=BOTH)
@@ -100,7 +96,7 @@ async def send_confirmation_again() -> ResponseReturnValue:
 async def confirm_account(token: str) -> ResponseReturnValue:
     """What a mailed link shows: a button, which alone confirms. Programs that look at links press none."""
     if request.method != "POST":
-        return await render_template("accounts/confirm_account.html", **await _link(Purpose.CONFIRM)(token))
+        return await render_template("accounts/confirm_account.html", **await _link(Purpose.CONFIRM, token))
     async with db.transaction() as session:
         user_id = await registration.confirm(session, token)
     await flash("Your address is confirmed.", "success")
@@ -123,19 +119,17 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
 @accounts.route("/reset-password/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
-@form("accounts/set_password.html", NewPasswordForm, _link(Purpose.RESET))
+@form("accounts/set_password.html", NewPasswordForm, partial(_link, Purpose.RESET))
 async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
     """Set a new password, by a mailed link."""
-    password = data.new_password.get_secret_value()
-    return await _set_by_link(
-        token, Purpose.RESET, password, "new_password", "You have a new password: log in with it."
-    )
+    password, words = data.new_password.get_secret_value(), "You have a new password: log in with it."
+    return await _set_by_link(token, Purpose.RESET, password, "new_password", words)
 
 
 @accounts.route("/join-from-invite/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
-@form("accounts/join_from_invite.html", AcceptanceForm, _link(Purpose.INVITE))
+@form("accounts/join_from_invite.html", AcceptanceForm, partial(_link, Purpose.INVITE))
 async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
     """Accept an invitation: choose a password, and the address is confirmed with it."""
     password = data.password.get_secret_value()
@@ -234,7 +228,7 @@ async def confirm_change_of_email(token: str) -> ResponseReturnValue:
     """What the link to the new address shows: a button, which alone changes it."""
     if request.method != "POST":
         return await render_template(
-            "accounts/confirm_change_of_email.html", **await _link(Purpose.CHANGE_EMAIL)(token)
+            "accounts/confirm_change_of_email.html", **await _link(Purpose.CHANGE_EMAIL, token)
         )
     async with db.transaction() as session:
         user_id = await email_change.confirm(session, token)
@@ -252,7 +246,7 @@ async def confirm_change_of_email(token: str) -> ResponseReturnValue:
 async def keep_email(token: str) -> ResponseReturnValue:
     """What the notice to the former address links to: a button that keeps it, and leads to a new password."""
     if request.method != "POST":
-        return await render_template("accounts/keep_email.html", **await _link(Purpose.OBJECT)(token))
+        return await render_template("accounts/keep_email.html", **await _link(Purpose.OBJECT, token))
     async with db.transaction() as session:
         secret = await email_change.object_to(session, token)
     await flash(

@@ -16,7 +16,6 @@ from app.web.identity import identity, is_from_this_machine
 
 YEAR = 365 * 24 * 3600
 
-# The links beside the pages of one's account.
 ACCOUNT = (
     ("Account", "manage"),
     ("Password", "change_password"),
@@ -78,7 +77,7 @@ def context() -> dict[str, Any]:
         "nav": navigation(who),
         "admin_nav": administration(who),
         "account_menu": [_link("Your account", "accounts.manage")] if who.is_authenticated else [],
-        "account_nav": [_link(label, f"accounts.{page}") for label, page in ACCOUNT],
+        "account_nav": account_navigation,
         "is_recent": is_recent(who),
         "request_id": request_id.get(),
         "dev_mailbox": "mailbox" in current_app.blueprints and is_from_this_machine(),
@@ -91,6 +90,11 @@ def navigation(who: Identity) -> list[Link]:
     if who.is_admin:
         links.append(_link("Administration", "site.admin"))
     return links
+
+
+def account_navigation() -> list[Link]:
+    """The links beside the pages of one's account, for those pages alone."""
+    return [_link(label, f"accounts.{page}") for label, page in ACCOUNT]
 
 
 def administration(who: Identity) -> list[Link]:
