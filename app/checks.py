@@ -63,6 +63,10 @@ async def check_database(settings: Config) -> list[Finding]:
     if schema is Schema.BEHIND:
         message = f"The database {shown} is behind the code: a migration is pending."
         return [Finding("qb.E003", message, "Run: python manage.py db upgrade")]
+    if schema is Schema.INCOMPLETE:
+        message = f"The database {shown} is stamped as migrated and lacks tables all the same."
+        mend = "restore a backup" if settings.PRODUCTION else "run: python manage.py recreate-db"
+        return [Finding("qb.E007", message, f"No migration makes them; {mend}")]
     return []
 
 

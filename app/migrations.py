@@ -5,13 +5,14 @@ import enum
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.config import Config
@@ -28,6 +29,7 @@ class Schema(enum.Enum):
 
     EMPTY = "has no tables yet"
     BEHIND = "is behind the code"
+    INCOMPLETE = "lacks tables that its revision has"  # stamped without having been migrated
     CURRENT = "is current"
     AHEAD = "is ahead of the code"  # a newer release has migrated it: this one still serves
 
@@ -71,21 +73,38 @@ class Revisions:
             return Schema.BEHIND if set(tables) & set(Base.metadata.tables) else Schema.EMPTY
         current = set((await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars())
         if current == self.heads:
-            return Schema.CURRENT
+            return Schema.INCOMPLETE if await connection.run_sync(missing_tables) else Schema.CURRENT
         return Schema.AHEAD if current - self.known else Schema.BEHIND
 
 
-async def recreate(settings: Config) -> list[str]:
+def missing_tables(connection: Connection) -> list[str]:
+    """List the models' tables that this database does not have."""
+    inspector = inspect(connection)
+    present = set(inspector.get_table_names())
+    return [name for name in Base.metadata.tables if name not in present and not inspector.has_table(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recreated:
+    """The names of the tables that `recreate` dropped, and of those that it made; read from the database."""
+
+    dropped: list[str]
+    created: list[str]
+
+
+async def recreate(settings: Config) -> Recreated:
     """Drop the models' tables and create them anew, stamped as the newest migration, all in one transaction.
 
-    Returns the names of the tables that were dropped.
+    Whoever calls this has imported `app.models`: what is not imported is neither dropped nor created.
     """
     script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
+    ours = set(Base.metadata.tables)
     engine = create_engine(settings, for_requests=False).execution_options(sqlite_writes=True)
     async with engine.begin() as connection:
-        present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        dropped = ours & set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
         await connection.run_sync(Base.metadata.drop_all)
         await connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
         await connection.run_sync(Base.metadata.create_all)
-        await connection.run_sync(lambda sync: MigrationContext.configure(sync).stamp(script, "head"))
-    return sorted(present & set(Base.metadata.tables))
+        await connection.run_sync(lambda sync: MigrationContext.configure(sync).stamp(script, "heads"))
+        created = ours & set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    return Recreated(sorted(dropped), sorted(created))

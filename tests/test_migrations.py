@@ -127,10 +127,11 @@ async def test_upgrades_at_once_follow_one_another(settings: Config, engine: Asy
 async def test_recreating_says_what_it_destroys_and_leaves_what_check_accepts(
     settings: Config, engine: AsyncEngine
 ) -> None:
-    assert await migrations.recreate(settings) == []
+    assert (await migrations.recreate(settings)).dropped == []
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO roles (name, \"index\", permissions) VALUES ('a', 'b', 1)"))
-    assert await migrations.recreate(settings) == ["credentials", "jobs", "roles", "schedules", "users"]
+    tables = ["credentials", "jobs", "roles", "schedules", "users"]
+    assert await migrations.recreate(settings) == migrations.Recreated(dropped=tables, created=tables)
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM roles"))).scalar() == 0
     assert await schema(engine) is Schema.CURRENT

@@ -208,17 +208,6 @@ def test_help_imports_none_of_the_stack() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_the_base_stays_small_enough_to_read_in_an_afternoon() -> None:
-    """The base, without what a product adds to it. Blank lines are not read."""
-    if {path.parent.name for path in sources() if path.name == "views.py"} != {"accounts", "site"}:
-        pytest.skip("a product has begun here: it may be as large as it likes")
-    files = list((PROJECT_ROOT / "app").glob("*.py"))
-    for folder in ("accounts", "commands", "jobs", "security", "site", "web"):
-        files += sources(f"app/{folder}")
-    lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
-    assert 4000 < len(lines) <= 6000
-
-
 async def test_every_job_that_is_enqueued_or_scheduled_is_known(app: Quart) -> None:
     """Whatever looks like the name of a job, and is no page's, has a function behind it; and every job is asked for."""
     features = "|".join(path.parent.name for path in sources() if path.name in ("jobs.py", "views.py"))

@@ -7,7 +7,7 @@ import click
 
 from app import addresses, migrations
 from app.accounts import service
-from app.checks import check_database
+from app.checks import check_database, demand
 from app.commands.context import application
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, settings
 from app.database import db
@@ -36,6 +36,7 @@ async def _set_up(loaded: Config) -> None:
     if not is_set_up:
         await _demand_administrator_password(loaded, password)
     await migrations.upgrade(loaded)
+    demand(await check_database(loaded))
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         await service.insert_roles(session)

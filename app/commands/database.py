@@ -12,15 +12,17 @@ from typing import Any
 import click
 from alembic import command
 
+import app.models  # noqa: F401  (every table: what is not imported is neither dropped nor created)
 from app import migrations
 from app.config import load_settings, refuse_production
 from app.environment import load_environment
+from app.errors import Problem
 
 
-async def recreate_db(config_name: str | None = None) -> list[str]:
+async def recreate_db(config_name: str | None = None) -> migrations.Recreated:
     """Drop and create every table, stamped as the newest migration; refuses under a production configuration.
 
-    Returns the names of the tables whose data are gone.
+    Returns the names of the tables whose data are gone, and of those that are there now.
     """
     load_environment()
     refuse_production("recreate-db destroys all data and", config_name)
@@ -32,10 +34,11 @@ async def recreate_db(config_name: str | None = None) -> list[str]:
 @click.pass_obj
 def recreate_db_command(config_name: str) -> None:
     """Drop and create every table; all data are lost."""
-    dropped = asyncio.run(recreate_db(config_name))
-    if dropped:
-        click.echo(f"Dropped {len(dropped)} tables with all their data: {', '.join(dropped)}.")
-    click.echo("Created every table anew. Run setup-dev for the roles and the first administrator.")
+    done = asyncio.run(recreate_db(config_name))
+    if done.dropped:
+        click.echo(f"Dropped {len(done.dropped)} tables with all their data: {', '.join(done.dropped)}.")
+    click.echo(f"Created {len(done.created)} empty tables: {', '.join(done.created)}.")
+    click.echo("Run setup-dev for the roles and the first administrator.")
 
 
 @click.group()
@@ -62,6 +65,12 @@ def migrate(message: str) -> None:
             subprocess.run([sys.executable, "-m", "ruff", *arguments, script.path], check=False)
 
 
+def _merge(revisions: tuple[str, ...], message: str | None) -> None:
+    if revisions == ("heads",) and len(migrations.Revisions().heads) == 1:
+        raise Problem("There is one newest migration, and nothing to merge.")
+    _run(command.merge, revisions=revisions, message=message)
+
+
 NEWEST = click.Argument(["revision"], default="head")
 ONE_BACK = click.Argument(["revision"], default="-1")
 SHOWN = click.Argument(["rev"], default="head", metavar="[REVISION]")
@@ -78,9 +87,13 @@ ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {
     command.heads: ("Show the newest revision.", []),
     command.stamp: ("Note a revision as the database's without running anything.", [NEWEST]),
     command.show: ("Show one migration.", [SHOWN]),
-    command.merge: ("Join two branches of migrations.", [BRANCHES, MESSAGE]),
     command.check: ("Fail if models and migrations differ.", []),
 }
 for _operation, (_words, _takes) in ALEMBIC.items():
     _callback = partial(_run, _operation)
     db_group.add_command(click.Command(_operation.__name__, callback=_callback, params=_takes, help=_words))
+db_group.add_command(
+    click.Command(
+        "merge", callback=_merge, params=[BRANCHES, MESSAGE], help="Join branches of migrations: `db merge heads`."
+    )
+)

@@ -17,6 +17,7 @@ NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 REMEDIES = {
     "Target database is not up to date": "Run first: python manage.py db upgrade",
     "Can't locate revision": "A migration that this code does not have was applied: use the code that has it.",
+    "Multiple head revisions": "Join them: python manage.py db merge heads -m 'What meets here'",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import manage as commands
 from app.environment import PROJECT_ROOT
+from app.migrations import Recreated
 from tests.processes import free_port, invoke, manage, production, variables
 
 
@@ -331,7 +332,8 @@ async def test_the_plain_functions_do_the_same(tmp_path: Path, monkeypatch: pyte
     await commands.setup_dev(config_name="testing")
     assert await commands.add_fake_data(number_users=3, config_name="testing") == 3
     assert rows(database, "SELECT count(*) FROM users") == [(4,)]
-    assert await commands.recreate_db(config_name="testing") == ["credentials", "jobs", "roles", "schedules", "users"]
+    tables = ["credentials", "jobs", "roles", "schedules", "users"]
+    assert await commands.recreate_db(config_name="testing") == Recreated(tables, tables)
     assert rows(database, "SELECT count(*) FROM users") == [(0,)]
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
     for name, value in {

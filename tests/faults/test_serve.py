@@ -1,7 +1,5 @@
 """`serve`, with real processes: what it brings up, what it survives, and that it leaves nothing behind."""
 
-import os
-import re
 import shutil
 import signal
 import socket
@@ -9,23 +7,19 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it ships no type information
 import pytest
 from alembic.script import ScriptDirectory
 
+from app.environment import PROJECT_ROOT
 from development import valkey
+from tests.clones import LEFT_OUT, environment
+from tests.faults.serving import START, Serve, left_after, refuses, running
 
 pytestmark = pytest.mark.faults
 
-ROOT = Path(__file__).parents[2]
-PARTS = ("app", "development", "alembic", "alembic.ini", "manage.py", "worker.py", "hypercorn.toml", "pyproject.toml")
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
-
-START = 30  # seconds; it takes about three
 SLOW_PAGE = """
 
 import asyncio
@@ -40,108 +34,11 @@ async def app(scope, receive, send):
 """
 
 
-def environment() -> dict[str, str]:
-    """An environment without anything that the test suite or its caller has configured."""
-    return {name: os.environ[name] for name in INHERITED if name in os.environ}
-
-
-class Serve:
-    """A running `manage.py serve`."""
-
-    def __init__(self, project: Path, *arguments: str, **variables: str) -> None:
-        self.log = project / f"serve-{time.monotonic_ns()}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(project / "manage.py"), *arguments],
-                cwd=project,
-                env=environment() | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                # Under nohup, or what starts like it, it would take no notice of SIGHUP.
-                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-            )
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text()
-
-    def until(self, pattern: str, *, after: int = 0, timeout: float = START) -> re.Match[str]:
-        """Wait until the output, from a position on, matches."""
-        deadline = time.monotonic() + timeout
-        while not (match := re.compile(pattern).search(self.output, after)):
-            assert time.monotonic() < deadline, f"{pattern!r} is missing in:\n{self.output}"
-            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
-            time.sleep(0.02)
-        return match
-
-    def started(self) -> "Serve":
-        """Wait until everything runs."""
-        self.port = int(self.until(r"Serving on http://localhost:(\d+) ")[1])
-        return self
-
-    def get(self, path: str = "/livez") -> str:
-        """A page of it."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=START) as answer:
-            return str(answer.read().decode())
-
-    def family(self) -> list[psutil.Process]:
-        """It and everything it has started, by whatever detour."""
-        me = psutil.Process(self.process.pid)
-        return [me, *me.children(recursive=True)]
-
-    def child(self, role: str) -> psutil.Process:
-        """Its process of that role; waits until there is one."""
-        deadline = time.monotonic() + START
-        while time.monotonic() < deadline:
-            for process in self.family():
-                if ["development.serving", role] == process.cmdline()[3:5]:
-                    return process
-            time.sleep(0.05)
-        raise AssertionError(f"there is no {role}:\n{self.output}")
-
-    def end(self, number: int = signal.SIGINT, timeout: float = 10) -> int:
-        """Send it a signal, wait for its end, return its exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout)
-
-
-def running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that are left, other than the dead whom nobody has buried yet."""
-    left = []
-    for process in processes:
-        try:
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                left.append(process)
-        except psutil.NoSuchProcess:
-            pass
-    return left
-
-
-def left_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run when the time is over; returns as soon as none does."""
-    deadline = time.monotonic() + seconds
-    while (left := running(processes)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return left
-
-
-def refuses(port: int) -> bool:
-    with socket.socket() as visitor:
-        return visitor.connect_ex(("127.0.0.1", port)) != 0
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A fresh clone."""
     folder = tmp_path / "project"
-    folder.mkdir()
-    for name in PARTS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
     return folder
 
 
