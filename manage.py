@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""The command line: `python manage.py COMMAND`. The commands are plain functions as well, to import from here."""
+"""The command line: `python manage.py COMMAND`.
+
+The commands are plain functions as well, to import from here.
+"""
 
 import importlib
 import sys
@@ -18,22 +21,53 @@ if TYPE_CHECKING:
 
 __all__ = ["add_fake_data", "recreate_db", "run_worker", "setup_dev", "setup_prod"]
 
-# name → where it is, and what `--help` says: written down here so that help need not import the application.
+# name → where it is, and what `--help` says: written down here so that help need not import the
+# application.
 COMMANDS = {
     "serve": ("development.serve:serve", "Serve the application."),
-    "shell": ("app.commands.shell:shell_command", "Open an async prompt, or run a script from stdin."),
+    "shell": (
+        "app.commands.shell:shell_command",
+        "Open an async prompt, or run a script from stdin.",
+    ),
     "db": ("app.commands.database:db_group", "Change the database's schema by migrations."),
-    "recreate-db": ("app.commands.database:recreate_db_command", "Drop and create every table; all data are lost."),
-    "setup-dev": ("app.accounts.commands:setup_dev_command", "Migrate, and make roles and the first administrator."),
-    "setup-prod": ("app.accounts.commands:setup_prod_command", "The same for production, with a password of its own."),
-    "add-fake-data": ("development.fake_data:add_fake_data_command", "Add plausible users to a development database."),
-    "create-admin": ("app.accounts.commands:create_admin_command", "Create an administrator, or make somebody one."),
+    "recreate-db": (
+        "app.commands.database:recreate_db_command",
+        "Drop and create every table; all data are lost.",
+    ),
+    "setup-dev": (
+        "app.accounts.commands:setup_dev_command",
+        "Migrate, and make roles and the first administrator.",
+    ),
+    "setup-prod": (
+        "app.accounts.commands:setup_prod_command",
+        "The same for production, with a password of its own.",
+    ),
+    "add-fake-data": (
+        "development.fake_data:add_fake_data_command",
+        "Add plausible users to a development database.",
+    ),
+    "create-admin": (
+        "app.accounts.commands:create_admin_command",
+        "Create an administrator, or make somebody one.",
+    ),
     "run-worker": ("app.commands.worker:run_worker_command", "Run the background worker."),
-    "jobs": ("app.jobs.commands:jobs_group", "Look at background jobs, and retry, discard or run them."),
-    "routes": ("app.commands.inspect:routes_command", "List every route with its access and limit."),
-    "check": ("app.commands.inspect:check_command", "Check this installation and say what is wrong."),
+    "jobs": (
+        "app.jobs.commands:jobs_group",
+        "Look at background jobs, and retry, discard or run them.",
+    ),
+    "routes": (
+        "app.commands.inspect:routes_command",
+        "List every route with its access and limit.",
+    ),
+    "check": (
+        "app.commands.inspect:check_command",
+        "Check this installation and say what is wrong.",
+    ),
     "test": ("development.quality:test_command", "Run the tests; arguments go to pytest."),
-    "lint": ("development.quality:lint_command", "Check format, lint, types, import contract and migrations."),
+    "lint": (
+        "development.quality:lint_command",
+        "Check format, lint, types, import contract and migrations.",
+    ),
     "format": ("development.quality:format_command", "Format the code and sort its imports."),
 }
 ALIASES = {"runserver": "serve"}
@@ -76,10 +110,13 @@ class LazyGroup(click.Group):
             if error.name is None or error.name.split(".")[0] in ("app", "manage", "worker"):
                 raise
             if error.name == "development":  # which no image holds
-                instead = " Run: hypercorn -c hypercorn.toml app.asgi:app" if name == "serve" else ""
+                instead = (
+                    " Run: hypercorn -c hypercorn.toml app.asgi:app" if name == "serve" else ""
+                )
                 raise click.ClickException(f"{name} is for a whole checkout.{instead}") from None
             raise click.ClickException(
-                f"{name} needs {error.name}, which is not installed. Run: pip install -c constraints.txt -e '.[test]'"
+                f"{name} needs {error.name}, which is not installed. Run: pip install -c "
+                "constraints.txt -e '.[test]'"
             ) from None
         return command
 
@@ -104,7 +141,13 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "--config", "config_name", metavar="NAME", help="The configuration [default: $QUART_CONFIG].")
+@click.option(
+    "-c",
+    "--config",
+    "config_name",
+    metavar="NAME",
+    help="The configuration [default: $QUART_CONFIG].",
+)
 @click.pass_context
 def cli(ctx: click.Context, config_name: str | None) -> None:
     """quart-base: serve it, set it up, look after it."""

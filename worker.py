@@ -1,4 +1,7 @@
-"""The worker, for `arq worker.WorkerSettings`. Importing this is starting one: arq offers no earlier moment."""
+"""The worker, for `arq worker.WorkerSettings`.
+
+Importing this is starting one: arq offers no earlier moment.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Runs migrations on the application's database, one process at a time, each run whole or not at all."""
+"""Runs migrations on the application's database, one process at a time, each run whole or not at
+all.
+"""
 
 import asyncio
 from typing import Any, Literal
@@ -21,7 +23,8 @@ MIGRATION_LOCK = 0x71756172  # "quar"
 
 
 def settings() -> Config:
-    """What manage.py passes, or, under the plain `alembic` command, what the environment chooses."""
+    """What manage.py passes, or, under the plain `alembic` command, what the environment
+    chooses."""
     given = context.config.attributes.get("settings")
     if isinstance(given, Config):
         return given
@@ -33,13 +36,21 @@ def settings() -> Config:
 
 
 def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | Literal[False]:
-    """Write our column types into migrations as plain ones, so that old migrations outlive our code."""
-    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
+    """Write our column types into migrations as plain ones, so that old migrations outlive our
+    code.
+    """
+    return (
+        "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
+    )
 
 
-def drop_empty(migration: MigrationContext, revision: Any, directives: list[MigrationScript]) -> None:
+def drop_empty(
+    migration: MigrationContext, revision: Any, directives: list[MigrationScript]
+) -> None:
     """Write no migration when models and database do not differ."""
-    compared = context.config.attributes.get("autogenerate") or getattr(context.config.cmd_opts, "autogenerate", False)
+    compared = context.config.attributes.get("autogenerate") or getattr(
+        context.config.cmd_opts, "autogenerate", False
+    )
     if compared and directives[0].upgrade_ops and directives[0].upgrade_ops.is_empty():
         raise CommandError(
             "Models and database do not differ: no migration is written. "
@@ -62,16 +73,22 @@ def run(connection: Connection) -> None:
     """Migrate on this connection, which is in no transaction yet."""
     sqlite = connection.dialect.name == "sqlite"
     if sqlite:
-        # A batch rebuild drops the old table, which with foreign keys on would delete the rows of its children.
+        # A batch rebuild drops the old table, which with foreign keys on would delete the rows of
+        # its children.
         _pragma(connection, "foreign_keys = OFF")
     with connection.begin():
         if not sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK}
+            )
         configure(connection=connection, render_as_batch=sqlite, transactional_ddl=True)
         with context.begin_transaction():
             context.run_migrations()
         if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):
-            raise RuntimeError(f"The migration leaves rows that refer to nothing: {broken[:5]}. It was rolled back.")
+            raise RuntimeError(
+                f"The migration leaves rows that refer to nothing: {broken[:5]}. It was rolled "
+                "back."
+            )
 
 
 def _pragma(connection: Connection, statement: str) -> None:

@@ -1,4 +1,7 @@
-"""The addresses that settings hold: what is understood of them. Each function raises `ValueError` for the rest."""
+"""The addresses that settings hold: what is understood of them.
+
+Each function raises `ValueError` for the rest.
+"""
 
 import re
 from pathlib import Path
@@ -9,7 +12,8 @@ from redis.asyncio import ConnectionPool
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-# What may follow the ? of a PostgreSQL address; asyncpg fails obscurely, and late, on anything else.
+# What may follow the ? of a PostgreSQL address; asyncpg fails obscurely, and late, on anything
+# else.
 POSTGRES_OPTIONS = {"host", "sslmode", "sslrootcert", "application_name"}
 
 
@@ -28,18 +32,25 @@ def origin(value: str) -> str:
     """An origin, as browsers send it."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != value:
-        raise ValueError("an origin is a scheme and a host, like https://app.example.com, nothing after it")
+        raise ValueError(
+            "an origin is a scheme and a host, like https://app.example.com, nothing after it"
+        )
     return value
 
 
 def email(value: str) -> str:
     """An e-mail address, in lower case. Whether mail arrives there is not asked."""
     try:
-        # Hosts of a company's own network have names without a dot, and tests have names that end in .test.
-        found = validate_email(value.strip(), check_deliverability=False, globally_deliverable=False)
+        # Hosts of a company's own network have names without a dot, and tests have names that end
+        # in .test.
+        found = validate_email(
+            value.strip(), check_deliverability=False, globally_deliverable=False
+        )
     except EmailNotValidError as error:
         raise ValueError(f"not an e-mail address: {str(error).rstrip('.')}") from None
-    if "=?" in found.normalized:  # the beginning of an encoded word, which mail readers would decode
+    if (
+        "=?" in found.normalized
+    ):  # the beginning of an encoded word, which mail readers would decode
         raise ValueError("not an e-mail address that mail can be sent to")
     return found.normalized.lower()
 
@@ -78,7 +89,9 @@ def redis_url(value: str) -> str:
     """The address of a Redis server, over TCP, TLS or a Unix socket."""
     parts = urlsplit(value)
     unix = parts.scheme == "unix"
-    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.path if unix else parts.netloc):
+    if parts.scheme not in ("redis", "rediss", "unix") or not (
+        parts.path if unix else parts.netloc
+    ):
         raise ValueError("not the address of a Redis server")
     number = "" if unix else parts.path.strip("/")
     if number and not number.isdigit():
@@ -87,6 +100,7 @@ def redis_url(value: str) -> str:
         ConnectionPool.from_url(value).make_connection()  # type: ignore[no-untyped-call]
     except Exception:  # whatever it is, the message may hold the password
         raise ValueError(
-            "not the address of a Redis server; a password with : / ? # @ in it is written with %-codes"
+            "not the address of a Redis server; a password with : / ? # @ in it is written with "
+            "%-codes"
         ) from None
     return value

@@ -1,6 +1,7 @@
 """The application for an ASGI server: `hypercorn -c hypercorn.toml app.asgi:app`.
 
-Importing this is starting the server, so what would make every request fail stops it here, in words.
+Importing this is starting the server, so what would make every request fail stops it here, in
+words.
 """
 
 import asyncio
@@ -32,9 +33,9 @@ except Problem as problem:
 async def stop_in_order() -> None:
     """Lose no connection when told to stop, and wait for none without end.
 
-    Hypercorn drops the connections whose request it has not read yet. So SIGTERM stops the accepting first and the
-    server a moment later. Who comes then waits in the queue of the socket: if systemd or `serve` keeps that open, the
-    next process answers.
+    Hypercorn drops the connections whose request it has not read yet. So SIGTERM stops the
+    accepting first and the server a moment later. Who comes then waits in the queue of the socket:
+    if systemd or `serve` keeps that open, the next process answers.
     """
     loop = asyncio.get_running_loop()
     draining = current_app.extensions["draining"]
@@ -42,13 +43,16 @@ async def stop_in_order() -> None:
     def stop() -> None:
         draining.set()
         loop.add_signal_handler(signal.SIGTERM, draining.set)  # another one changes nothing
-        # Hypercorn takes both signals alike. This comes first: whatever happens below, the server stops.
+        # Hypercorn takes both signals alike. This comes first: whatever happens below, the server
+        # stops.
         loop.call_later(LAST_READING, signal.raise_signal, signal.SIGINT)
         accepting = [loop.remove_reader(listener) for listener in listeners()]
         if not any(accepting):
-            sys.exit()  # it is still starting, and would begin with accepting those whom it drops then
+            # it is still starting, and would begin with accepting those whom it drops then
+            sys.exit()
 
-    # Hypercorn's handlers, on this thread and this kind of loop, are what this knows how to stand in for.
+    # Hypercorn's handlers, on this thread and this kind of loop, are what this knows how to stand
+    # in for.
     if (
         threading.current_thread() is threading.main_thread()
         and isinstance(loop, asyncio.SelectorEventLoop)
@@ -61,7 +65,8 @@ async def stop_in_order() -> None:
 async def closed(server: asyncio.Server) -> None:
     """Wait for nothing, as `Server.wait_closed` did before Python 3.12.1.
 
-    Hypercorn 0.18 awaits it before its `graceful_timeout` begins to run, and since then it awaits every connection.
+    Hypercorn 0.18 awaits it before its `graceful_timeout` begins to run, and since then it awaits
+    every connection.
     """
 
 
@@ -79,7 +84,7 @@ def listeners() -> list[int]:
     return found
 
 
-# What is loaded by now stays for good. Looking through it again in every full collection would hold up all requests for
-# about 0.1 s each time.
+# What is loaded by now stays for good. Looking through it again in every full collection would hold
+# up all requests for about 0.1 s each time.
 gc.collect()
 gc.freeze()

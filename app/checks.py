@@ -49,11 +49,16 @@ class Finding:
 async def check_database(settings: Config) -> list[Finding]:
     """Whether the database answers, and has the schema that this code expects."""
     shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
-    nothing = Finding(EMPTY, f"The database {shown} has no tables yet.", f"Run: {_set_up(settings)}")
+    nothing = Finding(
+        EMPTY, f"The database {shown} has no tables yet.", f"Run: {_set_up(settings)}"
+    )
     if _is_missing_file(settings):
         return [nothing]  # connecting would make an empty file
     try:
-        async with asyncio.timeout(PATIENCE), create_engine(settings, for_requests=False).connect() as connection:
+        async with (
+            asyncio.timeout(PATIENCE),
+            create_engine(settings, for_requests=False).connect() as connection,
+        ):
             schema = await Revisions().schema(connection)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         hint = "Is it running, and is DATABASE_URL right?"
@@ -71,11 +76,18 @@ async def check_database(settings: Config) -> list[Finding]:
 
 
 async def check_roles(settings: Config) -> list[Finding]:
-    """Whether there are roles, without which nobody has an account; for where `check_database` finds nothing."""
+    """Whether there are roles, without which nobody has an account.
+
+    For where `check_database` finds nothing.
+    """
     async with create_engine(settings, for_requests=False).connect() as connection:
         if (await connection.execute(select(Role.id).limit(1))).first():
             return []
-    return [Finding(EMPTY, "The database has no roles yet: nobody can log in.", f"Run: {_set_up(settings)}")]
+    return [
+        Finding(
+            EMPTY, "The database has no roles yet: nobody can log in.", f"Run: {_set_up(settings)}"
+        )
+    ]
 
 
 async def check_redis(settings: Config) -> list[Finding]:
@@ -89,7 +101,13 @@ async def check_redis(settings: Config) -> list[Finding]:
             if settings.embedded_valkey
             else "Is it running, and is REDIS_URL right?"
         )
-        return [Finding("qb.E004", f"Redis at {shown_redis(settings)} cannot be used: {reason(error)}.", hint)]
+        return [
+            Finding(
+                "qb.E004",
+                f"Redis at {shown_redis(settings)} cannot be used: {reason(error)}.",
+                hint,
+            )
+        ]
     return []
 
 
@@ -100,7 +118,13 @@ async def check_workers(settings: Config) -> list[Finding]:
             alive = await any_worker(client)
     except (RedisError, OSError):
         return []  # said by check_redis already
-    return [] if alive else [Finding("qb.E005", "No worker is alive: jobs wait.", "Run: arq worker.WorkerSettings")]
+    return (
+        []
+        if alive
+        else [
+            Finding("qb.E005", "No worker is alive: jobs wait.", "Run: arq worker.WorkerSettings")
+        ]
+    )
 
 
 async def check_jobs(settings: Config) -> list[Finding]:
@@ -110,13 +134,23 @@ async def check_jobs(settings: Config) -> list[Finding]:
     found = []
     for (name, state), count in sorted(counts.items()):
         if state == State.DEAD:
-            hint = f"Look: python manage.py jobs list --state dead --name {name}; then jobs retry or discard them."
+            hint = (
+                f"Look: python manage.py jobs list --state dead --name {name}; then jobs retry or "
+                "discard them."
+            )
             found.append(Finding("qb.W003", f"Dead jobs named {name}: {count}.", hint))
         elif name not in KINDS:
             hint = (
-                "A worker of the release that has it runs them. Is that this one? Then import it in app/jobs/known.py."
+                "A worker of the release that has it runs them. Is that this one? Then import it "
+                "in app/jobs/known.py."
             )
-            found.append(Finding("qb.W004", f"Jobs named {name}, which this release does not know: {count}.", hint))
+            found.append(
+                Finding(
+                    "qb.W004",
+                    f"Jobs named {name}, which this release does not know: {count}.",
+                    hint,
+                )
+            )
     return found
 
 
@@ -125,16 +159,26 @@ def check_routes(app: Quart) -> list[Finding]:
     found = []
     for rule in app.url_map.iter_rules():
         access, limit = declared(app.view_functions[rule.endpoint])
-        if missing := [name for name, value in (("access", access), ("limit", limit)) if value is None]:
-            message = f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is refused."
-            found.append(Finding("qb.E006", message, "Put a decorator of app.web.access on its view."))
+        if missing := [
+            name for name, value in (("access", access), ("limit", limit)) if value is None
+        ]:
+            message = (
+                f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is "
+                "refused."
+            )
+            found.append(
+                Finding("qb.E006", message, "Put a decorator of app.web.access on its view.")
+            )
     return found
 
 
 def check_proxies(settings: Config) -> list[Finding]:
     """Whether limits and logs see people's own addresses."""
     if settings.PRODUCTION and settings.secure and settings.TRUSTED_PROXIES == 0:
-        message = "BASE_URL is https, so a proxy stands in front, but TRUSTED_PROXIES is 0: everybody has its address."
+        message = (
+            "BASE_URL is https, so a proxy stands in front, but TRUSTED_PROXIES is 0: everybody "
+            "has its address."
+        )
         return [Finding("qb.W001", message, "Set TRUSTED_PROXIES to the number of proxies.")]
     return []
 
@@ -170,7 +214,9 @@ def demand(findings: list[Finding]) -> None:
         raise NotReady("\n".join(errors))
 
 
-def demand_now(check: Callable[[Config], Coroutine[Any, Any, list[Finding]]], settings: Config) -> None:
+def demand_now(
+    check: Callable[[Config], Coroutine[Any, Any, list[Finding]]], settings: Config
+) -> None:
     """The same from synchronous code, whether or not an event loop runs already."""
     with ThreadPoolExecutor(1) as thread:
         demand(thread.submit(asyncio.run, check(settings)).result())

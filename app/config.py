@@ -1,7 +1,7 @@
 """The named configurations, each a typed and validated class, and the proxy to the current app's.
 
-Every field below is an environment variable of the same name. Its description says what it takes; error messages and
-the README's table use those words.
+Every field below is an environment variable of the same name. Its description says what it takes;
+error messages and the README's table use those words.
 """
 
 import os
@@ -12,7 +12,14 @@ from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from limits import parse
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quart import current_app
@@ -39,12 +46,18 @@ def _rule(value: str) -> str:
 
 def _secret(value: str) -> str:
     if len(value.strip()) < SECRET_LENGTH:
-        raise ValueError(f"a secret key has at least {SECRET_LENGTH} characters, blanks around it not counted")
+        raise ValueError(
+            f"a secret key has at least {SECRET_LENGTH} characters, blanks around it not counted"
+        )
     return value
 
 
 def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
 
 
 Email = Annotated[str, AfterValidator(addresses.email)]
@@ -54,12 +67,19 @@ RedisURL = Annotated[str, AfterValidator(addresses.redis_url)]
 Rule = Annotated[str, AfterValidator(_rule)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
-Origins = Annotated[list[Annotated[str, AfterValidator(addresses.origin)]], NoDecode, BeforeValidator(_split)]
-Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
+Origins = Annotated[
+    list[Annotated[str, AfterValidator(addresses.origin)]], NoDecode, BeforeValidator(_split)
+]
+Level = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
+]
 
 
 def setting(default: Any, takes: str, *, secret: bool = False, **constraints: Any) -> Any:
-    """A field of the configuration: its default, and in words what it takes. A secret is never shown."""
+    """A field of the configuration: its default, and in words what it takes.
+
+    A secret is never shown.
+    """
     return Field(default, description=takes, repr=not secret, **constraints)
 
 
@@ -67,7 +87,11 @@ class Config(BaseSettings):
     """What every configuration has."""
 
     model_config = SettingsConfigDict(
-        case_sensitive=True, env_ignore_empty=True, extra="ignore", validate_default=True, populate_by_name=True
+        case_sensitive=True,
+        env_ignore_empty=True,
+        extra="ignore",
+        validate_default=True,
+        populate_by_name=True,
     )
 
     NAME: ClassVar[str] = "default"
@@ -77,18 +101,30 @@ class Config(BaseSettings):
     SYSLOG: ClassVar[bool] = False
 
     # Who and where
-    APP_NAME: str = setting("quart-base", "the product's name, shown on pages and in mails", max_length=64)
+    APP_NAME: str = setting(
+        "quart-base", "the product's name, shown on pages and in mails", max_length=64
+    )
     BASE_URL: Site = setting(
-        None, "the address people use, like https://app.example.com; every mailed link starts with it"
+        None,
+        "the address people use, like https://app.example.com; every mailed link starts with it",
     )
-    TRUSTED_PROXIES: int = setting(0, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10)
-    CORS_ORIGINS: Origins = setting([], "origins that may call /api/ from a browser, separated by commas")
+    TRUSTED_PROXIES: int = setting(
+        0, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10
+    )
+    CORS_ORIGINS: Origins = setting(
+        [], "origins that may call /api/ from a browser, separated by commas"
+    )
     INSTANCE_PATH: Path = Field(
-        default_factory=instance_path, description="a folder for what this installation makes for itself"
+        default_factory=instance_path,
+        description="a folder for what this installation makes for itself",
     )
-    ADMIN_EMAIL: Email = setting("admin@example.com", "the first administrator's e-mail address", max_length=254)
+    ADMIN_EMAIL: Email = setting(
+        "admin@example.com", "the first administrator's e-mail address", max_length=254
+    )
     ADMIN_PASSWORD: str | None = setting(
-        None, "the first administrator's password, read by setup-dev and setup-prod only", secret=True
+        None,
+        "the first administrator's password, read by setup-dev and setup-prod only",
+        secret=True,
     )
 
     # Secrets and sessions
@@ -98,38 +134,76 @@ class Config(BaseSettings):
         'make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
         secret=True,
     )
-    SECRET_KEY_FALLBACKS: Secrets = setting([], "former secret keys, separated by commas, still accepted", secret=True)
-    SESSION_IDLE: int = setting(12 * HOUR, "seconds without a request after which a session ends", ge=MINUTE)
+    SECRET_KEY_FALLBACKS: Secrets = setting(
+        [], "former secret keys, separated by commas, still accepted", secret=True
+    )
+    SESSION_IDLE: int = setting(
+        12 * HOUR, "seconds without a request after which a session ends", ge=MINUTE
+    )
     SESSION_IDLE_REMEMBERED: int = setting(14 * DAY, "the same for 'keep me logged in'", ge=MINUTE)
-    SESSION_LIFETIME: int = setting(90 * DAY, "seconds after which a session ends, however much it is used", ge=MINUTE)
-    SESSION_TOUCH: int = setting(5 * MINUTE, "seconds between two notes of a session's last use", ge=0)
-    CONFIRM_LIFETIME: int = setting(DAY, "seconds that the link works which confirms an address", ge=MINUTE)
-    RESET_LIFETIME: int = setting(30 * MINUTE, "seconds that the link works which resets a password", ge=MINUTE)
-    CHANGE_EMAIL_LIFETIME: int = setting(HOUR, "seconds that the link works which confirms a new address", ge=MINUTE)
-    OBJECT_LIFETIME: int = setting(7 * DAY, "seconds that one may object to a change of one's address", ge=MINUTE)
+    SESSION_LIFETIME: int = setting(
+        90 * DAY, "seconds after which a session ends, however much it is used", ge=MINUTE
+    )
+    SESSION_TOUCH: int = setting(
+        5 * MINUTE, "seconds between two notes of a session's last use", ge=0
+    )
+    CONFIRM_LIFETIME: int = setting(
+        DAY, "seconds that the link works which confirms an address", ge=MINUTE
+    )
+    RESET_LIFETIME: int = setting(
+        30 * MINUTE, "seconds that the link works which resets a password", ge=MINUTE
+    )
+    CHANGE_EMAIL_LIFETIME: int = setting(
+        HOUR, "seconds that the link works which confirms a new address", ge=MINUTE
+    )
+    OBJECT_LIFETIME: int = setting(
+        7 * DAY, "seconds that one may object to a change of one's address", ge=MINUTE
+    )
     INVITE_LIFETIME: int = setting(7 * DAY, "seconds that an invitation works", ge=MINUTE)
-    REAUTHENTICATE_AFTER: int = setting(10 * MINUTE, "seconds until what is sensitive asks for the password", ge=0)
+    REAUTHENTICATE_AFTER: int = setting(
+        10 * MINUTE, "seconds until what is sensitive asks for the password", ge=0
+    )
     PASSWORD_MIN_LENGTH: int = setting(12, "the fewest characters a new password has", ge=8, le=128)
-    PASSWORD_MIN_SCORE: int = setting(3, "the least zxcvbn score of a new password, 0 to 4", ge=0, le=4)
+    PASSWORD_MIN_SCORE: int = setting(
+        3, "the least zxcvbn score of a new password, 0 to 4", ge=0, le=4
+    )
     # argon2id as the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
     ARGON2_MEMORY_COST: int = setting(19456, "argon2id's memory in KiB", ge=8)
     ARGON2_TIME_COST: int = setting(2, "argon2id's passes", ge=1)
     ARGON2_PARALLELISM: int = setting(1, "argon2id's lanes", ge=1)
-    PASSWORD_QUEUE: int = setting(64, "how many passwords may wait to be hashed before log-ins get a 503", ge=1)
+    PASSWORD_QUEUE: int = setting(
+        64, "how many passwords may wait to be hashed before log-ins get a 503", ge=1
+    )
 
     # Database
     DATABASE_URL: DatabaseURL = setting(
         None, "postgresql://user:password@host/name or sqlite:///path/to/file.sqlite3", secret=True
     )
-    DATABASE_POOL_SIZE: int = setting(10, "connections that one process keeps, without overflow", ge=1)
-    DATABASE_POOL_TIMEOUT: float = setting(5, "seconds to wait for one of them before answering 503", gt=0)
-    DATABASE_POOL_RECYCLE: int = setting(30 * MINUTE, "seconds after which a connection is made anew", ge=1)
+    DATABASE_POOL_SIZE: int = setting(
+        10, "connections that one process keeps, without overflow", ge=1
+    )
+    DATABASE_POOL_TIMEOUT: float = setting(
+        5, "seconds to wait for one of them before answering 503", gt=0
+    )
+    DATABASE_POOL_RECYCLE: int = setting(
+        30 * MINUTE, "seconds after which a connection is made anew", ge=1
+    )
     DATABASE_CONNECT_TIMEOUT: float = setting(5, "seconds to connect", gt=0)
-    DATABASE_COMMAND_TIMEOUT: float = setting(15, "seconds that a statement may take, seen from here", gt=0)
-    DATABASE_STATEMENT_TIMEOUT: float = setting(10, "seconds that PostgreSQL gives a statement", gt=0)
-    DATABASE_LOCK_TIMEOUT: float = setting(3, "seconds that PostgreSQL lets a statement wait for a lock", gt=0)
-    DATABASE_IDLE_TIMEOUT: float = setting(15, "seconds that PostgreSQL lets a transaction idle", gt=0)
-    DATABASE_PGBOUNCER: bool = setting(False, "true behind PgBouncer: without those three and prepared statements")
+    DATABASE_COMMAND_TIMEOUT: float = setting(
+        15, "seconds that a statement may take, seen from here", gt=0
+    )
+    DATABASE_STATEMENT_TIMEOUT: float = setting(
+        10, "seconds that PostgreSQL gives a statement", gt=0
+    )
+    DATABASE_LOCK_TIMEOUT: float = setting(
+        3, "seconds that PostgreSQL lets a statement wait for a lock", gt=0
+    )
+    DATABASE_IDLE_TIMEOUT: float = setting(
+        15, "seconds that PostgreSQL lets a transaction idle", gt=0
+    )
+    DATABASE_PGBOUNCER: bool = setting(
+        False, "true behind PgBouncer: without those three and prepared statements"
+    )
     SQLITE_BUSY_TIMEOUT: float = setting(5, "seconds to wait for SQLite's write lock", gt=0)
 
     # Redis and the worker
@@ -139,39 +213,73 @@ class Config(BaseSettings):
         secret=True,
         validation_alias=AliasChoices("REDIS_URL", "REDISTOGO_URL"),
     )
-    REDIS_TIMEOUT: float = setting(0.5, "seconds that a request waits for Redis before going on without it", gt=0)
-    WORKER_REDIS_TIMEOUT: float = setting(5, "seconds that a worker waits for an answer of Redis", gt=0)
+    REDIS_TIMEOUT: float = setting(
+        0.5, "seconds that a request waits for Redis before going on without it", gt=0
+    )
+    WORKER_REDIS_TIMEOUT: float = setting(
+        5, "seconds that a worker waits for an answer of Redis", gt=0
+    )
     WORKER_MAX_JOBS: int = setting(10, "jobs that one worker runs at once", ge=1)
-    WORKER_JOB_TIMEOUT: float = setting(15, "seconds that a job may take unless it says otherwise", gt=0)
-    WORKER_COMPLETION_WAIT: int = setting(20, "seconds that running jobs get to finish when a worker stops", ge=0)
+    WORKER_JOB_TIMEOUT: float = setting(
+        15, "seconds that a job may take unless it says otherwise", gt=0
+    )
+    WORKER_COMPLETION_WAIT: int = setting(
+        20, "seconds that running jobs get to finish when a worker stops", ge=0
+    )
     WORKER_POLL_DELAY: float = setting(0.02, "seconds between two looks at the queue", gt=0)
     WORKER_HEALTH_INTERVAL: int = setting(15, "seconds between two signs of life of a worker", ge=1)
-    WORKER_LEASE: float = setting(30, "seconds after which the jobs of a worker that died run elsewhere", ge=1)
-    WORKER_SWEEP: float = setting(2, "seconds after which a worker looks for jobs though nothing woke it", gt=0)
-    JOB_BACKOFF: float = setting(10, "seconds before a job that failed runs again, doubled each time", gt=0)
+    WORKER_LEASE: float = setting(
+        30, "seconds after which the jobs of a worker that died run elsewhere", ge=1
+    )
+    WORKER_SWEEP: float = setting(
+        2, "seconds after which a worker looks for jobs though nothing woke it", gt=0
+    )
+    JOB_BACKOFF: float = setting(
+        10, "seconds before a job that failed runs again, doubled each time", gt=0
+    )
     JOB_BACKOFF_MAX: float = setting(HOUR, "the most seconds that become of it", gt=0)
     JOB_RETENTION: int = setting(7 * DAY, "seconds that jobs are kept after they are done", ge=0)
 
     # Limits
-    LOGIN_LIMIT_ADDRESS: Rule = setting("30/minute", "log-in attempts from one address, like 30/minute")
+    LOGIN_LIMIT_ADDRESS: Rule = setting(
+        "30/minute", "log-in attempts from one address, like 30/minute"
+    )
     LOGIN_LIMIT_ACCOUNT_ADDRESS: Rule = setting(
         "5 per 5 minutes", "failed log-ins for one account from one address, like 5 per 5 minutes"
     )
-    LOGIN_LIMIT_ACCOUNT: Rule = setting("50/hour", "failed log-ins for one account in all, like 50/hour")
+    LOGIN_LIMIT_ACCOUNT: Rule = setting(
+        "50/hour", "failed log-ins for one account in all, like 50/hour"
+    )
     REGISTRATION_LIMIT: Rule = setting("10/hour", "registrations from one address, like 10/hour")
-    CONFIRMATION_LIMIT: Rule = setting("3/hour", "how often somebody may have an address confirmed, like 3/hour")
-    RESET_LIMIT_ACCOUNT: Rule = setting("3/hour", "how often a password may be reset for one account, like 3/hour")
-    RESET_LIMIT_ADDRESS: Rule = setting("20/hour", "how often from one address, whoever it is for, like 20/hour")
-    ACCOUNT_MAIL_LIMIT: Rule = setting("10/hour", "registrations and changes to one e-mail address, like 10/hour")
-    STRENGTH_LIMIT: Rule = setting("120/minute", "questions about a new password from one address, like 120/minute")
-    PAGE_LIMIT: Rule = setting("600/minute", "requests for pages by one person or address, like 600/minute")
-    API_LIMIT: Rule = setting("300/minute", "API requests by one person or address, like 300/minute")
+    CONFIRMATION_LIMIT: Rule = setting(
+        "3/hour", "how often somebody may have an address confirmed, like 3/hour"
+    )
+    RESET_LIMIT_ACCOUNT: Rule = setting(
+        "3/hour", "how often a password may be reset for one account, like 3/hour"
+    )
+    RESET_LIMIT_ADDRESS: Rule = setting(
+        "20/hour", "how often from one address, whoever it is for, like 20/hour"
+    )
+    ACCOUNT_MAIL_LIMIT: Rule = setting(
+        "10/hour", "registrations and changes to one e-mail address, like 10/hour"
+    )
+    STRENGTH_LIMIT: Rule = setting(
+        "120/minute", "questions about a new password from one address, like 120/minute"
+    )
+    PAGE_LIMIT: Rule = setting(
+        "600/minute", "requests for pages by one person or address, like 600/minute"
+    )
+    API_LIMIT: Rule = setting(
+        "300/minute", "API requests by one person or address, like 300/minute"
+    )
     MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "bytes of a request's body", ge=1)
     MAX_ACCOUNT_FORM: int = setting(64 * KIB, "bytes of an account form", ge=1)
     MAX_FORM_PARTS: int = setting(100, "fields of a form", ge=1)
 
     # Mail
-    MAIL_SERVER: str | None = setting(None, "the SMTP server's host name; without one no mail leaves")
+    MAIL_SERVER: str | None = setting(
+        None, "the SMTP server's host name; without one no mail leaves"
+    )
     MAIL_PORT: int = setting(587, "the SMTP server's port", ge=1, le=65535)
     MAIL_USE_TLS: bool = setting(True, "true to upgrade the connection with STARTTLS")
     MAIL_USE_SSL: bool = setting(False, "true to speak TLS from the start (port 465)")
@@ -207,7 +315,12 @@ class Config(BaseSettings):
 
     def for_quart(self) -> dict[str, Any]:
         """All values under their own names, as they land in `app.config`."""
-        return {**self.model_dump(), "DEBUG": self.DEBUG, "TESTING": self.TESTING, "CONFIG_NAME": self.NAME}
+        return {
+            **self.model_dump(),
+            "DEBUG": self.DEBUG,
+            "TESTING": self.TESTING,
+            "CONFIG_NAME": self.NAME,
+        }
 
 
 class DevelopmentConfig(Config):
@@ -250,11 +363,18 @@ class TestingConfig(Config):
     TESTING = True
 
     BASE_URL: Site = setting("http://localhost", "the address people use")
-    SECRET_KEY: Secret = setting("testing-testing-testing-testing-testing", "32 characters", secret=True)
-    DATABASE_URL: DatabaseURL = setting(
-        None, "the address of a database for tests alone", secret=True, validation_alias="TEST_DATABASE_URL"
+    SECRET_KEY: Secret = setting(
+        "testing-testing-testing-testing-testing", "32 characters", secret=True
     )
-    ADMIN_PASSWORD: str | None = setting(DEFAULT_ADMIN_PASSWORD, "the first administrator's password", secret=True)
+    DATABASE_URL: DatabaseURL = setting(
+        None,
+        "the address of a database for tests alone",
+        secret=True,
+        validation_alias="TEST_DATABASE_URL",
+    )
+    ADMIN_PASSWORD: str | None = setting(
+        DEFAULT_ADMIN_PASSWORD, "the first administrator's password", secret=True
+    )
     ARGON2_MEMORY_COST: int = setting(8, "argon2id's memory in KiB", ge=8)
     ARGON2_TIME_COST: int = setting(1, "argon2id's passes", ge=1)
 
@@ -283,7 +403,9 @@ class HerokuConfig(ProductionConfig):
 
     NAME = "heroku"
 
-    TRUSTED_PROXIES: int = setting(1, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10)
+    TRUSTED_PROXIES: int = setting(
+        1, "how many proxies to believe for X-Forwarded-*: 0, 1, 2 …", ge=0, le=10
+    )
 
 
 class UnixConfig(ProductionConfig):
@@ -306,13 +428,16 @@ settings = cast(Config, LocalProxy(lambda: current_app.extensions["settings"]))
 
 
 def load_settings(name: str | None = None) -> Config:
-    """The validated settings of a named configuration, by default the one that the environment chooses.
+    """The validated settings of a named configuration, by default the one that the environment
+    chooses.
 
     Raises `ConfigurationError`, which names every wrong variable at once.
     """
     name = name or chosen_config()
     if name not in config:
-        raise ConfigurationError(f"There is no configuration named {name!r}. Choose one of: {', '.join(config)}.")
+        raise ConfigurationError(
+            f"There is no configuration named {name!r}. Choose one of: {', '.join(config)}."
+        )
     try:
         return config[name]()
     except ValidationError as error:
@@ -320,16 +445,23 @@ def load_settings(name: str | None = None) -> Config:
 
 
 def refuse_production(what: str, name: str | None = None) -> None:
-    """Raise `Problem` if this configuration, or the one that the environment chooses, is a production one."""
+    """Raise `Problem` if this configuration, or the one that the environment chooses, is a
+    production one.
+    """
     for each in (name, chosen_config()):
         if each in config and config[each].PRODUCTION:
             raise Problem(f"{what} is refused under the configuration {each!r}.")
 
 
 def explain(cls: type[Config], error: ValidationError) -> str:
-    """Every mistake on a line of its own: the variable, what it got, what it takes. No secret is shown."""
+    """Every mistake on a line of its own: the variable, what it got, what it takes.
+
+    No secret is shown.
+    """
     mistakes = {mistake["loc"][0]: mistake for mistake in error.errors(include_url=False)}
-    how_many = "one of its variables is" if len(mistakes) == 1 else f"{len(mistakes)} of its variables are"
+    how_many = (
+        "one of its variables is" if len(mistakes) == 1 else f"{len(mistakes)} of its variables are"
+    )
     lines = [f"The {cls.NAME} configuration cannot be used, {how_many} wrong:"]
     for place, mistake in mistakes.items():
         name, field = next((n, f) for n, f in cls.model_fields.items() if place in _variables(n, f))
@@ -346,7 +478,9 @@ def explain(cls: type[Config], error: ValidationError) -> str:
             reason = str(mistake["ctx"]["error"])
         elif mistake["type"].startswith(("greater", "less")):
             reason = mistake["msg"].removeprefix("Input ")  # "should be less than …"
-        lines.append(f"  {variable}: {got}{f', {reason}' if reason else ''}. It takes {field.description}.")
+        lines.append(
+            f"  {variable}: {got}{f', {reason}' if reason else ''}. It takes {field.description}."
+        )
     return "\n".join(lines)
 
 

@@ -12,7 +12,13 @@ from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
@@ -44,7 +50,10 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Every table's parent. Names of constraints are fixed so that migrations can find them again."""
+    """Every table's parent.
+
+    Names of constraints are fixed so that migrations can find them again.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -64,7 +73,10 @@ def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:
 
 
 def insert_into(session: AsyncSession, table: type["Base"]) -> Any:
-    """An INSERT that knows ON CONFLICT. Both dialects write it alike, but each has a construct of its own."""
+    """An INSERT that knows ON CONFLICT.
+
+    Both dialects write it alike, but each has a construct of its own.
+    """
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     return insert(table)
 
@@ -72,8 +84,9 @@ def insert_into(session: AsyncSession, table: type["Base"]) -> Any:
 class Database:
     """An engine with its sessions.
 
-    Reads: `async with db.session() as session`. Writes: `async with db.transaction() as session`, which commits when
-    its block ends and rolls back when that raises. A session belongs to one task.
+    Reads: `async with db.session() as session`. Writes: `async with db.transaction() as session`,
+    which commits when its block ends and rolls back when that raises. A session belongs to one
+    task.
     """
 
     def __init__(self, settings: Config, *, pre_ping: bool = True) -> None:
@@ -85,7 +98,10 @@ class Database:
         self._patience = settings.SQLITE_BUSY_TIMEOUT
 
     def session(self) -> AsyncSession:
-        """A session for reading. What it writes is lost unless committed; use `transaction` for that."""
+        """A session for reading.
+
+        What it writes is lost unless committed; use `transaction` for that.
+        """
         return self._reading()
 
     @asynccontextmanager
@@ -106,7 +122,8 @@ class Database:
     async def _in_turn(self) -> AsyncIterator[None]:
         """Let the writers of this process wait in a row.
 
-        SQLite has one writer, and those who wait for its lock look every 0.1 s, in no order: some would starve.
+        SQLite has one writer, and those who wait for its lock look every 0.1 s, in no order: some
+        would starve.
         """
         waited = False
         if self._turn:
@@ -131,26 +148,37 @@ class Database:
 db = cast(Database, LocalProxy(lambda: current_app.extensions["database"]))
 
 
-def create_engine(settings: Config, *, for_requests: bool = True, pre_ping: bool = True) -> AsyncEngine:
+def create_engine(
+    settings: Config, *, for_requests: bool = True, pre_ping: bool = True
+) -> AsyncEngine:
     """An engine for the configured database.
 
-    Without `for_requests` it keeps no connections, so there is nothing to dispose of, and sets no time-outs on
-    statements: migrations may take long.
-    Without `pre_ping` it finds out that a connection has died when it uses it; that is for those who try again anyway.
+    Without `for_requests` it keeps no connections, so there is nothing to dispose of, and sets no
+    time-outs on statements: migrations may take long. Without `pre_ping` it finds out that a
+    connection has died when it uses it; that is for those who try again anyway.
     """
     pool = _pool(settings, pre_ping) if for_requests else {"poolclass": NullPool}
     return (_sqlite_engine if settings.sqlite else _postgresql_engine)(settings, for_requests, pool)
 
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks, cancelled or shut down,
-# deadlock, and a transaction that idled too long.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks,
+# cancelled or shut down, deadlock, and a transaction that idled too long.
 POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
 # https://www.sqlite.org/rescode.html
-SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+SQLITE_AWAY = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_CANTOPEN",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_READONLY",
+)
 
 
 def is_away(error: DBAPIError) -> bool:
-    """Whether the database is away, locked or overloaded, by its driver's codes, rather than asked wrongly."""
+    """Whether the database is away, locked or overloaded, by its driver's codes, rather than asked
+    wrongly.
+    """
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
     if (name := getattr(error.orig, "sqlite_errorname", None)) is not None:
@@ -161,8 +189,14 @@ def is_away(error: DBAPIError) -> bool:
 def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
     url = make_url(settings.DATABASE_URL)
     query = dict(url.query)
-    server_settings = {"application_name": str(query.pop("application_name", settings.APP_NAME)), "jit": "off"}
-    arguments: dict[str, Any] = {"timeout": settings.DATABASE_CONNECT_TIMEOUT, "server_settings": server_settings}
+    server_settings = {
+        "application_name": str(query.pop("application_name", settings.APP_NAME)),
+        "jit": "off",
+    }
+    arguments: dict[str, Any] = {
+        "timeout": settings.DATABASE_CONNECT_TIMEOUT,
+        "server_settings": server_settings,
+    }
     mode, root = query.pop("sslmode", None), query.pop("sslrootcert", None)
     if root:
         context = ssl.create_default_context(cafile=str(root))
@@ -171,7 +205,8 @@ def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any
     elif mode:
         arguments["ssl"] = mode
     if settings.DATABASE_PGBOUNCER:
-        # A transaction pooler hands each transaction another server connection: nothing may outlive one.
+        # A transaction pooler hands each transaction another server connection: nothing may outlive
+        # one.
         del server_settings["jit"]
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     url = url.set(query=query)
@@ -188,7 +223,9 @@ def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any
 
 def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
     arguments = {"timeout": settings.SQLITE_BUSY_TIMEOUT}
-    engine = create_async_engine(settings.DATABASE_URL, connect_args=arguments, hide_parameters=True, **pool)
+    engine = create_async_engine(
+        settings.DATABASE_URL, connect_args=arguments, hide_parameters=True, **pool
+    )
     folder = Path(str(engine.url.database)).absolute().parent
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -196,11 +233,15 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
         if folder == settings.INSTANCE_PATH:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not folder.is_dir():
-            raise NotReady(f"The folder {folder} of the database does not exist: make it, or correct DATABASE_URL.")
+            raise NotReady(
+                f"The folder {folder} of the database does not exist: make it, or correct "
+                "DATABASE_URL."
+            )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, record: object) -> None:
-        # The driver's own transactions begin too late and never around DDL, so it gets none: `begin` below does it.
+        # The driver's own transactions begin too late and never around DDL, so it gets none:
+        # `begin` below does it.
         connection.isolation_level = None
         cursor = connection.cursor()
         # NORMAL: in WAL mode a power cut may lose the last commits, never corrupt.

@@ -44,5 +44,8 @@ def chosen_config() -> str:
 
 
 def instance_path() -> Path:
-    """The folder of what this installation makes for itself: development's database, secret key and Valkey socket."""
+    """The folder of what this installation makes for itself.
+
+    Development's database, secret key and Valkey socket.
+    """
     return Path(first_set("INSTANCE_PATH") or PROJECT_ROOT / "instance").absolute()

@@ -30,15 +30,21 @@ from app.web import access, api, bodies, errors, identity, pages
 
 
 class Application(Quart):
-    """Quart, with addresses built from BASE_URL: what a request says in Host decides and breaks nothing."""
+    """Quart, with addresses built from BASE_URL.
+
+    What a request says in Host decides and breaks nothing.
+    """
 
     jinja_options = {"undefined": StrictUndefined}  # noqa: RUF012  (the class attribute that Quart reads)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
         """What matches paths and builds addresses."""
         base = urlsplit(self.config["BASE_URL"])
-        # Routing tells websockets by their scheme: with another one, pages would match them, past their guard.
-        scheme = base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
+        # Routing tells websockets by their scheme: with another one, pages would match them, past
+        # their guard.
+        scheme = (
+            base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
+        )
         if request is None:
             return self.url_map.bind(base.netloc, url_scheme=base.scheme)
         return self.url_map.bind(
@@ -52,7 +58,8 @@ class Application(Quart):
 
 
 def create_app(config_name: str | None = None) -> Quart:
-    """Build the application for a named configuration, by default the one that the environment chooses.
+    """Build the application for a named configuration, by default the one that the environment
+    chooses.
 
     Connects to nothing. Raises `ConfigurationError`, which lists everything that is wrong.
     """
@@ -89,7 +96,8 @@ def create_app(config_name: str | None = None) -> Quart:
         await redis.aclose(close_connection_pool=True)
         await database.dispose()
 
-    # Outermost last: all see the true address and scheme, every answer has the headers, every request an id.
+    # Outermost last: all see the true address and scheme, every answer has the headers, every
+    # request an id.
     wrapped: Any = app.asgi_app
     for layer in (Pacing, HttpsRedirect, logs.RequestLog, SecurityHeaders, TrustedProxies):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
 
 from app.config import Config
 
@@ -21,7 +27,12 @@ access = logging.getLogger("app.access")
 
 SYSLOG_SOCKET = Path("/dev/log")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
-STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id", "taskName"}
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "request_id",
+    "taskName",
+}
 
 
 def add_request_id(record: logging.LogRecord) -> bool:
@@ -36,7 +47,8 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -56,12 +68,16 @@ def configure(settings: Config) -> None:
     """Send this process' logs to stderr (and to syslog under `unix`), in the configured format."""
     formatter: logging.Formatter = JsonFormatter()
     if settings.LOG_FORMAT == "text":
-        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s", "%H:%M:%S")
+        formatter = logging.Formatter(
+            "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s", "%H:%M:%S"
+        )
     handlers: list[logging.Handler] = [OurHandler()]
     if settings.SYSLOG and SYSLOG_SOCKET.exists():
         handlers.append(logging.handlers.SysLogHandler(address=str(SYSLOG_SOCKET)))
     root = logging.getLogger()
-    for old in [h for h in root.handlers if isinstance(h, (OurHandler, logging.handlers.SysLogHandler))]:
+    for old in [
+        h for h in root.handlers if isinstance(h, (OurHandler, logging.handlers.SysLogHandler))
+    ]:
         root.removeHandler(old)
     for handler in handlers:
         handler.setFormatter(formatter)
@@ -73,18 +89,24 @@ def configure(settings: Config) -> None:
 
 
 class RequestLog:
-    """ASGI layer: gives each request an id, answers with it, and writes one line when the request ends.
+    """ASGI layer.
 
-    The line names the route, never the path: paths of mailed links hold secrets. An id that arrives in X-Request-ID is
-    kept when a trusted proxy may have set it.
+    Gives each request an id, answers with it, and writes one line when the request ends.
+
+    The line names the route, never the path: paths of mailed links hold secrets. An id that arrives
+    in X-Request-ID is kept when a trusted proxy may have set it.
     """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
         self.trusts_proxies = settings.TRUSTED_PROXIES > 0
-        self.shows_paths = settings.DEBUG  # whoever develops wants to know which address was missing
+        self.shows_paths = (
+            settings.DEBUG
+        )  # whoever develops wants to know which address was missing
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         """Serve one request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -104,7 +126,8 @@ class RequestLog:
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
-            # The application's own handlers answer every error; what comes here happened outside of them.
+            # The application's own handlers answer every error; what comes here happened outside of
+            # them.
             logger.exception("Error outside the application")
             if status:
                 raise
@@ -113,8 +136,15 @@ class RequestLog:
             route = scope.get("route") or (scope["path"] if self.shows_paths else "(no route)")
             method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
-            facts = {"method": method, "route": route, "status": status, "milliseconds": milliseconds}
-            access.info("%s %s %s %.1f ms", method, route, status or "(gone)", milliseconds, extra=facts)
+            facts = {
+                "method": method,
+                "route": route,
+                "status": status,
+                "milliseconds": milliseconds,
+            }
+            access.info(
+                "%s %s %s %.1f ms", method, route, status or "(gone)", milliseconds, extra=facts
+            )
 
     def _identifier(self, scope: Any) -> str:
         if self.trusts_proxies:
@@ -127,4 +157,6 @@ class RequestLog:
 async def _plain_500(send: Any) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": b"Something went wrong here.\n", "more_body": False})
+    await send(
+        {"type": "http.response.body", "body": b"Something went wrong here.\n", "more_body": False}
+    )

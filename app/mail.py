@@ -1,4 +1,7 @@
-"""Mail: what is said to whom, and the two ways it goes: to an SMTP server, or into development's mailbox."""
+"""Mail.
+
+What is said to whom, and the two ways it goes: to an SMTP server, or into development's mailbox.
+"""
 
 import asyncio
 import hashlib
@@ -30,9 +33,18 @@ from app.jobs.current import GiveUp, current
 # What ends a line, or means something else to a server, has no place in a header.
 # "=?" begins an encoded word, which may hold any of that.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
-ABOUT_US = (530, 534, 535, 538)  # answers about our configuration rather than a mail: log in first, use TLS first
+ABOUT_US = (
+    530,
+    534,
+    535,
+    538,
+)  # answers about our configuration rather than a mail: log in first, use TLS first
 # At the greeting a refusal is about this machine.
-ABOUT_THE_MAIL = aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError
+ABOUT_THE_MAIL = (
+    aiosmtplib.SMTPSenderRefused,
+    aiosmtplib.SMTPRecipientRefused,
+    aiosmtplib.SMTPDataError,
+)
 SHOWN = 200  # characters of what a server answers
 KEPT = 500  # mails in the mailbox: a run of any test suite, and soon read
 
@@ -48,9 +60,9 @@ class MailRefused(GiveUp):
 class Email:
     """A mail to one person: pure, nothing is rendered yet.
 
-    `Email(to=user.email, subject="…", template="accounts/email/confirmation", user=user, link=link)` renders
-    `accounts/email/confirmation.txt` and `.html` with `user` and `link`. Raises `GiveUp` for an address or a subject
-    that would add headers or recipients.
+    `Email(to=user.email, subject="…", template="accounts/email/confirmation", user=user,
+    link=link)` renders `accounts/email/confirmation.txt` and `.html` with `user` and `link`. Raises
+    `GiveUp` for an address or a subject that would add headers or recipients.
     """
 
     def __init__(self, *, to: str, subject: str, template: str, **context: object) -> None:
@@ -80,11 +92,17 @@ async def deliver(email: Email) -> None:
         content = message.as_bytes(policy=policy.default.clone(utf8=True))
         await asyncio.to_thread(_catch, content, settings)
     else:
-        raise MailFailed("MAIL_SERVER is not set: no mail leaves. Set it and restart the worker; this mail waits.")
+        raise MailFailed(
+            "MAIL_SERVER is not set: no mail leaves. Set it and restart the worker; this mail "
+            "waits."
+        )
 
 
 async def compose(email: Email) -> EmailMessage:
-    """The message itself. Run again, a job gives it the same Message-ID, by which receivers know a duplicate."""
+    """The message itself.
+
+    Run again, a job gives it the same Message-ID, by which receivers know a duplicate.
+    """
     job = current.get()
     digest = hashlib.sha256(f"{email.to}\n{email.subject}".encode()).hexdigest()[:12]
     message = EmailMessage(policy=policy.SMTP)
@@ -92,7 +110,9 @@ async def compose(email: Email) -> EmailMessage:
     message["To"] = email.to
     message["Subject"] = f"[{settings.APP_NAME}] {email.subject}"
     message["Date"] = datetime.now(UTC)
-    message["Message-ID"] = f"<{job.id if job else uuid4()}.{digest}@{urlsplit(settings.BASE_URL).hostname}>"
+    message["Message-ID"] = (
+        f"<{job.id if job else uuid4()}.{digest}@{urlsplit(settings.BASE_URL).hostname}>"
+    )
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(await _render(email, "txt"))
     message.add_alternative(await _render(email, "html"), subtype="html")
@@ -102,7 +122,11 @@ async def compose(email: Email) -> EmailMessage:
 async def _render(email: Email, kind: str) -> str:
     # Not render_template: its context is that of pages, which need a request.
     template = current_app.jinja_env.get_template(f"{email.template}.{kind}")
-    common = {"app_name": settings.APP_NAME, "base_url": settings.BASE_URL, "subject": email.subject}
+    common = {
+        "app_name": settings.APP_NAME,
+        "base_url": settings.BASE_URL,
+        "subject": email.subject,
+    }
     return await template.render_async(email.context | common)
 
 
@@ -114,7 +138,9 @@ def _sender() -> Address:
     try:
         return Address(name or settings.APP_NAME, addr_spec=address)
     except (ValueError, IndexError, MessageError):
-        raise MailFailed(f"MAIL_DEFAULT_SENDER takes an address, or Name <address>; it got {configured!r}.") from None
+        raise MailFailed(
+            f"MAIL_DEFAULT_SENDER takes an address, or Name <address>; it got {configured!r}."
+        ) from None
 
 
 async def _send(message: EmailMessage, to: str) -> None:
@@ -124,7 +150,9 @@ async def _send(message: EmailMessage, to: str) -> None:
     client = aiosmtplib.SMTP(
         hostname=settings.MAIL_SERVER,
         port=settings.MAIL_PORT,
-        local_hostname=urlsplit(settings.BASE_URL).hostname,  # else the DNS is asked, for however long that takes
+        local_hostname=urlsplit(
+            settings.BASE_URL
+        ).hostname,  # else the DNS is asked, for however long that takes
         username=settings.MAIL_USERNAME,
         password=settings.MAIL_PASSWORD,
         timeout=settings.MAIL_TIMEOUT,
@@ -134,10 +162,14 @@ async def _send(message: EmailMessage, to: str) -> None:
     try:
         await client.connect()
         await client.send_message(message, recipients=[to])
-        with suppress(aiosmtplib.SMTPException):  # it is taken: nothing that happens now may send it again
+        with suppress(
+            aiosmtplib.SMTPException
+        ):  # it is taken: nothing that happens now may send it again
             await client.quit(timeout=1)
     except (aiosmtplib.SMTPException, OSError) as error:
-        raise _explained(error) from None  # the original may hold what was sent, the password included
+        raise _explained(
+            error
+        ) from None  # the original may hold what was sent, the password included
     finally:
         client.close()
 
@@ -146,14 +178,28 @@ def _explained(error: Exception) -> Exception:
     server = f"The SMTP server {settings.MAIL_SERVER}:{settings.MAIL_PORT}"
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         error = error.recipients[0]
-    if isinstance(error, aiosmtplib.SMTPAuthenticationError):  # some servers repeat what they got: only the code
-        return MailFailed(f"{server} does not accept MAIL_USERNAME and MAIL_PASSWORD ({error.code}).")
+    if isinstance(
+        error, aiosmtplib.SMTPAuthenticationError
+    ):  # some servers repeat what they got: only the code
+        return MailFailed(
+            f"{server} does not accept MAIL_USERNAME and MAIL_PASSWORD ({error.code})."
+        )
     if type(error) is aiosmtplib.SMTPResponseException:
         return MailFailed(f"{server} gave an unexpected answer ({error.code}).")
-    if isinstance(error, aiosmtplib.SMTPResponseException):  # to the connection, the sender, the recipient or the data
-        if isinstance(error, ABOUT_THE_MAIL) and 500 <= error.code < 600 and error.code not in ABOUT_US:
-            return MailRefused(f"{server} refused the mail: {error.code} {_one_line(error.message)}")
-        return MailFailed(f"{server} does not take the mail now: {error.code} {_one_line(error.message)}")
+    if isinstance(
+        error, aiosmtplib.SMTPResponseException
+    ):  # to the connection, the sender, the recipient or the data
+        if (
+            isinstance(error, ABOUT_THE_MAIL)
+            and 500 <= error.code < 600
+            and error.code not in ABOUT_US
+        ):
+            return MailRefused(
+                f"{server} refused the mail: {error.code} {_one_line(error.message)}"
+            )
+        return MailFailed(
+            f"{server} does not take the mail now: {error.code} {_one_line(error.message)}"
+        )
     if isinstance(error, aiosmtplib.SMTPNotSupported):
         return MailRefused(f"{server} takes no addresses with letters beyond ASCII.")
     if isinstance(error, TimeoutError):
@@ -181,7 +227,10 @@ class Caught:
 
 
 def caught(settings: Config, name: str | None = None) -> list[Caught]:
-    """What is in the mailbox, newest first, or the mail of this name alone. Reads files: not for the event loop."""
+    """What is in the mailbox, newest first, or the mail of this name alone.
+
+    Reads files: not for the event loop.
+    """
     mails = []
     for path in sorted((settings.INSTANCE_PATH / "mail").glob("*.eml"), reverse=True):
         if name in (None, path.stem):

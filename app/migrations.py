@@ -19,8 +19,8 @@ from app.config import Config
 from app.database import Base, create_engine
 from app.environment import PROJECT_ROOT
 
-# Alembic keeps what it works on in module-level state: one process runs one operation. Processes are kept apart by the
-# lock that alembic/env.py takes in the database.
+# Alembic keeps what it works on in module-level state: one process runs one operation. Processes
+# are kept apart by the lock that alembic/env.py takes in the database.
 _one_at_a_time = threading.Lock()
 
 
@@ -42,7 +42,9 @@ def alembic_config(settings: Config) -> AlembicConfig:
 
 
 async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """One of Alembic's commands, in a thread, since its environment runs an event loop of its own."""
+    """One of Alembic's commands, in a thread, since its environment runs an event loop of
+    its own.
+    """
 
     def alone() -> Any:
         configuration = alembic_config(settings)
@@ -71,9 +73,13 @@ class Revisions:
         if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
             tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
             return Schema.BEHIND if set(tables) & set(Base.metadata.tables) else Schema.EMPTY
-        current = set((await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars())
+        current = set(
+            (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars()
+        )
         if current == self.heads:
-            return Schema.INCOMPLETE if await connection.run_sync(missing_tables) else Schema.CURRENT
+            return (
+                Schema.INCOMPLETE if await connection.run_sync(missing_tables) else Schema.CURRENT
+            )
         return Schema.AHEAD if current - self.known else Schema.BEHIND
 
 
@@ -81,30 +87,45 @@ def missing_tables(connection: Connection) -> list[str]:
     """List the models' tables that this database does not have."""
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
-    return [name for name in Base.metadata.tables if name not in present and not inspector.has_table(name)]
+    return [
+        name
+        for name in Base.metadata.tables
+        if name not in present and not inspector.has_table(name)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """The names of the tables that `recreate` dropped, and of those that it made; read from the database."""
+    """The names of the tables that `recreate` dropped, and of those that it made.
+
+    Read from the database.
+    """
 
     dropped: list[str]
     created: list[str]
 
 
 async def recreate(settings: Config) -> Recreated:
-    """Drop the models' tables and create them anew, stamped as the newest migration, all in one transaction.
+    """Drop the models' tables and create them anew, stamped as the newest migration, all in one
+    transaction.
 
-    Whoever calls this has imported `app.models`: what is not imported is neither dropped nor created.
+    Whoever calls this has imported `app.models`: what is not imported is neither dropped nor
+    created.
     """
     script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
     ours = set(Base.metadata.tables)
     engine = create_engine(settings, for_requests=False).execution_options(sqlite_writes=True)
     async with engine.begin() as connection:
-        dropped = ours & set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        dropped = ours & set(
+            await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        )
         await connection.run_sync(Base.metadata.drop_all)
         await connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
         await connection.run_sync(Base.metadata.create_all)
-        await connection.run_sync(lambda sync: MigrationContext.configure(sync).stamp(script, "heads"))
-        created = ours & set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        await connection.run_sync(
+            lambda sync: MigrationContext.configure(sync).stamp(script, "heads")
+        )
+        created = ours & set(
+            await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        )
     return Recreated(sorted(dropped), sorted(created))

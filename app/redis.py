@@ -18,7 +18,8 @@ from werkzeug.local import LocalProxy
 
 from app.config import Config
 
-# redis-py passes some of Python's own errors through. A server that takes no writes is as good as away.
+# redis-py passes some of Python's own errors through. A server that takes no writes is as good as
+# away.
 TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError, ReadOnlyError]
 
 
@@ -28,7 +29,8 @@ def request_redis(settings: Config) -> Redis:
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT,
         socket_connect_timeout=settings.REDIS_TIMEOUT,
-        # One more try at once, since a pooled connection may have died, but not after a time-out: that would double it.
+        # One more try at once, since a pooled connection may have died, but not after a time-out:
+        # that would double it.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
@@ -36,7 +38,9 @@ def request_redis(settings: Config) -> Redis:
 
 
 class UntilStopped(ExponentialBackoff):
-    """Waits between attempts from 0.1 s doubling to 5 s, but not once the process has been told to stop."""
+    """Waits between attempts from 0.1 s doubling to 5 s, but not once the process has been told to
+    stop.
+    """
 
     def __init__(self, stopping: threading.Event) -> None:
         super().__init__(cap=5, base=0.1)
@@ -53,9 +57,12 @@ class UntilStopped(ExponentialBackoff):
 
 
 class Unwatched(Pipeline):
-    """A pipeline that watches nothing, for arq: nobody else starts the jobs in the queue of one worker.
+    """A pipeline that watches nothing, for arq.
 
-    When a connection is lost on which a key is watched, redis-py gives up, and arq then ends its worker.
+    Nobody else starts the jobs in the queue of one worker.
+
+    When a connection is lost on which a key is watched, redis-py gives up, and arq then ends its
+    worker.
     """
 
     _reads = False
@@ -67,7 +74,9 @@ class Unwatched(Pipeline):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command now, or with all others."""
         now = self._reads and not self.explicit_transaction
-        send: Callable[..., Any] = self.immediate_execute_command if now else self.pipeline_execute_command
+        send: Callable[..., Any] = (
+            self.immediate_execute_command if now else self.pipeline_execute_command
+        )
         return send(*args, **options)
 
 
@@ -80,7 +89,9 @@ class WorkerRedis(ArqRedis):
 
 
 def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> ArqRedis:
-    """The client of arq: it waits for a server that is away until it is told to stop, and never executes what it reads.
+    """The client of arq.
+
+    It waits for a server that is away until it is told to stop, and never executes what it reads.
 
     Payloads are JSON; arq's default, pickle, runs code that whoever reaches Redis may plant there.
     """
@@ -93,7 +104,9 @@ def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> Arq
         max_connections=settings.WORKER_MAX_JOBS + 10,
         timeout=settings.WORKER_REDIS_TIMEOUT,
     )
-    return WorkerRedis(pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=queue)
+    return WorkerRedis(
+        pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=queue
+    )
 
 
 def serialize(payload: dict[str, Any]) -> bytes:
@@ -102,10 +115,15 @@ def serialize(payload: dict[str, Any]) -> bytes:
 
 
 def deserialize(payload: bytes) -> dict[str, Any]:
-    """An arq payload out of JSON. Raises `ValueError` for what arq itself would stumble over, again and again."""
+    """An arq payload out of JSON.
+
+    Raises `ValueError` for what arq itself would stumble over, again and again.
+    """
     job = json.loads(payload)
     shapes = {"f": str, "a": list, "k": dict, "t": int | None, "et": int}
-    if not isinstance(job, dict) or not all(isinstance(job.get(key), shape) for key, shape in shapes.items()):
+    if not isinstance(job, dict) or not all(
+        isinstance(job.get(key), shape) for key, shape in shapes.items()
+    ):
         raise ValueError("not a job")
     return job
 

@@ -1,6 +1,7 @@
 """Where the embedded Valkey of development and tests listens; `development.valkey` runs it.
 
-Nothing that is worked on is imported here, so that a mistake in the application cannot stop the supervisor of `serve`.
+Nothing that is worked on is imported here, so that a mistake in the application cannot stop the
+supervisor of `serve`.
 """
 
 import hashlib
@@ -23,7 +24,10 @@ def url(instance: Path) -> str:
 
 
 def socket_path(instance: Path) -> Path:
-    """Where the socket is: in the instance folder, or in a private temporary one where that path is too long."""
+    """Where the socket is.
+
+    In the instance folder, or in a private temporary one where that path is too long.
+    """
     instance = instance.resolve()
     path = instance / "valkey.sock"
     if sys.platform == "win32" or len(os.fsencode(path)) <= LONGEST_PATH:
@@ -34,5 +38,7 @@ def socket_path(instance: Path) -> Path:
     # Everybody may write there, so somebody else may have made the folder to listen to us.
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise NotReady(f"{folder} is not a private folder of this user: remove it, or set REDIS_URL.")
+        raise NotReady(
+            f"{folder} is not a private folder of this user: remove it, or set REDIS_URL."
+        )
     return folder / "valkey.sock"

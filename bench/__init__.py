@@ -1,1 +1,4 @@
-"""Benchmarks: `python -m bench jobs`. They measure on servers of their own and print ratios of one run."""
+"""Benchmarks: `python -m bench jobs`.
+
+They measure on servers of their own and print ratios of one run.
+"""

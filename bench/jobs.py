@@ -1,8 +1,8 @@
 """How fast durable jobs are, beside arq's own on the same Valkey.
 
-Throughput: from the first job's start until the worker has recorded the last; nothing is enqueued meanwhile. Bare arq
-runs with the same number of jobs at once, poll delay and serialiser. Latency: from the return of the commit until the
-job's function begins in an idle worker, in another process.
+Throughput: from the first job's start until the worker has recorded the last; nothing is enqueued
+meanwhile. Bare arq runs with the same number of jobs at once, poll delay and serialiser. Latency:
+from the return of the commit until the job's function begins in an idle worker, in another process.
 """
 
 import json
@@ -23,9 +23,17 @@ ROW = "{:<34} {:>9} {:>8}"
 
 
 @click.command()
-@click.option("-n", "--number", default=3000, show_default=True, help="Jobs for each measurement of throughput.")
+@click.option(
+    "-n",
+    "--number",
+    default=3000,
+    show_default=True,
+    help="Jobs for each measurement of throughput.",
+)
 @click.option("--max-jobs", default=100, show_default=True, help="Jobs that a worker runs at once.")
-@click.option("--wakes", default=200, show_default=True, help="Jobs for the measurement of latency.")
+@click.option(
+    "--wakes", default=200, show_default=True, help="Jobs for the measurement of latency."
+)
 def jobs(number: int, max_jobs: int, wakes: int) -> None:
     """Durable jobs a second beside bare arq, and how soon an idle worker begins."""
     folder = Path(tempfile.mkdtemp(prefix="quart-base-bench-"))
@@ -48,7 +56,9 @@ def jobs(number: int, max_jobs: int, wakes: int) -> None:
     def measure(what: str, url: str, count: int) -> list[float]:
         command = [sys.executable, "-m", "bench.measure", what, str(count)]
         env = environment | {"TEST_DATABASE_URL": url}
-        done = subprocess.run(command, env=env, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=env, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
+        )
         return [float(value) for value in json.loads(done.stdout.splitlines()[-1])]
 
     try:
@@ -62,7 +72,9 @@ def jobs(number: int, max_jobs: int, wakes: int) -> None:
         click.echo("\nFrom commit to begin in an idle worker, ms: p50, p90, p99")
         for name, url in databases.items():
             spread = statistics.quantiles(measure("wake", url, wakes), n=100)
-            click.echo(f"{name:<34} " + ", ".join(f"{spread[p - 1] * 1000:.1f}" for p in (50, 90, 99)))
+            click.echo(
+                f"{name:<34} " + ", ".join(f"{spread[p - 1] * 1000:.1f}" for p in (50, 90, 99))
+            )
     finally:
         postgresql.stop()
         valkey.stop()

@@ -1,4 +1,7 @@
-"""One measurement in a process of its own: `python -m bench.measure WHAT NUMBER` prints a JSON list of seconds."""
+"""One measurement in a process of its own.
+
+`python -m bench.measure WHAT NUMBER` prints a JSON list of seconds.
+"""
 
 import asyncio
 import json
@@ -59,10 +62,22 @@ async def throughput_of_arq(number: int) -> list[float]:
     for _ in range(number):
         await redis.enqueue_job("bare")
     durable = vars(worker_settings())
-    kept = ("job_serializer", "job_deserializer", "max_jobs", "poll_delay", "max_tries", "keep_result")
+    kept = (
+        "job_serializer",
+        "job_deserializer",
+        "max_jobs",
+        "poll_delay",
+        "max_tries",
+        "keep_result",
+    )
     same = {name: durable[name] for name in kept}
     worker = create_worker(
-        {"functions": [func(bare, name="bare")], "redis_pool": redis, "queue_name": "arq:queue:bare", **same},
+        {
+            "functions": [func(bare, name="bare")],
+            "redis_pool": redis,
+            "queue_name": "arq:queue:bare",
+            **same,
+        },
         burst=True,
         handle_signals=False,
     )
@@ -79,7 +94,9 @@ async def throughput(name: str, number: int) -> list[float]:
         await session.execute(text("CREATE TABLE IF NOT EXISTS bench (value INTEGER)"))
         row = {"name": name, "args": {}, "state": State.WAITING}
         for _ in range(number // 100):
-            await session.execute(insert(Job).values(due_at=moment(), created_at=moment()), [row] * 100)
+            await session.execute(
+                insert(Job).values(due_at=moment(), created_at=moment()), [row] * 100
+            )
     worker = create_worker(worker_settings(), burst=True, handle_signals=False)
     await worker.async_run()
     ended = time.perf_counter()
@@ -117,7 +134,9 @@ def main(what: str, number: int) -> None:
         return
     asyncio.run(migrations.upgrade(load_settings()))
     measurement = {"bare": throughput_of_arq, "wake": latency}.get(what)
-    seconds = asyncio.run(measurement(number) if measurement else throughput(f"bench.{what}", number))
+    seconds = asyncio.run(
+        measurement(number) if measurement else throughput(f"bench.{what}", number)
+    )
     print(json.dumps(seconds))  # noqa: T201
 
 

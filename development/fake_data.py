@@ -24,7 +24,9 @@ async def add_fake_data(config_name: str | None = None, *, number_users: int = 1
     refuse_production("add-fake-data", config_name)
     async with application(config_name):
         fake = Faker()
-        password_hash = await passwords.hash(DEFAULT_ADMIN_PASSWORD)  # one for all: hashing is slow on purpose
+        password_hash = await passwords.hash(
+            DEFAULT_ADMIN_PASSWORD
+        )  # one for all: hashing is slow on purpose
         async with db.transaction() as session:
             await service.insert_roles(session)
             role_id = (await service.role_named(session, service.USER)).id
@@ -57,9 +59,18 @@ def address(fake: Faker, first: str, last: str, taken: set[str]) -> str:
 
 
 @click.command()
-@click.option("-n", "--number-users", default=10, show_default=True, type=click.IntRange(1, 100_000), help="How many.")
+@click.option(
+    "-n",
+    "--number-users",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="How many.",
+)
 @click.pass_obj
 def add_fake_data_command(config_name: str, number_users: int) -> None:
     """Add plausible users to a development database."""
     added = asyncio.run(add_fake_data(config_name, number_users=number_users))
-    click.echo(f"Added {added} users. They log in here with the password {DEFAULT_ADMIN_PASSWORD!r}.")
+    click.echo(
+        f"Added {added} users. They log in here with the password {DEFAULT_ADMIN_PASSWORD!r}."
+    )

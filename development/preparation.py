@@ -9,8 +9,8 @@ from app.environment import load_environment
 async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     """Make sure that `serve` can serve, and return what to tell whoever started it.
 
-    In development an empty database is migrated and seeded. Everything else that is missing is a `NotReady` that says
-    what to do.
+    In development an empty database is migrated and seeded. Everything else that is missing is a
+    `NotReady` that says what to do.
     """
     load_environment()
     settings = load_settings(config_name)
@@ -32,4 +32,8 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
 
 def password_hint(settings: Config) -> str:
     """Development's password is no secret; one that somebody chose is not shown."""
-    return repr(DEFAULT_ADMIN_PASSWORD) if settings.ADMIN_PASSWORD == DEFAULT_ADMIN_PASSWORD else "as in ADMIN_PASSWORD"
+    return (
+        repr(DEFAULT_ADMIN_PASSWORD)
+        if settings.ADMIN_PASSWORD == DEFAULT_ADMIN_PASSWORD
+        else "as in ADMIN_PASSWORD"
+    )

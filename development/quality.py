@@ -47,13 +47,17 @@ def lint_command() -> None:
 @click.command()
 def format_command() -> None:
     """Format the code and sort its imports."""
-    sys.exit(run("ruff", "check", "--select", "I", "--fix", *PATHS) or run("ruff", "format", *PATHS))
+    sys.exit(
+        run("ruff", "check", "--select", "I", "--fix", *PATHS) or run("ruff", "format", *PATHS)
+    )
 
 
 def run(module: str, *arguments: str, folder: Path = PROJECT_ROOT) -> int:
     """Run a tool on the project and return its exit status."""
     if find_spec(module) is None:
-        raise click.ClickException(f"This needs {module}. Run: pip install -c constraints.txt -e '.[test]'")
+        raise click.ClickException(
+            f"This needs {module}. Run: pip install -c constraints.txt -e '.[test]'"
+        )
     command = [sys.executable, "-m", module, *arguments]
     if module == "importlinter":  # it cannot be run as a module
         command[1:] = ["-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
@@ -61,12 +65,18 @@ def run(module: str, *arguments: str, folder: Path = PROJECT_ROOT) -> int:
 
 
 def _migrations_drift() -> int:
-    """Whether the models differ from what all migrations make of an empty database, a scratch one."""
+    """Whether the models differ from what all migrations make of an empty database, a
+    scratch one.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"TEST_DATABASE_URL": f"sqlite:///{Path(folder) / 'drift.sqlite3'}"}
+        environment = os.environ | {
+            "TEST_DATABASE_URL": f"sqlite:///{Path(folder) / 'drift.sqlite3'}"
+        }
         manage = [sys.executable, "manage.py", "-c", "testing", "db"]
         for step in ("upgrade", "check"):
-            status = subprocess.run([*manage, step], cwd=PROJECT_ROOT, env=environment, check=False).returncode
+            status = subprocess.run(
+                [*manage, step], cwd=PROJECT_ROOT, env=environment, check=False
+            ).returncode
             if status:
                 return status
     return 0

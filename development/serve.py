@@ -9,7 +9,12 @@ DEVELOPMENT = ("development", "default")
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is every one.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on; 0.0.0.0 is every one.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -19,14 +24,21 @@ DEVELOPMENT = ("development", "default")
     show_default=True,
     help="The port to listen on; 0 is any free one.",
 )
-@click.option("--reload/--no-reload", default=None, help="Restart when a file changes [default: in development].")
-@click.option("--worker/--no-worker", default=None, help="Run a worker beside it [default: in development].")
+@click.option(
+    "--reload/--no-reload",
+    default=None,
+    help="Restart when a file changes [default: in development].",
+)
+@click.option(
+    "--worker/--no-worker", default=None, help="Run a worker beside it [default: in development]."
+)
 @click.pass_obj
 def serve(config_name: str, host: str, port: int, reload: bool | None, worker: bool | None) -> None:
     """Serve the application.
 
-    In development this also starts what is missing: Valkey unless REDIS_URL is set, the tables and first accounts of an
-    empty database, and a worker. Ctrl-C stops everything; a second one does not wait for running requests and jobs.
+    In development this also starts what is missing: Valkey unless REDIS_URL is set, the tables and
+    first accounts of an empty database, and a worker. Ctrl-C stops everything; a second one does
+    not wait for running requests and jobs.
     """
     if sys.platform == "win32":
         raise click.ClickException("serve needs Linux or macOS. On Windows, work inside WSL.")

@@ -1,7 +1,10 @@
-"""The processes that `serve` runs: `python -m development.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
+"""The processes that `serve` runs.
 
-ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the seconds that requests
-get to finish. Standard input is a pipe from the supervisor into which nothing is written: it ends with the supervisor.
+`python -m development.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
+
+ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the
+seconds that requests get to finish. Standard input is a pipe from the supervisor into which nothing
+is written: it ends with the supervisor.
 """
 
 import asyncio
@@ -26,7 +29,10 @@ LAST_RESORT = 35  # seconds
 
 
 def main(role: str, config_name: str, *arguments: str) -> int:
-    """Run one of the processes and return its exit status; what people can mend is one line, a mistake a traceback."""
+    """Run one of the processes and return its exit status.
+
+    What people can mend is one line, a mistake a traceback.
+    """
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     load_environment()
     try:
@@ -72,8 +78,11 @@ def web(listener: str, grace: str = "") -> None:
     if grace:
         config.graceful_timeout = float(grace)
     # The supervisor says where it serves, with the address that works in a browser.
-    logging.getLogger("hypercorn.error").addFilter(lambda record: not record.getMessage().startswith("Running on"))
-    # By name, as the command `hypercorn` does, and before there is a loop, since it may run one of its own to check.
+    logging.getLogger("hypercorn.error").addFilter(
+        lambda record: not record.getMessage().startswith("Running on")
+    )
+    # By name, as the command `hypercorn` does, and before there is a loop, since it may run one of
+    # its own to check.
     app = importlib.import_module("app.asgi").app
     asyncio.run(serve(app, config, mode="asgi"))
 

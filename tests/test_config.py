@@ -31,7 +31,14 @@ PRODUCTION = {
 @pytest.fixture
 def clear(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An environment without any of our variables, in an empty folder."""
-    others = ("DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG", "FLASK_CONFIG", "PORT")
+    others = (
+        "DEV_DATABASE_URL",
+        "TEST_DATABASE_URL",
+        "REDISTOGO_URL",
+        "QUART_CONFIG",
+        "FLASK_CONFIG",
+        "PORT",
+    )
     for name in (*Config.model_fields, *others):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("INSTANCE_PATH", str(tmp_path / "instance"))
@@ -65,7 +72,9 @@ def test_development_needs_nothing(clear: None, tmp_path: Path) -> None:
     assert not settings.secure
 
 
-def test_developments_secret_key_is_made_once_and_for_its_owner_only(clear: None, tmp_path: Path) -> None:
+def test_developments_secret_key_is_made_once_and_for_its_owner_only(
+    clear: None, tmp_path: Path
+) -> None:
     first, second = load_settings("development"), load_settings("development")
     assert first.SECRET_KEY == second.SECRET_KEY
     assert len(first.SECRET_KEY) >= 32
@@ -74,7 +83,9 @@ def test_developments_secret_key_is_made_once_and_for_its_owner_only(clear: None
     assert [path.name for path in key.parent.iterdir()] == ["secret_key"]
 
 
-def test_a_secret_key_that_another_process_made_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_key_that_another_process_made_first_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "secret_key").write_text("theirs\n")
     monkeypatch.setattr(Path, "exists", lambda path: False)  # it was made after we looked
     assert generated_secret_key(tmp_path) == "theirs"
@@ -127,7 +138,9 @@ def test_an_unknown_configuration_names_the_known_ones(clear: None) -> None:
         load_settings("prod")
 
 
-def test_the_environment_chooses_the_configuration(clear: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_chooses_the_configuration(
+    clear: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert load_settings().NAME == "development"
     monkeypatch.setenv("FLASK_CONFIG", "testing")
     assert load_settings().NAME == "testing"
@@ -136,7 +149,8 @@ def test_the_environment_chooses_the_configuration(clear: None, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("False", False), ("0", False), ("off", False), ("True", True), ("1", True)]
+    ("value", "expected"),
+    [("False", False), ("0", False), ("off", False), ("True", True), ("1", True)],
 )
 def test_a_boolean_is_what_it_says(
     production: None, monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
@@ -170,7 +184,9 @@ def test_testing_never_sees_another_database(clear: None, monkeypatch: pytest.Mo
     assert load_settings("testing").DATABASE_URL.endswith("/for_tests")
 
 
-def test_redistogo_stands_in_for_redis_url(production: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redistogo_stands_in_for_redis_url(
+    production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("REDIS_URL")
     monkeypatch.setenv("REDISTOGO_URL", "redis://to.go:1234")
     assert load_settings("production").REDIS_URL == "redis://to.go:1234"
@@ -185,7 +201,10 @@ def test_heroku_believes_one_proxy_and_unix_logs_to_syslog(production: None) -> 
     ("given", "expected"),
     [
         ("postgres://h/d", "postgresql+asyncpg://h/d"),
-        ("postgresql://u:p%40@h:1/d?sslmode=require", "postgresql+asyncpg://u:p%40@h:1/d?sslmode=require"),
+        (
+            "postgresql://u:p%40@h:1/d?sslmode=require",
+            "postgresql+asyncpg://u:p%40@h:1/d?sslmode=require",
+        ),
         ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
         ("sqlite:///a.sqlite3", "sqlite+aiosqlite:///a.sqlite3"),
     ],
@@ -215,14 +234,23 @@ def test_redis_addresses_that_cannot_work_are_refused_without_their_password(giv
 
 @pytest.mark.parametrize(
     "given",
-    ["https://u:p@a.example", "https://a.example:99999", "https://a b", "https://", "a.example", "https://a.example/x"],
+    [
+        "https://u:p@a.example",
+        "https://a.example:99999",
+        "https://a b",
+        "https://",
+        "a.example",
+        "https://a.example/x",
+    ],
 )
 def test_a_base_url_is_the_address_of_a_site(given: str) -> None:
     with pytest.raises(ValueError, match="not the address of a site"):
         base_url(given)
 
 
-def test_secrets_that_protect_nothing_are_refused(production: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_protect_nothing_are_refused(
+    production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_KEY", " " * 40)
     monkeypatch.setenv("SECRET_KEY_FALLBACKS", "x")
     with pytest.raises(ConfigurationError) as raised:
@@ -251,7 +279,17 @@ def test_addresses_that_cannot_work_are_refused_at_once(given: str) -> None:
 def test_dotenv_reaches_the_environment_with_its_values_whole(
     clear: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("QB_EQUALS", "QB_HASH", "QB_SINGLE", "QB_BOTH", "QB_REAL", "QB_EMPTY", "QB_BLANK", "QB_LATER", "QB_DOLLAR")
+    names = (
+        "QB_EQUALS",
+        "QB_HASH",
+        "QB_SINGLE",
+        "QB_BOTH",
+        "QB_REAL",
+        "QB_EMPTY",
+        "QB_BLANK",
+        "QB_LATER",
+        "QB_DOLLAR",
+    )
     for name in names:
         monkeypatch.setenv(name, "")  # so that monkeypatch puts it back
     (tmp_path / ".env").write_text(
@@ -305,7 +343,9 @@ def test_two_apps_with_different_configurations_live_in_one_process(production: 
 
 def test_settings_land_in_the_apps_config(production: None) -> None:
     app = create_app("production")
-    assert {name: app.config[name] for name in Config.model_fields} == load_settings("production").model_dump()
+    assert {name: app.config[name] for name in Config.model_fields} == load_settings(
+        "production"
+    ).model_dump()
 
 
 def test_secrets_are_in_no_repr(production: None) -> None:

@@ -37,9 +37,14 @@ async def test_raising_rolls_back(app: Quart) -> None:
 
 
 async def test_twelve_writers_at_once_lose_no_update(app: Quart, settings: Config) -> None:
-    """Each reads a number and writes it back one higher: without a lock at the beginning some would write the same."""
+    """Each reads a number and writes it back one higher.
+
+    Without a lock at the beginning some would write the same.
+    """
     person = await make_person(first_name="0")
-    processes = [Database(settings) for _ in range(4)]  # as good as: those of one wait for each other before the lock
+    processes = [
+        Database(settings) for _ in range(4)
+    ]  # as good as: those of one wait for each other before the lock
 
     async def increment(database: Database) -> None:
         for _ in range(5):
@@ -57,7 +62,9 @@ async def test_twelve_writers_at_once_lose_no_update(app: Quart, settings: Confi
         assert await session.scalar(select(User.first_name)) == "60"
 
 
-async def test_the_writers_of_a_process_write_in_the_order_in_which_they_came(app: Quart, backend: str) -> None:
+async def test_the_writers_of_a_process_write_in_the_order_in_which_they_came(
+    app: Quart, backend: str
+) -> None:
     if backend != "sqlite":
         pytest.skip("PostgreSQL has many writers at once")
     order = []
@@ -93,20 +100,30 @@ async def test_readers_do_not_wait_for_a_writer(app: Quart) -> None:
     async with db.transaction() as session:
         await session.execute(update(User).values(first_name="After"))
         async with asyncio.timeout(2), db.session() as reader:
-            assert await reader.scalar(select(User.first_name).where(User.id == person.id)) == "Before"
+            assert (
+                await reader.scalar(select(User.first_name).where(User.id == person.id)) == "Before"
+            )
 
 
 async def test_foreign_keys_hold(app: Quart) -> None:
     with pytest.raises(IntegrityError):
         async with db.transaction() as session:
             now = utcnow()
-            session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=999_999, expires_at=now))
+            session.add(
+                Credential(
+                    purpose=Purpose.SESSION, digest=b"x" * 32, user_id=999_999, expires_at=now
+                )
+            )
 
 
 async def test_what_belongs_to_a_deleted_user_goes_with_it(app: Quart) -> None:
     person = await make_person()
     async with db.transaction() as session:
-        session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=utcnow()))
+        session.add(
+            Credential(
+                purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=utcnow()
+            )
+        )
     async with db.transaction() as session:
         await session.delete(await session.get_one(User, person.id))
     assert await count(Credential) == 0
@@ -118,7 +135,9 @@ async def test_a_change_of_the_schema_rolls_back_with_the_rest(app: Quart) -> No
             await session.execute(text("CREATE TABLE half_done (id INTEGER)"))
             raise RuntimeError("as planned")
     async with db.connect() as connection:
-        assert "half_done" not in await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+        assert "half_done" not in await connection.run_sync(
+            lambda sync: inspect(sync).get_table_names()
+        )
 
 
 async def test_an_address_is_unique_whatever_its_case_even_past_the_model(app: Quart) -> None:
@@ -164,7 +183,9 @@ async def test_no_template_can_load_a_relationship_behind_ones_back(app: Quart) 
             _ = user.role
 
 
-async def test_the_pool_opens_no_more_connections_than_it_says(app: Quart, settings: Config) -> None:
+async def test_the_pool_opens_no_more_connections_than_it_says(
+    app: Quart, settings: Config
+) -> None:
     settings.DATABASE_POOL_SIZE, settings.DATABASE_POOL_TIMEOUT = 2, 0.2
     small = Database(settings)
     try:
@@ -178,9 +199,14 @@ async def test_the_pool_opens_no_more_connections_than_it_says(app: Quart, setti
         await small.dispose()
 
 
-# Python 3.13 tells that the driver leaves the closing of a connection it was cut off from to the last reference to it.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
-async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(app: Quart, settings: Config) -> None:
+# Python 3.13 tells that the driver leaves the closing of a connection it was cut off from to the
+# last reference to it.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
+)
+async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(
+    app: Quart, settings: Config
+) -> None:
     """At whatever moment: while connecting, writing or committing."""
     person = await make_person(first_name="0")
     settings.DATABASE_POOL_SIZE, settings.DATABASE_POOL_TIMEOUT = 2, 2
@@ -209,7 +235,9 @@ async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(a
         await small.dispose()
 
 
-async def test_postgresql_cuts_off_what_takes_too_long(app: Quart, backend: str, settings: Config) -> None:
+async def test_postgresql_cuts_off_what_takes_too_long(
+    app: Quart, backend: str, settings: Config
+) -> None:
     if backend != "postgresql":
         pytest.skip("SQLite has no time-out for statements")
     settings.DATABASE_STATEMENT_TIMEOUT = 0.2
@@ -218,7 +246,10 @@ async def test_postgresql_cuts_off_what_takes_too_long(app: Quart, backend: str,
         async with hasty.connect() as connection:
             with pytest.raises(DBAPIError, match="statement timeout"):
                 await connection.execute(text("SELECT pg_sleep(5)"))
-            for name, value in (("lock_timeout", "3s"), ("idle_in_transaction_session_timeout", "15s")):
+            for name, value in (
+                ("lock_timeout", "3s"),
+                ("idle_in_transaction_session_timeout", "15s"),
+            ):
                 await connection.rollback()
                 assert (await connection.execute(text(f"SHOW {name}"))).scalar() == value
     finally:

@@ -44,7 +44,9 @@ def services() -> dict[str, str]:
 
 def directives(unit: Path) -> dict[str, str]:
     """A unit's directives; of one that is said twice, the last."""
-    return dict(re.findall(r"^(\w+)=(.*)$", read(str(unit.relative_to(PROJECT_ROOT))), re.MULTILINE))
+    return dict(
+        re.findall(r"^(\w+)=(.*)$", read(str(unit.relative_to(PROJECT_ROOT))), re.MULTILINE)
+    )
 
 
 def without_address(command: str) -> str:
@@ -53,12 +55,17 @@ def without_address(command: str) -> str:
 
 
 def ignored(path: str) -> bool:
-    """Whether `docker build` leaves this path out: the last pattern that matches it, or a folder above, decides."""
+    """Whether `docker build` leaves this path out.
+
+    The last pattern that matches it, or a folder above, decides.
+    """
     result = False
     for line in read(".dockerignore").split():
         wildcards = {"**/": "(.*/)?", "*": "[^/]*"}
         pattern = "".join(
-            wildcards.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*)", line.lstrip("!")) if part
+            wildcards.get(part) or re.escape(part)
+            for part in re.split(r"(\*\*/|\*)", line.lstrip("!"))
+            if part
         )
         if re.fullmatch(f"{pattern}(/.*)?", path):
             result = not line.startswith("!")
@@ -68,7 +75,9 @@ def ignored(path: str) -> bool:
 def test_each_command_is_the_same_in_every_file() -> None:
     commands = {name: without_address(command) for name, command in procfile().items()}
     assert set(commands) == {"web", "worker", "release"}
-    readme = (PROJECT_ROOT / "README.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
+    readme = (
+        (PROJECT_ROOT / "README.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
+    )
     for command in commands.values():
         assert f"`{command}`" in readme
     (image,) = re.findall(r"^CMD (.+)$", final_stage(), re.MULTILINE)
@@ -84,7 +93,9 @@ def test_each_command_is_the_same_in_every_file() -> None:
 
 def test_compose_starts_nothing_without_each_of_its_secrets() -> None:
     text = read("compose.yaml")
-    assert text.count("$") == len(re.findall(r"\$\{\w+:\?set \w+ in \.env\}", text)), "something is not required"
+    assert text.count("$") == len(re.findall(r"\$\{\w+:\?set \w+ in \.env\}", text)), (
+        "something is not required"
+    )
     assert set(re.findall(r"\$\{(\w+):\?set \1 in", text)) == SECRETS
     for line in text.splitlines():
         if re.search("PASSWORD|SECRET|AUTH|_URL|requirepass", line):
@@ -95,15 +106,24 @@ def test_compose_opens_nothing_but_the_proxy_and_pins_its_images() -> None:
     assert [name for name, text in services().items() if "ports:" in text] == ["proxy"]
     images = re.findall(r"image: (\S+)", read("compose.yaml"))
     assert {image for image in images if not re.fullmatch(r"[a-z/]+:\d+", image)} == {"quart-base"}
-    assert all("<<: *" in text for text in services().values()), "restarted and with logs that rotate"
+    assert all("<<: *" in text for text in services().values()), (
+        "restarted and with logs that rotate"
+    )
 
 
 def test_compose_keeps_what_must_survive() -> None:
     assert '--appendonly, "yes"' in services()["valkey"]
-    for name, folder in {"valkey": "/data", "database": "/var/lib/postgresql", "proxy": "/data"}.items():
+    for name, folder in {
+        "valkey": "/data",
+        "database": "/var/lib/postgresql",
+        "proxy": "/data",
+    }.items():
         assert re.search(rf"- \w+:{folder}$", services()[name], re.MULTILINE)
     for name in ("web", "worker"):
-        assert "depends_on: &after-release" in services()[name] or "depends_on: *after-release" in services()[name]
+        assert (
+            "depends_on: &after-release" in services()[name]
+            or "depends_on: *after-release" in services()[name]
+        )
     assert "condition: service_completed_successfully" in services()["web"]
     for name in ("worker", "database", "valkey"):
         assert "healthcheck:\n      test:" in re.sub(r"\n\s*\n", "\n", services()[name])
@@ -143,7 +163,14 @@ def test_dependencies_are_installed_before_the_code_comes_and_as_constrained() -
 
 
 def test_the_build_sees_what_the_image_needs_and_no_secret() -> None:
-    for path in (".env", "config.env", "instance/secret_key", ".venv/bin/python", ".git/config", "tests/conftest.py"):
+    for path in (
+        ".env",
+        "config.env",
+        "instance/secret_key",
+        ".venv/bin/python",
+        ".git/config",
+        "tests/conftest.py",
+    ):
         assert ignored(path), path
     for path in (
         "app/.env",
@@ -153,8 +180,16 @@ def test_the_build_sees_what_the_image_needs_and_no_secret() -> None:
         "bench/x.py",
     ):
         assert ignored(path), path
-    assert {"app", "alembic", "alembic.ini", "hypercorn.toml", "manage.py", "worker.py"} <= set(copied())
-    for path in [*copied(), "pyproject.toml", "constraints.txt", "app/site/views.py", "app/static/style.css"]:
+    assert {"app", "alembic", "alembic.ini", "hypercorn.toml", "manage.py", "worker.py"} <= set(
+        copied()
+    )
+    for path in [
+        *copied(),
+        "pyproject.toml",
+        "constraints.txt",
+        "app/site/views.py",
+        "app/static/style.css",
+    ]:
         assert not ignored(path), path
 
 
@@ -167,14 +202,21 @@ def test_each_unit_comes_back_and_reads_its_secrets_from_a_file(unit: Path) -> N
     assert said["User"] not in ("", "root", "0")
     assert said["NoNewPrivileges"] == said["PrivateTmp"] == "true"
     assert said["ProtectSystem"] == "strict"
-    assert f"INSTANCE_PATH=%S/{said['StateDirectory']}" in said["Environment"], "the folder it may write to"
+    assert f"INSTANCE_PATH=%S/{said['StateDirectory']}" in said["Environment"], (
+        "the folder it may write to"
+    )
     assert not re.search("SECRET|PASSWORD|_URL", said["Environment"])
 
 
 def test_the_units_belong_together() -> None:
     assert {unit.stem for unit in UNITS} == {"quart-base-web", "quart-base-worker"}
-    assert directives(PROJECT_ROOT / "deploy" / "quart-base.socket")["Service"] == "quart-base-web.service"
+    assert (
+        directives(PROJECT_ROOT / "deploy" / "quart-base.socket")["Service"]
+        == "quart-base-web.service"
+    )
     web, worker = (directives(unit) for unit in UNITS)
     assert web["Requires"] == "quart-base.socket"
     own = {"Description", "Requires", "After", "ExecStart", "TimeoutStopSec"}
-    assert {k: v for k, v in web.items() if k not in own} == {k: v for k, v in worker.items() if k not in own}
+    assert {k: v for k, v in web.items() if k not in own} == {
+        k: v for k, v in worker.items() if k not in own
+    }

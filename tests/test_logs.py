@@ -13,11 +13,18 @@ from tests.factories.people import make_person
 
 
 def test_json_lines_hold_what_one_searches_for() -> None:
-    record = logging.makeLogRecord({"name": "app", "levelname": "INFO", "msg": "%s ready", "args": ("all",), "user": 7})
+    record = logging.makeLogRecord(
+        {"name": "app", "levelname": "INFO", "msg": "%s ready", "args": ("all",), "user": 7}
+    )
     logs.request_id.set("abc")
     logs.add_request_id(record)
     line = json.loads(logs.JsonFormatter().format(record))
-    assert (line["message"], line["level"], line["user"], line["request_id"]) == ("all ready", "INFO", 7, "abc")
+    assert (line["message"], line["level"], line["user"], line["request_id"]) == (
+        "all ready",
+        "INFO",
+        7,
+        "abc",
+    )
     assert line["time"].endswith("Z")
 
 
@@ -25,7 +32,9 @@ def test_an_exception_stays_on_its_line() -> None:
     try:
         raise RuntimeError("as planned")
     except RuntimeError as error:
-        record = logging.makeLogRecord({"msg": "failed", "exc_info": (type(error), error, error.__traceback__)})
+        record = logging.makeLogRecord(
+            {"msg": "failed", "exc_info": (type(error), error, error.__traceback__)}
+        )
     text = logs.JsonFormatter().format(record)
     assert "\n" not in text
     assert "as planned" in json.loads(text)["exception"]
@@ -46,11 +55,15 @@ async def test_each_request_is_one_line_that_names_the_route_and_never_the_path(
     assert len(response.headers["X-Request-Id"]) == 32
 
 
-async def test_no_secret_of_a_log_in_is_logged(client: Browser, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_of_a_log_in_is_logged(
+    client: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
     person = await make_person()
     with caplog.at_level(logging.DEBUG):
         for password in (person.password, "canary-password"):
-            response = await client.post("/api/v1/session", json={"email": person.email, "password": password})
+            response = await client.post(
+                "/api/v1/session", json={"email": person.email, "password": password}
+            )
             token = (await response.get_json()).get("token", "canary")
             await client.get("/api/v1/account", headers={"Authorization": f"Bearer {token}"})
             for secret in (password, token):
@@ -71,7 +84,11 @@ async def test_an_id_from_outside_is_kept_from_trusted_proxies_only(
 
 
 def test_configuring_twice_writes_each_line_once(settings: Config) -> None:
-    others = [handler for handler in logging.getLogger().handlers if not isinstance(handler, logs.OurHandler)]
+    others = [
+        handler
+        for handler in logging.getLogger().handlers
+        if not isinstance(handler, logs.OurHandler)
+    ]
     for _ in range(2):
         logs.configure(settings)
     handlers = logging.getLogger().handlers

@@ -38,10 +38,19 @@ async def settings(mail_app: Quart) -> AsyncIterator[Config]:
 
 
 def confirmation(to: str = "robin@example.com", subject: str = "Confirm your address") -> Email:
-    return Email(to=to, subject=subject, template="accounts/email/confirmation", user=ROBIN, link=LINK, time="24 hours")
+    return Email(
+        to=to,
+        subject=subject,
+        template="accounts/email/confirmation",
+        user=ROBIN,
+        link=LINK,
+        time="24 hours",
+    )
 
 
-async def composed_by_job(number: UUID, email: Email | None = None, attempt: int = 1) -> EmailMessage:
+async def composed_by_job(
+    number: UUID, email: Email | None = None, attempt: int = 1
+) -> EmailMessage:
     token = current.set(Leased(number, "accounts.send_confirmation", {}, attempt, attempt))
     try:
         return await compose(email or confirmation())
@@ -60,7 +69,9 @@ async def test_a_mail_says_who_what_and_when_and_that_no_person_wrote_it(setting
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
 
 
-async def test_the_text_is_plain_and_the_html_escaped_and_both_have_the_link(settings: Config) -> None:
+async def test_the_text_is_plain_and_the_html_escaped_and_both_have_the_link(
+    settings: Config,
+) -> None:
     text, html = [part.get_content() for part in (await compose(confirmation())).iter_parts()]
     assert "<b>Robin</b> & co" in text
     assert f"\n{LINK}\n" in text.replace("\r\n", "\n")
@@ -132,7 +143,8 @@ ENCODED = "=?utf-8?q?x=0d=0aBcc=3A_all=40example.com?="
 
 
 @pytest.mark.parametrize(
-    "end", ["\r\nBcc: all@example.com", "\n", "\r", "\x00", "\x0b", "\x85", "\u2029", "\x1b[2J", ENCODED]
+    "end",
+    ["\r\nBcc: all@example.com", "\n", "\r", "\x00", "\x0b", "\x85", "\u2029", "\x1b[2J", ENCODED],
 )
 def test_a_subject_of_more_than_one_line_is_refused(end: str) -> None:
     with pytest.raises(GiveUp):
@@ -141,7 +153,9 @@ def test_a_subject_of_more_than_one_line_is_refused(end: str) -> None:
 
 @pytest.mark.parametrize("name", ["APP_NAME", "MAIL_DEFAULT_SENDER"])
 @pytest.mark.parametrize("end", ["\r\nBcc: all@example.com", "\x00", ENCODED])
-async def test_a_configured_name_cannot_add_headers_either(settings: Config, name: str, end: str) -> None:
+async def test_a_configured_name_cannot_add_headers_either(
+    settings: Config, name: str, end: str
+) -> None:
     setattr(settings, name, f"Us <us@example.com>{end}")
     with pytest.raises(MailFailed, match=name):
         await compose(confirmation())
@@ -178,26 +192,38 @@ async def test_links_begin_with_base_url_whatever_a_request_says(
     async def linked() -> str:
         return link("accounts.login", next="/a b")
 
-    headers = {"Host": "app.example.com", "X-Forwarded-Proto": base_url.partition(":")[0], forged: "evil.example"}
-    response = await app.test_client().get("/link", headers=headers, scope_base={"client": ("127.0.0.1", 1)})
+    headers = {
+        "Host": "app.example.com",
+        "X-Forwarded-Proto": base_url.partition(":")[0],
+        forged: "evil.example",
+    }
+    response = await app.test_client().get(
+        "/link", headers=headers, scope_base={"client": ("127.0.0.1", 1)}
+    )
     assert await response.get_data(as_text=True) == f"{base_url}/account/login?next=/a+b"
     async with app.app_context():  # as in a job
         assert link("accounts.login") == f"{base_url}/account/login"
 
 
-async def test_the_mailbox_is_private_and_keeps_the_newest(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_mailbox_is_private_and_keeps_the_newest(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert KEPT == 500
     monkeypatch.setattr("app.mail.KEPT", 3)
     assert caught(settings) == []
     for number in range(5):
         await deliver(confirmation(subject=f"Number {number}"))
-    assert [mail.subject for mail in caught(settings)] == [f"[quart-base] Number {n}" for n in (4, 3, 2)]
+    assert [mail.subject for mail in caught(settings)] == [
+        f"[quart-base] Number {n}" for n in (4, 3, 2)
+    ]
     folder = settings.INSTANCE_PATH / "mail"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.suffix for path in folder.iterdir()} == {".eml"}
 
 
-async def test_a_mail_that_vanishes_meanwhile_is_left_out(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mail_that_vanishes_meanwhile_is_left_out(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(2):
         await deliver(confirmation())
     read = Path.read_bytes
@@ -211,17 +237,24 @@ async def test_a_mail_that_vanishes_meanwhile_is_left_out(settings: Config, monk
     assert len(caught(settings)) == 1
 
 
-async def test_in_production_a_mail_waits_for_a_server(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_production_a_mail_waits_for_a_server(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(settings), "TESTING", False)
     with pytest.raises(MailFailed, match="MAIL_SERVER is not set"):
         await deliver(confirmation())
     assert caught(settings) == []
 
 
-def test_a_production_that_cannot_mail_is_warned_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_production_that_cannot_mail_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name, value in production(f"sqlite:///{tmp_path / 'test.sqlite3'}").items():
         monkeypatch.setenv(name, value)
-    found = {name: [each.id for each in check_mail(load_settings(name))] for name in ("development", "production")}
+    found = {
+        name: [each.id for each in check_mail(load_settings(name))]
+        for name in ("development", "production")
+    }
     assert found == {"development": [], "production": ["qb.W002"]}
     monkeypatch.setenv("MAIL_SERVER", "smtp.example.com")
     assert check_mail(load_settings("production")) == []

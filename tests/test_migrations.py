@@ -21,12 +21,17 @@ from app.environment import PROJECT_ROOT
 from app.migrations import Revisions, Schema
 from tests.conftest import create_database
 
-PARTS = re.compile(r",\s(?![^()]*\))|(?<=\w) \(\s|\s\)$")  # the commas between a table's parts, and what is around them
+PARTS = re.compile(
+    r",\s(?![^()]*\))|(?<=\w) \(\s|\s\)$"
+)  # the commas between a table's parts, and what is around them
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def settings(
-    request: pytest.FixtureRequest, tmp_path: Path, worker_number: int, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    worker_number: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Config:
     """Settings for an empty database."""
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
@@ -47,19 +52,32 @@ def drawing(connection: Connection) -> dict[str, object]:
     """Everything that the database can tell about its tables, as comparable text."""
     inspector = inspect(connection)
     if connection.dialect.name == "sqlite":
-        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+        rows = connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+        )
         # The order of a table's parts says nothing.
-        return {name: sorted(PARTS.split(" ".join((sql or "").split()))) for name, sql in rows if "alembic" not in name}
+        return {
+            name: sorted(PARTS.split(" ".join((sql or "").split())))
+            for name, sql in rows
+            if "alembic" not in name
+        }
     rows = connection.execute(
         text(
-            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace "
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = "
+            "'public'::regnamespace "
             "UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' "
-            "UNION ALL SELECT table_name || '.' || column_name, concat_ws(' ', data_type, character_maximum_length, "
-            "is_nullable, column_default) FROM information_schema.columns WHERE table_schema = 'public'"
+            "UNION ALL SELECT table_name || '.' || column_name, concat_ws(' ', data_type, "
+            "character_maximum_length, "
+            "is_nullable, column_default) FROM information_schema.columns WHERE table_schema = "
+            "'public'"
         )
     )
     assert inspector.get_table_names()
-    return {name: definition for name, definition in rows if "alembic_version" not in f"{name} {definition}"}
+    return {
+        name: definition
+        for name, definition in rows
+        if "alembic_version" not in f"{name} {definition}"
+    }
 
 
 async def schema(engine: AsyncEngine) -> Schema:
@@ -80,7 +98,10 @@ async def test_up_and_down_leave_nothing(settings: Config, engine: AsyncEngine) 
 
 
 async def test_models_and_migrations_draw_the_same(settings: Config, engine: AsyncEngine) -> None:
-    """To the letter: `alembic check` sees neither CHECK constraints nor the predicates of indexes."""
+    """To the letter.
+
+    `alembic check` sees neither CHECK constraints nor the predicates of indexes.
+    """
     await migrations.upgrade(settings)
     async with engine.execution_options(sqlite_writes=True).begin() as connection:
         migrated = await connection.run_sync(drawing)
@@ -116,7 +137,9 @@ async def test_a_failed_migration_leaves_nothing(
 async def test_upgrades_at_once_follow_one_another(settings: Config, engine: AsyncEngine) -> None:
     """In one process, and in several."""
     manage = [sys.executable, "manage.py", "-c", "testing", "db", "upgrade"]
-    processes = [subprocess.Popen(manage, cwd=PROJECT_ROOT, stderr=subprocess.PIPE) for _ in range(3)]
+    processes = [
+        subprocess.Popen(manage, cwd=PROJECT_ROOT, stderr=subprocess.PIPE) for _ in range(3)
+    ]
     await asyncio.gather(*(migrations.upgrade(settings) for _ in range(3)))
     for process in processes:
         _, errors = await asyncio.to_thread(process.communicate)
@@ -129,9 +152,13 @@ async def test_recreating_says_what_it_destroys_and_leaves_what_check_accepts(
 ) -> None:
     assert (await migrations.recreate(settings)).dropped == []
     async with engine.begin() as connection:
-        await connection.execute(text("INSERT INTO roles (name, \"index\", permissions) VALUES ('a', 'b', 1)"))
+        await connection.execute(
+            text("INSERT INTO roles (name, \"index\", permissions) VALUES ('a', 'b', 1)")
+        )
     tables = ["credentials", "jobs", "roles", "schedules", "users"]
-    assert await migrations.recreate(settings) == migrations.Recreated(dropped=tables, created=tables)
+    assert await migrations.recreate(settings) == migrations.Recreated(
+        dropped=tables, created=tables
+    )
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM roles"))).scalar() == 0
     assert await schema(engine) is Schema.CURRENT
@@ -154,12 +181,17 @@ async def test_a_schema_of_a_newer_release_is_ahead_and_one_of_an_older_is_behin
 async def test_children_survive_a_rebuild_of_their_parents_table(
     settings: Config, engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """SQLite changes a column by building the table anew; with foreign keys on, that deletes the children's rows."""
+    """SQLite changes a column by building the table anew.
+
+    With foreign keys on, that deletes the children's rows.
+    """
     if not settings.sqlite:
         pytest.skip("PostgreSQL changes tables in place")
     await migrations.upgrade(settings)
     async with engine.execution_options(sqlite_writes=True).begin() as connection:
-        await connection.execute(text("INSERT INTO roles (id, name, \"index\", permissions) VALUES (1, 'a', 'b', 1)"))
+        await connection.execute(
+            text("INSERT INTO roles (id, name, \"index\", permissions) VALUES (1, 'a', 'b', 1)")
+        )
         await connection.execute(
             text(
                 "INSERT INTO users (id, email, first_name, last_name, created_at, role_id) "
@@ -168,7 +200,8 @@ async def test_children_survive_a_rebuild_of_their_parents_table(
         )
         await connection.execute(
             text(
-                "INSERT INTO credentials (id, purpose, digest, user_id, created_at, last_used_at, expires_at) "
+                "INSERT INTO credentials (id, purpose, digest, user_id, created_at, last_used_at, "
+                "expires_at) "
                 "VALUES ('x', 'session', 'd', 1, 0, 0, 0)"
             )
         )
@@ -198,7 +231,11 @@ async def test_children_survive_a_rebuild_of_their_parents_table(
 
 
 def test_the_plain_alembic_command_works(tmp_path: Path) -> None:
-    variables = {**os.environ, "QUART_CONFIG": "testing", "TEST_DATABASE_URL": f"sqlite:///{tmp_path / 'test.sqlite3'}"}
+    variables = {
+        **os.environ,
+        "QUART_CONFIG": "testing",
+        "TEST_DATABASE_URL": f"sqlite:///{tmp_path / 'test.sqlite3'}",
+    }
     for arguments in (["upgrade", "head"], ["check"], ["current"]):
         process = subprocess.run(
             [sys.executable, "-m", "alembic", *arguments],

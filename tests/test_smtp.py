@@ -1,4 +1,7 @@
-"""Real SMTP over real sockets: what arrives, and what becomes of it when the server says no, or nothing."""
+"""Real SMTP over real sockets.
+
+What arrives, and what becomes of it when the server says no, or nothing.
+"""
 
 import asyncio
 import base64
@@ -29,7 +32,12 @@ LINK = "http://localhost/account/confirm-account/canary-token"
 def confirmation(to: str) -> Email:
     user = SimpleNamespace(first_name="Jörg", email=to)
     return Email(
-        to=to, subject="Confirm", template="accounts/email/confirmation", user=user, link=LINK, time="24 hours"
+        to=to,
+        subject="Confirm",
+        template="accounts/email/confirmation",
+        user=user,
+        link=LINK,
+        time="24 hours",
     )
 
 
@@ -58,7 +66,9 @@ class Inbox:
 
 
 @asynccontextmanager
-async def listening(settings: Config, protocol: Callable[[], Any], **options: Any) -> AsyncIterator[None]:
+async def listening(
+    settings: Config, protocol: Callable[[], Any], **options: Any
+) -> AsyncIterator[None]:
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, **options)
     settings.MAIL_PORT = server.sockets[0].getsockname()[1]
     yield
@@ -72,8 +82,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSL
         pytest.skip("there is no openssl here to make a certificate")
     folder = tmp_path_factory.mktemp("certificate")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    made = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+        "/CN=localhost"
+    )
+    names = [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
     subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
@@ -90,7 +110,9 @@ async def tls_server(
     settings.MAIL_USE_TLS, settings.MAIL_USE_SSL = upgrade, not upgrade
     options: dict[str, Any] = {"tls_context": context, "require_starttls": True} if upgrade else {}
     async with listening(
-        settings, lambda: SMTP(inbox, hostname="localhost", **options), ssl=None if upgrade else context
+        settings,
+        lambda: SMTP(inbox, hostname="localhost", **options),
+        ssl=None if upgrade else context,
     ):
         yield inbox
 
@@ -121,14 +143,19 @@ async def test_it_arrives_over_tls(
     assert len(tls_server.envelopes) == 1
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(settings: Config, tls_server: Inbox) -> None:
+async def test_a_certificate_that_nobody_vouches_for_is_refused(
+    settings: Config, tls_server: Inbox
+) -> None:
     with pytest.raises(MailFailed, match="certificate verify failed"):
         await deliver(CONFIRMATION)
     assert tls_server.envelopes == []
 
 
 async def test_a_certificate_of_another_name_is_refused(
-    settings: Config, tls_server: Inbox, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    settings: Config,
+    tls_server: Inbox,
+    certificate: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     settings.MAIL_SERVER = "127.0.0.1"
@@ -145,7 +172,9 @@ async def test_without_starttls_where_it_is_wanted_nothing_is_sent(settings: Con
     assert {line.split()[0] for line in received} == {"EHLO"}
 
 
-async def test_a_host_of_another_alphabet_is_written_as_every_server_understands(settings: Config) -> None:
+async def test_a_host_of_another_alphabet_is_written_as_every_server_understands(
+    settings: Config,
+) -> None:
     inbox = Inbox()
     async with listening(settings, lambda: SMTP(inbox, hostname="localhost")):
         await deliver(confirmation("kim@bücher.example"))
@@ -212,7 +241,9 @@ async def scripted(settings: Config, **script: str) -> AsyncIterator[list[str]]:
     ],
     ids=str,
 )
-async def test_what_a_server_will_not_take_now_is_tried_again(settings: Config, script: dict[str, str]) -> None:
+async def test_what_a_server_will_not_take_now_is_tried_again(
+    settings: Config, script: dict[str, str]
+) -> None:
     async with scripted(settings, **script):
         with pytest.raises(MailFailed, match=next(iter(script.values()))):
             await deliver(CONFIRMATION)
@@ -228,13 +259,17 @@ async def test_what_a_server_will_not_take_now_is_tried_again(settings: Config, 
     ],
     ids=str,
 )
-async def test_what_a_server_will_never_take_is_given_up(settings: Config, script: dict[str, str]) -> None:
+async def test_what_a_server_will_never_take_is_given_up(
+    settings: Config, script: dict[str, str]
+) -> None:
     async with scripted(settings, **script):
         with pytest.raises(MailRefused, match=next(iter(script.values()))):
             await deliver(CONFIRMATION)
 
 
-async def test_an_answer_is_shown_as_one_short_line_without_the_mailed_link(settings: Config) -> None:
+async def test_an_answer_is_shown_as_one_short_line_without_the_mailed_link(
+    settings: Config,
+) -> None:
     script = {".": f"554-bad \x1b[31mlink {LINK}?x, and so on {'x' * 3000}\r\n554 second line"}
     async with scripted(settings, **script):
         with pytest.raises(MailRefused) as caught:
@@ -284,7 +319,9 @@ async def test_a_connection_that_is_cut_is_tried_again(settings: Config) -> None
     server.close()
 
 
-@pytest.mark.parametrize("answer", ["535 5.7.8 wrong: <echo>", "500 what is <echo>", "454 later <echo>", "<echo>"])
+@pytest.mark.parametrize(
+    "answer", ["535 5.7.8 wrong: <echo>", "500 what is <echo>", "454 later <echo>", "<echo>"]
+)
 async def test_a_refused_log_in_is_our_configuration_and_keeps_the_password_secret(
     settings: Config, answer: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,7 +56,9 @@ def test_whatever_belongs_to_somebody_says_what_becomes_of_it_without_them() -> 
 
 def test_every_model_file_is_imported_by_app_models() -> None:
     files = {
-        ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts) for path in sources() if path.name == "models.py"
+        ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts)
+        for path in sources()
+        if path.name == "models.py"
     }
     tree = ast.parse((PROJECT_ROOT / "app" / "models.py").read_text())
     imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
@@ -66,20 +68,28 @@ def test_every_model_file_is_imported_by_app_models() -> None:
 async def test_every_route_declares_access_and_limit(app: Quart) -> None:
     rules = list(app.url_map.iter_rules())
     assert len(rules) > 10
-    undeclared = [rule.rule for rule in rules if None in declared(app.view_functions[rule.endpoint])]
+    undeclared = [
+        rule.rule for rule in rules if None in declared(app.view_functions[rule.endpoint])
+    ]
     assert undeclared == []
 
 
 def test_every_setting_is_in_the_readme_and_in_the_example() -> None:
-    readme = set(re.findall(r"^\| `([A-Z_0-9]+)` \|", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE))
-    example = set(re.findall(r"^# ([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
+    readme = set(
+        re.findall(r"^\| `([A-Z_0-9]+)` \|", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE)
+    )
+    example = set(
+        re.findall(r"^# ([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE)
+    )
     assert readme == set(Config.model_fields)
     assert example == set(Config.model_fields) | ALIASES
 
 
 def test_the_readmes_words_about_settings_are_the_codes() -> None:
     readme = (PROJECT_ROOT / "README.md").read_text().replace("`", "")
-    missing = [name for name, field in Config.model_fields.items() if str(field.description) not in readme]
+    missing = [
+        name for name, field in Config.model_fields.items() if str(field.description) not in readme
+    ]
     assert missing == ["ADMIN_PASSWORD"]  # development's own words are there: they say more
     assert HerokuConfig.model_fields["TRUSTED_PROXIES"].default == 1
 
@@ -102,9 +112,29 @@ def test_every_function_that_manage_promises_is_there() -> None:
 
 
 def test_every_file_of_a_feature_has_a_known_role() -> None:
-    roles = {"__init__", "models", "schemas", "service", "emails", "jobs", "views", "admin", "api", "commands"}
+    roles = {
+        "__init__",
+        "models",
+        "schemas",
+        "service",
+        "emails",
+        "jobs",
+        "views",
+        "admin",
+        "api",
+        "commands",
+    }
     # Services split by topic, the plain values they pass, and what only development has.
-    topics = {"identity", "sessions", "registration", "passwords", "email_change", "links", "health", "mailbox"}
+    topics = {
+        "identity",
+        "sessions",
+        "registration",
+        "passwords",
+        "email_change",
+        "links",
+        "health",
+        "mailbox",
+    }
     features = {path.parent.name for path in sources() if path.name == "views.py"}
     assert {"accounts", "site"} <= features
     names = {path.stem for feature in features for path in sources(f"app/{feature}")}
@@ -112,8 +142,22 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
 
 
 def test_no_file_bears_a_name_that_says_nothing() -> None:
-    banned = {"utils", "util", "helpers", "common", "core", "lib", "misc", "base", "manager", "managers", "extensions"}
-    assert not [path for path in code() if banned & {part.removesuffix(".py") for part in path.parts[-2:]}]
+    banned = {
+        "utils",
+        "util",
+        "helpers",
+        "common",
+        "core",
+        "lib",
+        "misc",
+        "base",
+        "manager",
+        "managers",
+        "extensions",
+    }
+    assert not [
+        path for path in code() if banned & {part.removesuffix(".py") for part in path.parts[-2:]}
+    ]
 
 
 def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
@@ -128,8 +172,9 @@ def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
     assert late == LATE
 
 
-# The front door and the lazy commands by design, and `serve`, which must outlive a mistake in what it imports. The
-# others import what an installation may lack: the embedded server, the watcher of files, readline.
+# The front door and the lazy commands by design, and `serve`, which must outlive a mistake in what
+# it imports. The others import what an installation may lack: the embedded server, the watcher of
+# files, readline.
 LATE = {
     "app/__init__.py",
     "manage.py",
@@ -150,7 +195,11 @@ async def test_every_template_renders_or_is_rendered_by_a_page(app: Quart) -> No
             app.jinja_env.get_template(name)
         except TemplateNotFound as error:  # pragma: no cover
             pytest.fail(f"{name} needs {error}")
-    written = [*sources(), *(PROJECT_ROOT / "app").rglob("*.html"), *(PROJECT_ROOT / "app").rglob("*.txt")]
+    written = [
+        *sources(),
+        *(PROJECT_ROOT / "app").rglob("*.html"),
+        *(PROJECT_ROOT / "app").rglob("*.txt"),
+    ]
     used = "".join(path.read_text() for path in written)
     # A mail names its two templates at once, without their endings.
     names = [name.rpartition(".")[0] if "/email/" in name else name for name in templates]
@@ -159,7 +208,11 @@ async def test_every_template_renders_or_is_rendered_by_a_page(app: Quart) -> No
 
 async def test_the_specification_describes_every_api_route(app: Quart, client: Browser) -> None:
     specification = await (await client.get("/openapi.json")).get_json()
-    described = {(path, method.upper()) for path, methods in specification["paths"].items() for method in methods}
+    described = {
+        (path, method.upper())
+        for path, methods in specification["paths"].items()
+        for method in methods
+    }
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
@@ -172,7 +225,9 @@ async def test_the_specification_describes_every_api_route(app: Quart, client: B
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         if path.startswith("/api/"):
             method = next(iter((rule.methods or set()) - {"HEAD", "OPTIONS"})).lower()
-            asked = [list(each) for each in specification["paths"][path][method].get("security", [])]
+            asked = [
+                list(each) for each in specification["paths"][path][method].get("security", [])
+            ]
             assert asked == ([["bearer"], ["cookie"]] if access and access.signed_in else []), path
     for path, methods in specification["paths"].items():
         for method, operation in methods.items():
@@ -182,8 +237,14 @@ async def test_the_specification_describes_every_api_route(app: Quart, client: B
 
 def test_importing_the_app_does_no_work() -> None:
     """No connection, no file and no heavy module until an app is created."""
-    script = "import sys, app, app.environment; assert 'quart' not in sys.modules and 'sqlalchemy' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode == 0
+    script = (
+        "import sys, app, app.environment; assert 'quart' not in sys.modules and 'sqlalchemy' "
+        "not in sys.modules"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode
+        == 0
+    )
 
 
 def test_the_supervisor_imports_nothing_of_the_application_that_is_worked_on() -> None:
@@ -193,7 +254,10 @@ def test_the_supervisor_imports_nothing_of_the_application_that_is_worked_on() -
         "names = {name for name in sys.modules if name.split('.')[0] == 'app'}\n"
         "assert names == {'app', 'app.environment', 'app.errors', 'app.valkey'}, names"
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False).returncode
+        == 0
+    )
 
 
 def test_help_imports_none_of_the_stack() -> None:
@@ -201,21 +265,30 @@ def test_help_imports_none_of_the_stack() -> None:
         "import sys, manage\n"
         "try: manage.cli(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'quart', 'sqlalchemy', 'pydantic', 'arq', 'alembic', 'hypercorn'} & set(sys.modules)\n"
+        "heavy = {'quart', 'sqlalchemy', 'pydantic', 'arq', 'alembic', 'hypercorn'} & "
+        "set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    result = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False, capture_output=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False, capture_output=True
+    )
     assert result.returncode == 0, result.stderr
 
 
 async def test_every_job_that_is_enqueued_or_scheduled_is_known(app: Quart) -> None:
-    """Whatever looks like the name of a job, and is no page's, has a function behind it; and every job is asked for."""
-    features = "|".join(path.parent.name for path in sources() if path.name in ("jobs.py", "views.py"))
+    """Whatever looks like the name of a job, and is no page's, has a function behind it.
+
+    And every job is asked for.
+    """
+    features = "|".join(
+        path.parent.name for path in sources() if path.name in ("jobs.py", "views.py")
+    )
     literals = {
         (path.name, str(node.value))
         for path in sources()
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and re.fullmatch(rf"({features})\.[a-z_]+", str(node.value))
+        if isinstance(node, ast.Constant)
+        and re.fullmatch(rf"({features})\.[a-z_]+", str(node.value))
     }
     ours = {name for name, kind in KINDS.items() if kind.function.__module__.startswith("app.")}
     endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
@@ -224,12 +297,16 @@ async def test_every_job_that_is_enqueued_or_scheduled_is_known(app: Quart) -> N
 
 
 def test_the_import_contract_names_every_module_and_lint_enforces_it(tmp_path: Path) -> None:
-    contract = (PROJECT_ROOT / "pyproject.toml").read_text().split("[[tool.importlinter.contracts]]")[1]
+    contract = (
+        (PROJECT_ROOT / "pyproject.toml").read_text().split("[[tool.importlinter.contracts]]")[1]
+    )
     listed = set(re.findall(r"app\.[\w.]+", contract))
     for path in sources():
         name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts)
         if path.name != "__init__.py":
-            assert any(name == each or name.startswith(f"{each}.") for each in listed), f"{name} is on no layer"
+            assert any(name == each or name.startswith(f"{each}.") for each in listed), (
+                f"{name} is on no layer"
+            )
     for package in ("app", "development"):
         shutil.copytree(PROJECT_ROOT / package, tmp_path / package)
     shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
@@ -252,12 +329,16 @@ def test_constraints_are_plain_versions() -> None:
 
 def test_every_module_can_be_imported() -> None:
     for path in code():
-        name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts).removesuffix(".__init__")
+        name = ".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
         if name != "app.asgi":  # importing that one is starting the server
             importlib.import_module(name)
 
 
-def test_creating_an_app_touches_neither_database_nor_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_creating_an_app_touches_neither_database_nor_redis(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TEST_DATABASE_URL", f"sqlite:///{tmp_path / 'untouched_test.sqlite3'}")
     monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path / 'nobody'}")
     create_app("testing")

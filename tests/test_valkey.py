@@ -31,7 +31,10 @@ class Starter:
 
     def __init__(self, instance: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", STARTER, str(instance)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", STARTER, str(instance)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def outcome(self) -> str:
@@ -102,12 +105,16 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
-def test_six_simultaneous_starts_have_one_owner(instance: Path, start: Callable[[Path], Starter]) -> None:
+def test_six_simultaneous_starts_have_one_owner(
+    instance: Path, start: Callable[[Path], Starter]
+) -> None:
     outcomes = sorted(starter.outcome() for starter in [start(instance) for _ in range(6)])
     assert outcomes == ["False True"] * 5 + ["True True"]
 
 
-def test_server_ends_with_a_starter_that_is_killed(instance: Path, start: Callable[[Path], Starter]) -> None:
+def test_server_ends_with_a_starter_that_is_killed(
+    instance: Path, start: Callable[[Path], Starter]
+) -> None:
     starter = start(instance)
     assert starter.outcome() == "True True"
     server = server_pid(instance)
@@ -116,7 +123,9 @@ def test_server_ends_with_a_starter_that_is_killed(instance: Path, start: Callab
     assert not valkey.answers(instance)
 
 
-def test_server_is_gone_when_its_starter_has_ended(instance: Path, start: Callable[[Path], Starter]) -> None:
+def test_server_is_gone_when_its_starter_has_ended(
+    instance: Path, start: Callable[[Path], Starter]
+) -> None:
     starter = start(instance)
     assert starter.outcome() == "True True"
     server = server_pid(instance)
@@ -127,9 +136,11 @@ def test_server_is_gone_when_its_starter_has_ended(instance: Path, start: Callab
 
 def test_server_outlives_a_killed_starter_while_a_child_holds_its_lifeline(instance: Path) -> None:
     script = (
-        "import subprocess, sys; from pathlib import Path; from development import valkey; folder = Path(sys.argv[1]);"
+        "import subprocess, sys; from pathlib import Path; from development import valkey; folder "
+        "= Path(sys.argv[1]);"
         "valkey.ensure_running(folder);"
-        "subprocess.Popen(['sleep', '1'], pass_fds=valkey.lifeline(folder), stdout=subprocess.DEVNULL);"
+        "subprocess.Popen(['sleep', '1'], pass_fds=valkey.lifeline(folder), "
+        "stdout=subprocess.DEVNULL);"
         "print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -143,7 +154,9 @@ def test_server_outlives_a_killed_starter_while_a_child_holds_its_lifeline(insta
     assert within(2, lambda: not valkey.answers(instance))
 
 
-def test_server_outlives_those_that_did_not_start_it(instance: Path, start: Callable[[Path], Starter]) -> None:
+def test_server_outlives_those_that_did_not_start_it(
+    instance: Path, start: Callable[[Path], Starter]
+) -> None:
     owner = start(instance)
     assert owner.outcome() == "True True"
     guest = start(instance)
@@ -153,7 +166,9 @@ def test_server_outlives_those_that_did_not_start_it(instance: Path, start: Call
     assert valkey.answers(instance)
 
 
-def test_next_process_starts_it_anew_when_the_owner_has_left(instance: Path, start: Callable[[Path], Starter]) -> None:
+def test_next_process_starts_it_anew_when_the_owner_has_left(
+    instance: Path, start: Callable[[Path], Starter]
+) -> None:
     owner = start(instance)
     assert owner.outcome() == "True True"
     owner.end()
@@ -207,7 +222,9 @@ def test_long_path_gets_a_private_folder(tmp_path: Path) -> None:
             folder.rmdir()
 
 
-def test_folder_that_others_may_enter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_that_others_may_enter_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     instance = tmp_path / ("long" * 30)
     folder = Path(url(instance).removeprefix("unix://")).parent

@@ -32,7 +32,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'running', 'done', 'dead', 'discarded')",
+            name=op.f("ck_jobs_state"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("unique_key", name=op.f("uq_jobs_unique_key")),
     )

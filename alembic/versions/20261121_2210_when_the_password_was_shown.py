@@ -13,7 +13,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("credentials", sa.Column("authenticated_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column(
+        "credentials", sa.Column("authenticated_at", sa.DateTime(timezone=True), nullable=True)
+    )
 
 
 def downgrade() -> None:

@@ -35,7 +35,15 @@ from app.database import db
 from app.security.passwords import passwords as strengths
 from app.web import bodies
 from app.web.access import limit, public, reauthenticated, signed_in
-from app.web.identity import bearer, client, cookie, delete_cookie, identity, set_cookie, shown_secrets
+from app.web.identity import (
+    bearer,
+    client,
+    cookie,
+    delete_cookie,
+    identity,
+    set_cookie,
+    shown_secrets,
+)
 
 accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 bodies.bound_forms(accounts_api)
@@ -52,8 +60,8 @@ MAIL_IS_ON_ITS_WAY = Accepted(detail="A mail is on its way to this address: use 
 async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
     """Log in.
 
-    Answers with a token for `Authorization: Bearer`, and with a cookie for browsers. A session that came with the
-    request ends. A wrong address and a wrong password look the same.
+    Answers with a token for `Authorization: Bearer`, and with a cookie for browsers. A session that
+    came with the request ends. A wrong address and a wrong password look the same.
     """
     verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
     async with db.transaction() as session:
@@ -109,7 +117,10 @@ async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
 @validate_request(Candidate)
 @validate_response(Strength)
 async def password_strength(data: Candidate) -> Strength:
-    """Say how hard a password is to guess, by whoever knows what is in `about`; nothing of it is kept."""
+    """Say how hard a password is to guess, by whoever knows what is in `about`.
+
+    Nothing of it is kept.
+    """
     about = [*data.about, *passwords.bad_words(identity())]
     score, reason = await strengths.strength(data.password.get_secret_value(), about)
     return Strength(score=score, accepted=not reason, reason=reason)
@@ -123,7 +134,8 @@ async def password_strength(data: Candidate) -> Strength:
 async def register(data: Registration) -> tuple[Accepted, int]:
     """Register.
 
-    The answer is the same whether or not the address has an account; what comes of it, the mail says.
+    The answer is the same whether or not the address has an account; what comes of it, the mail
+    says.
     """
     password_hash = await registration.admit(data, client())
     async with db.transaction() as session:
@@ -239,7 +251,9 @@ async def change_password(data: PasswordChange) -> SessionOut:
     """Choose another password. Every session and token ends; the answer is a new session."""
     verified, password_hash = await passwords.admit_change(identity(), data, client())
     async with db.transaction() as session:
-        begun = await passwords.change_password(session, identity(), verified, password_hash, client())
+        begun = await passwords.change_password(
+            session, identity(), verified, password_hash, client()
+        )
     return _handed_over(begun)
 
 
@@ -249,11 +263,16 @@ async def change_password(data: PasswordChange) -> SessionOut:
 @validate_request(ResetRequest)
 @validate_response(Accepted, 202)
 async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
-    """Have a link mailed that sets a new password. The answer is the same whether or not there is an account."""
+    """Have a link mailed that sets a new password.
+
+    The answer is the same whether or not there is an account.
+    """
     await passwords.admit_reset(data.email, client())
     async with db.transaction() as session:
         await passwords.request_reset(session, data.email)
-    return Accepted(detail="If this address has an account, a mail with a link is on its way to it."), 202
+    return Accepted(
+        detail="If this address has an account, a mail with a link is on its way to it."
+    ), 202
 
 
 @accounts_api.post("/account/password/reset")
@@ -262,7 +281,9 @@ async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
 @validate_request(PasswordReset)
 async def reset_password(data: PasswordReset) -> ResponseReturnValue:
     """Set a new password with the secret of a mailed link. Every session and token ends."""
-    return await _set_by_link(data.token, Purpose.RESET, data.new_password.get_secret_value(), "new_password")
+    return await _set_by_link(
+        data.token, Purpose.RESET, data.new_password.get_secret_value(), "new_password"
+    )
 
 
 @accounts_api.post("/account/invitation")
@@ -271,7 +292,9 @@ async def reset_password(data: PasswordReset) -> ResponseReturnValue:
 @validate_request(InvitationAccepted)
 async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
     """Accept an invitation with the secret of its link: choose a password."""
-    return await _set_by_link(data.token, Purpose.INVITE, data.password.get_secret_value(), "password")
+    return await _set_by_link(
+        data.token, Purpose.INVITE, data.password.get_secret_value(), "password"
+    )
 
 
 async def _set_by_link(token: str, purpose: Purpose, password: str, field: str) -> Response:
@@ -287,7 +310,10 @@ async def _set_by_link(token: str, purpose: Purpose, password: str, field: str) 
 @validate_request(EmailChange)
 @validate_response(Accepted, 202)
 async def change_email(data: EmailChange) -> tuple[Accepted, int]:
-    """Ask for another address; the link that is mailed to it changes it. The former one is told how to object."""
+    """Ask for another address; the link that is mailed to it changes it.
+
+    The former one is told how to object.
+    """
     verified = await email_change.admit(identity(), data, client())
     async with db.transaction() as session:
         await email_change.request_change(session, verified, data.email)

@@ -20,12 +20,17 @@ async def setup_dev(config_name: str | None = None) -> None:
     async with application(config_name) as app:
         loaded: Config = app.extensions["settings"]
         if loaded.PRODUCTION:
-            raise Problem(f"setup-dev is not for the configuration {loaded.NAME!r}. Run setup-prod.")
+            raise Problem(
+                f"setup-dev is not for the configuration {loaded.NAME!r}. Run setup-prod."
+            )
         await _set_up(loaded)
 
 
 async def setup_prod(config_name: str | None = None) -> None:
-    """The same for production: the first administrator needs ADMIN_EMAIL and a good ADMIN_PASSWORD of its own."""
+    """The same for production.
+
+    The first administrator needs ADMIN_EMAIL and a good ADMIN_PASSWORD of its own.
+    """
     async with application(config_name) as app:
         await _set_up(app.extensions["settings"])
 
@@ -51,7 +56,10 @@ async def _set_up(loaded: Config) -> None:
 
 
 async def _has_administrator(loaded: Config) -> bool:
-    """Whether somebody administers already. A database without tables, or an older schema, has nobody to ask for."""
+    """Whether somebody administers already.
+
+    A database without tables, or an older schema, has nobody to ask for.
+    """
     if await check_database(loaded):
         return False
     async with db.session() as session:
@@ -62,14 +70,21 @@ async def _demand_administrator_password(loaded: Config, password: str) -> None:
     if not loaded.PRODUCTION:
         return
     if not password:
-        raise Problem("ADMIN_PASSWORD is not set. The first administrator of a production system needs one.")
+        raise Problem(
+            "ADMIN_PASSWORD is not set. The first administrator of a production system needs one."
+        )
     if password == DEFAULT_ADMIN_PASSWORD:
-        raise Problem("ADMIN_PASSWORD is the default, which everybody knows. Choose one of your own.")
+        raise Problem(
+            "ADMIN_PASSWORD is the default, which everybody knows. Choose one of your own."
+        )
     await passwords.demand_good(password, [loaded.ADMIN_EMAIL, loaded.APP_NAME])
 
 
 async def create_admin(email: str, password: str, config_name: str | None = None) -> bool:
-    """Create a confirmed administrator, or make somebody one, with this password; returns whether they are new."""
+    """Create a confirmed administrator, or make somebody one, with this password.
+
+    Returns whether they are new.
+    """
     async with application(config_name):
         email = email_address(email)
         await passwords.demand_good(password, [email])
@@ -105,7 +120,9 @@ def setup_prod_command(config_name: str) -> None:
 
 @click.command()
 @click.argument("email")
-@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of asking for it.")
+@click.option(
+    "--password-stdin", is_flag=True, help="Read the password from stdin instead of asking for it."
+)
 @click.pass_obj
 def create_admin_command(config_name: str, email: str, password_stdin: bool) -> None:
     """Create an administrator, or make somebody one.

@@ -1,4 +1,7 @@
-"""Another e-mail address: asked for with the password, confirmed at the new one, objected to at the former one."""
+"""Another e-mail address.
+
+Asked for with the password, confirmed at the new one, objected to at the former one.
+"""
 
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
@@ -23,7 +26,10 @@ class SameEmail(DomainError):
 
 
 async def admit(actor: Identity, change: EmailChange, client: Client) -> sessions.Verified:
-    """Check the password, and how often this is asked for. Raises `SameEmail`, `WrongPassword`, `TooMany` or `Busy`."""
+    """Check the password, and how often this is asked for.
+
+    Raises `SameEmail`, `WrongPassword`, `TooMany` or `Busy`.
+    """
     if change.email == actor.email:
         raise SameEmail
     verified = await sessions.demand_password(actor, change.password.get_secret_value(), client)
@@ -35,8 +41,8 @@ async def admit(actor: Identity, change: EmailChange, client: Client) -> session
 async def request_change(session: AsyncSession, verified: sessions.Verified, email: str) -> None:
     """Mail a link to the new address, and to the former one, if it was confirmed, how to object.
 
-    Whoever asks learns nothing about the new address: if it has an account, its owner is told. Raises `WrongPassword`
-    if the password has changed since it was checked.
+    Whoever asks learns nothing about the new address: if it has an account, its owner is told.
+    Raises `WrongPassword` if the password has changed since it was checked.
     """
     user = await service.get_user(session, verified.user_id, lock=True)
     if user.password_hash != verified.password_hash:
@@ -52,7 +58,8 @@ async def request_change(session: AsyncSession, verified: sessions.Verified, ema
 async def confirm(session: AsyncSession, secret: str) -> int:
     """Use the link: its address is the account's from now on, and confirmed. Returns whose it is.
 
-    Sessions and links end, API tokens go on. Raises `LinkExpired`, or `EmailTaken` if somebody else was faster.
+    Sessions and links end, API tokens go on. Raises `LinkExpired`, or `EmailTaken` if somebody else
+    was faster.
     """
     link, user = await links.use_link(session, secret, Purpose.CHANGE_EMAIL)
     await _move(session, user, link.email)
@@ -61,9 +68,12 @@ async def confirm(session: AsyncSession, secret: str) -> int:
 
 
 async def object_to(session: AsyncSession, secret: str) -> str:
-    """Use the link in the notice: the account has its former address, and nobody knows its password any more.
+    """Use the link in the notice.
 
-    Whether or not the change has come about. Everything ends; returns the secret of a link to choose a new password.
+    The account has its former address, and nobody knows its password any more.
+
+    Whether or not the change has come about. Everything ends; returns the secret of a link to
+    choose a new password.
     """
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
     await _move(session, user, link.email)
@@ -73,7 +83,8 @@ async def object_to(session: AsyncSession, secret: str) -> str:
 
 
 async def _move(session: AsyncSession, user: User, email: str) -> None:
-    # Whoever reads its mail decides about an address: an account that never proved it keeps nobody from it.
+    # Whoever reads its mail decides about an address: an account that never proved it keeps nobody
+    # from it.
     squatter = (User.email == email, User.confirmed.is_(False), User.id != user.id)
     await session.execute(delete(User).where(*squatter))
     user.email, user.confirmed = email, True

@@ -5,20 +5,31 @@ from app.mail import Email
 
 
 def password_changed(user: User, link: str) -> Email:
-    """To somebody whose password is another one now; the link is for the case that it was not them."""
-    return mailed_link("Your password has been changed", "accounts/email/password_changed", user, user.email, link)
+    """To somebody whose password is another one now.
+
+    The link is for the case that it was not them.
+    """
+    return mailed_link(
+        "Your password has been changed", "accounts/email/password_changed", user, user.email, link
+    )
 
 
 def already_registered(user: User, link: str, reset_link: str) -> Email:
     """To somebody who has an account, when their address is wanted for another one."""
     template = "accounts/email/already_registered"
-    return mailed_link("You have an account already", template, user, user.email, link, reset_link=reset_link)
+    return mailed_link(
+        "You have an account already", template, user, user.email, link, reset_link=reset_link
+    )
 
 
-def mailed_link(subject: str, template: str, user: User, to: str, link: str, lifetime: int = 0, **more: str) -> Email:
+def mailed_link(
+    subject: str, template: str, user: User, to: str, link: str, lifetime: int = 0, **more: str
+) -> Email:
     """A mail about a link, which works for `lifetime` seconds: see `links.KINDS`."""
     minutes = max(1, lifetime // 60)
-    size, unit = next(each for each in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % each[0] == 0)
+    size, unit = next(
+        each for each in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % each[0] == 0
+    )
     return Email(
         to=to,
         subject=subject,

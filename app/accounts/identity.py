@@ -9,7 +9,10 @@ from app.accounts.models import Permission, Purpose
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where a request comes from. `local` means from this machine itself, with no proxy in between."""
+    """Where a request comes from.
+
+    `local` means from this machine itself, with no proxy in between.
+    """
 
     address: str
     user_agent: str

@@ -8,7 +8,8 @@ from app.jobs.queue import job
 
 # With the longest back-off between the later ones, mail is tried for about twelve hours.
 MAIL_ATTEMPTS = 20
-# Longer than a slow but willing server talks: cut off before its last word, a mail would be sent twice.
+# Longer than a slow but willing server talks: cut off before its last word, a mail would be sent
+# twice.
 MAIL_TIMEOUT = 120
 
 

@@ -1,6 +1,7 @@
 """Mailed links: secrets that work once, for one purpose and one address, until they expire.
 
-A request prepares a link, the job that mails it gives it its secret: so no row and no job holds one.
+A request prepares a link, the job that mails it gives it its secret: so no row and no job holds
+one.
 """
 
 from dataclasses import dataclass
@@ -19,17 +20,30 @@ from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.security.tokens import digest, new_secret
 
-# For each purpose the page that a link leads to, and the mail that brings it: its subject and its templates.
+# For each purpose the page that a link leads to, and the mail that brings it: its subject and its
+# templates.
 KINDS = {
-    Purpose.CONFIRM: ("accounts.confirm_account", "Confirm your account", "accounts/email/confirmation"),
+    Purpose.CONFIRM: (
+        "accounts.confirm_account",
+        "Confirm your account",
+        "accounts/email/confirmation",
+    ),
     Purpose.RESET: ("accounts.set_password", "Reset your password", "accounts/email/reset"),
     Purpose.CHANGE_EMAIL: (
         "accounts.confirm_change_of_email",
         "Confirm your new email",
         "accounts/email/change_of_email",
     ),
-    Purpose.INVITE: ("accounts.join_from_invite", "You are invited to join", "accounts/email/invitation"),
-    Purpose.OBJECT: ("accounts.keep_email", "Your e-mail address is about to change", "accounts/email/objection"),
+    Purpose.INVITE: (
+        "accounts.join_from_invite",
+        "You are invited to join",
+        "accounts/email/invitation",
+    ),
+    Purpose.OBJECT: (
+        "accounts.keep_email",
+        "Your e-mail address is about to change",
+        "accounts/email/objection",
+    ),
 }
 
 
@@ -42,7 +56,9 @@ class LinkExpired(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Whom a link was mailed to, the address that it is about, and what comes into force with it."""
+    """Whom a link was mailed to, the address that it is about, and what comes into force
+    with it.
+    """
 
     user_id: int
     email: str
@@ -51,7 +67,11 @@ class Link:
 
 
 async def mail_link(
-    session: AsyncSession, user: User, purpose: Purpose, email: str | None = None, pending: dict[str, str] | None = None
+    session: AsyncSession,
+    user: User,
+    purpose: Purpose,
+    email: str | None = None,
+    pending: dict[str, str] | None = None,
 ) -> None:
     """Have a link mailed to somebody, or to another address; its time begins now."""
     prepared = _credential(user.id, purpose, email or user.email, pending)
@@ -71,19 +91,33 @@ def new_link(session: AsyncSession, user: User, purpose: Purpose) -> str:
 async def send_link(link_id: UUID) -> None:
     """Mail a link that was prepared, unless it is of no use any more.
 
-    Each attempt gets a secret of its own, and all of them work: which of the mails arrives is not known.
+    Each attempt gets a secret of its own, and all of them work: which of the mails arrives is not
+    known.
     """
     async with db.transaction() as session:
-        mine = select(User).join(Credential, Credential.user_id == User.id).where(Credential.id == link_id)
+        mine = (
+            select(User)
+            .join(Credential, Credential.user_id == User.id)
+            .where(Credential.id == link_id)
+        )
         user = (await session.execute(mine.with_for_update(of=User))).scalar_one_or_none()
-        prepared = await session.get(Credential, link_id)  # once its owner is locked: nobody ends it meanwhile
-        if user is None or prepared is None or prepared.consumed_at or prepared.expires_at <= utcnow():
+        prepared = await session.get(
+            Credential, link_id
+        )  # once its owner is locked: nobody ends it meanwhile
+        if (
+            user is None
+            or prepared is None
+            or prepared.consumed_at
+            or prepared.expires_at <= utcnow()
+        ):
             return
         if user.disabled_at or (prepared.purpose == Purpose.CONFIRM and user.confirmed):
             return
         secret = new_secret()
         names = ("purpose", "user_id", "email", "pending", "created_at", "expires_at")
-        session.add(Credential(digest=digest(secret), **{name: getattr(prepared, name) for name in names}))
+        session.add(
+            Credential(digest=digest(secret), **{name: getattr(prepared, name) for name in names})
+        )
     await deliver(user, Purpose(prepared.purpose), str(prepared.email), secret)
 
 
@@ -104,7 +138,9 @@ async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Lin
 
 
 async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tuple[Link, User]:
-    """The same, and it works no more, nor does any other of its kind: of parallel uses one succeeds.
+    """The same, and it works no more, nor does any other of its kind.
+
+    Of parallel uses one succeeds.
 
     Returns whose it is as well, locked: whoever ends credentials locks their owner first.
     """
@@ -114,11 +150,16 @@ async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tupl
     used = (await session.execute(statement.returning(Credential.id))).one_or_none()
     if user is None or used is None:
         raise LinkExpired
-    others = update(Credential).where(Credential.user_id == link.user_id, Credential.purpose == purpose)
+    others = update(Credential).where(
+        Credential.user_id == link.user_id, Credential.purpose == purpose
+    )
     if purpose is Purpose.OBJECT:
-        # Whoever took an account over gets one as well, at the address that they chose: the former has the last word.
+        # Whoever took an account over gets one as well, at the address that they chose: the former
+        # has the last word.
         others = others.where(Credential.created_at >= link.created_at)
-    await session.execute(others.where(Credential.consumed_at.is_(None)).values(expires_at=utcnow()))
+    await session.execute(
+        others.where(Credential.consumed_at.is_(None)).values(expires_at=utcnow())
+    )
     return link, user
 
 
@@ -127,11 +168,18 @@ def lifetime(purpose: Purpose) -> int:
     return int(getattr(settings, f"{purpose.upper()}_LIFETIME"))
 
 
-def _credential(user_id: int, purpose: Purpose, email: str, pending: dict[str, str] | None = None) -> Credential:
+def _credential(
+    user_id: int, purpose: Purpose, email: str, pending: dict[str, str] | None = None
+) -> Credential:
     now = utcnow()
     expires_at = now + timedelta(seconds=lifetime(purpose))
     return Credential(
-        purpose=purpose, user_id=user_id, email=email, pending=pending, created_at=now, expires_at=expires_at
+        purpose=purpose,
+        user_id=user_id,
+        email=email,
+        pending=pending,
+        created_at=now,
+        expires_at=expires_at,
     )
 
 

@@ -12,7 +12,10 @@ from app.database import Base, utcnow
 
 
 class Permission(enum.IntFlag):
-    """What a role allows; the numbers are flask-base's. Add your own between the two, each a bit of its own."""
+    """What a role allows; the numbers are flask-base's.
+
+    Add your own between the two, each a bit of its own.
+    """
 
     GENERAL = 0x01
     ADMINISTER = 0xFF
@@ -47,11 +50,15 @@ class Role(Base):
 
 
 class User(Base):
-    """A person with an account. Without a password it is an invitation that waits to be accepted."""
+    """A person with an account.
+
+    Without a password it is an invitation that waits to be accepted.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
-        # Addresses are stored in lower case, so that the plain unique constraint knows no difference of case.
+        # Addresses are stored in lower case, so that the plain unique constraint knows no
+        # difference of case.
         CheckConstraint("email = lower(email)", name="email_lower"),
         {"sqlite_autoincrement": True},
     )
@@ -82,7 +89,10 @@ class User(Base):
 
 
 class Credential(Base):
-    """A random secret that proves who one is: a session, an API token or a mailed link. Only its digest is here."""
+    """A random secret that proves who one is: a session, an API token or a mailed link.
+
+    Only its digest is here.
+    """
 
     __tablename__ = "credentials"
 
@@ -90,12 +100,17 @@ class Credential(Base):
     purpose: Mapped[str] = mapped_column(String(16))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    email: Mapped[str | None] = mapped_column(String(254))  # the address that a mailed link is bound to
+    email: Mapped[str | None] = mapped_column(
+        String(254)
+    )  # the address that a mailed link is bound to
     label: Mapped[str | None] = mapped_column(String(100))
-    # What comes into force when the link is used: of several registrations the one whose mail was read.
+    # What comes into force when the link is used: of several registrations the one whose mail was
+    # read.
     pending: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     remember: Mapped[bool] = mapped_column(default=False, server_default=false())
-    address: Mapped[str | None] = mapped_column(String(45))  # an IPv6 address is at most 45 characters
+    address: Mapped[str | None] = mapped_column(
+        String(45)
+    )  # an IPv6 address is at most 45 characters
     user_agent: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     last_used_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -108,7 +123,9 @@ class Credential(Base):
         """The program and the system that began a session, as far as its User-Agent says."""
         found = ua_parser.parse(self.user_agent or "")
         parts = [part.family for part in (found.user_agent, found.os) if part]
-        return " on ".join(parts) or (self.user_agent or "").partition("/")[0][:40] or "Unknown device"
+        return (
+            " on ".join(parts) or (self.user_agent or "").partition("/")[0][:40] or "Unknown device"
+        )
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"

@@ -1,4 +1,7 @@
-"""New passwords: changed by whoever knows the former one, or set by whoever reads the account's mail."""
+"""New passwords.
+
+Changed by whoever knows the former one, or set by whoever reads the account's mail.
+"""
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,12 +20,16 @@ from app.security.passwords import passwords
 from app.security.tokens import pseudonym
 
 
-async def admit_change(actor: Identity, change: PasswordChange, client: Client) -> tuple[Verified, str]:
+async def admit_change(
+    actor: Identity, change: PasswordChange, client: Client
+) -> tuple[Verified, str]:
     """Check the former password and the new one; returns the new one's hash.
 
     Comes before the transaction. Raises `WrongPassword`, `WeakPassword`, `TooMany` or `Busy`.
     """
-    verified = await sessions.demand_password(actor, change.old_password.get_secret_value(), client, "old_password")
+    verified = await sessions.demand_password(
+        actor, change.old_password.get_secret_value(), client, "old_password"
+    )
     password = change.new_password.get_secret_value()
     await passwords.demand_good(password, bad_words(actor), "new_password")
     return verified, await passwords.hash(password)
@@ -31,13 +38,21 @@ async def admit_change(actor: Identity, change: PasswordChange, client: Client) 
 async def change_password(
     session: AsyncSession, actor: Identity, verified: Verified, password_hash: str, client: Client
 ) -> NewSession:
-    """Give somebody another password. All their credentials end; returns a session in place of this one.
+    """Give somebody another password.
+
+    All their credentials end; returns a session in place of this one.
 
     Raises `WrongCredentials` if the former password has changed since it was checked.
     """
     # Locked and compared first, so that of two changes at the same moment one is refused.
-    mine = (User.id == verified.user_id, User.password_hash == verified.password_hash, User.disabled_at.is_(None))
-    changed = await session.execute(update(User).where(*mine).values(password_hash=password_hash).returning(User.id))
+    mine = (
+        User.id == verified.user_id,
+        User.password_hash == verified.password_hash,
+        User.disabled_at.is_(None),
+    )
+    changed = await session.execute(
+        update(User).where(*mine).values(password_hash=password_hash).returning(User.id)
+    )
     if changed.one_or_none() is None:
         raise sessions.WrongCredentials
     await service.end_credentials(session, verified.user_id)
@@ -72,8 +87,13 @@ async def send_reset(user_id: int) -> None:
     await links.deliver(user, purpose, user.email, secret)
 
 
-async def admit_by_link(secret: str, purpose: Purpose, password: str, field: str, client: Client) -> str:
-    """Check a new password for whom a link was mailed to; returns its hash. Raises `LinkExpired`, `WeakPassword`."""
+async def admit_by_link(
+    secret: str, purpose: Purpose, password: str, field: str, client: Client
+) -> str:
+    """Check a new password for whom a link was mailed to; returns its hash.
+
+    Raises `LinkExpired`, `WeakPassword`.
+    """
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
         user = await service.get_user(session, link.user_id)
@@ -83,8 +103,13 @@ async def admit_by_link(secret: str, purpose: Purpose, password: str, field: str
     return await passwords.hash(password)
 
 
-async def set_by_link(session: AsyncSession, secret: str, purpose: Purpose, password_hash: str) -> None:
-    """Use a link to reset the password, or an invitation: the address is confirmed too, and all credentials end."""
+async def set_by_link(
+    session: AsyncSession, secret: str, purpose: Purpose, password_hash: str
+) -> None:
+    """Use a link to reset the password, or an invitation.
+
+    The address is confirmed too, and all credentials end.
+    """
     link, user = await links.use_link(session, secret, purpose)
     if user.email != link.email or (purpose is Purpose.INVITE and not user.is_invited):
         raise links.LinkExpired

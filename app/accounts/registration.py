@@ -19,7 +19,8 @@ from app.security.tokens import pseudonym
 async def admit(person: Registration, client: Client) -> str:
     """Check whether somebody may register with this password, and return its hash.
 
-    Comes before the transaction, since it takes its time. Raises `WeakPassword`, `TooMany` or `Busy`.
+    Comes before the transaction, since it takes its time. Raises `WeakPassword`, `TooMany` or
+    `Busy`.
     """
     password = person.password.get_secret_value()
     await passwords.demand_good(password, bad_words(person))
@@ -32,10 +33,11 @@ async def admit(person: Registration, client: Client) -> str:
 async def register_user(session: AsyncSession, person: Registration, password_hash: str) -> None:
     """Create an account that waits for its confirmation.
 
-    Whoever registers learns nothing about the address: if it has an account, its owner is told by mail. As long as that
-    account is not confirmed each registration gets a link of its own, and the one that is used decides about name and
-    password: nobody can take an address beforehand. Whoever was invited gets their invitation again instead, since it
-    may come with more rights than a stranger's password should get.
+    Whoever registers learns nothing about the address: if it has an account, its owner is told by
+    mail. As long as that account is not confirmed each registration gets a link of its own, and the
+    one that is used decides about name and password: nobody can take an address beforehand. Whoever
+    was invited gets their invitation again instead, since it may come with more rights than a
+    stranger's password should get.
     """
     try:
         user = await service.create_user(
@@ -57,7 +59,11 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
     if user.is_invited:
         await links.mail_link(session, user, Purpose.INVITE)
         return
-    pending = {"first_name": person.first_name, "last_name": person.last_name, "password_hash": password_hash}
+    pending = {
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "password_hash": password_hash,
+    }
     await links.mail_link(session, user, Purpose.CONFIRM, pending=pending)
 
 
@@ -67,12 +73,18 @@ async def admit_sending_again(actor: Identity) -> None:
 
 
 async def send_again(session: AsyncSession, actor: Identity) -> None:
-    """Mail another link to somebody who has logged in; it confirms the account as it is. See `admit_sending_again`."""
+    """Mail another link to somebody who has logged in; it confirms the account as it is.
+
+    See `admit_sending_again`.
+    """
     await links.mail_link(session, await service.get_user(session, actor.user_id), Purpose.CONFIRM)
 
 
 async def confirm(session: AsyncSession, secret: str) -> int:
-    """Use a mailed link: the address it was mailed to is confirmed. Returns whose it is. Raises `LinkExpired`."""
+    """Use a mailed link: the address it was mailed to is confirmed.
+
+    Returns whose it is. Raises `LinkExpired`.
+    """
     link, user = await links.use_link(session, secret, Purpose.CONFIRM)
     if user.email != link.email or user.confirmed:
         raise links.LinkExpired  # it has another address by now, or another link was faster
@@ -86,7 +98,12 @@ async def confirm(session: AsyncSession, secret: str) -> int:
 
 
 async def invite_user(
-    session: AsyncSession, *, email: str, first_name: str, last_name: str, role_name: str = service.USER
+    session: AsyncSession,
+    *,
+    email: str,
+    first_name: str,
+    last_name: str,
+    role_name: str = service.USER,
 ) -> User:
     """Create an account without a password and mail an invitation to it. Raises `EmailTaken`."""
     user = await service.create_user(

@@ -5,7 +5,15 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError
 
 from app import addresses
@@ -23,7 +31,9 @@ def _looks_like_an_address(value: str) -> str:
 
 # For log-in an address only has to look like one: what is not in the database is wrong anyway.
 Address = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_looks_like_an_address)
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254),
+    AfterValidator(_looks_like_an_address),
 ]
 
 
@@ -31,18 +41,28 @@ def _email(value: str) -> str:
     try:
         return addresses.email(value)
     except ValueError:
-        raise PydanticCustomError("email", "Enter an e-mail address, like name@example.com.") from None
+        raise PydanticCustomError(
+            "email", "Enter an e-mail address, like name@example.com."
+        ) from None
 
 
 def _printable(value: str) -> str:
     # Line breaks in a name would end up in the headers of mails.
-    if not value.isprintable() or "://" in value:  # nor should a stranger's mail bring somebody's link
+    if (
+        not value.isprintable() or "://" in value
+    ):  # nor should a stranger's mail bring somebody's link
         raise PydanticCustomError("name", "This holds characters that do not belong in a name.")
     return value
 
 
-NewAddress = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_email)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), AfterValidator(_printable)]
+NewAddress = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_email)
+]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=64),
+    AfterValidator(_printable),
+]
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 
 
@@ -53,7 +73,11 @@ def _repeats(value: SecretStr, info: ValidationInfo) -> SecretStr:
 
 
 def _asked(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
-    return Field(title=title, description=description, json_schema_extra={"autocomplete": autocomplete, **extra})
+    return Field(
+        title=title,
+        description=description,
+        json_schema_extra={"autocomplete": autocomplete, **extra},
+    )
 
 
 def _new_password(title: str) -> Any:
@@ -61,7 +85,9 @@ def _new_password(title: str) -> Any:
     return _asked(title, "new-password", words)
 
 
-RepeatedPassword = Annotated[GivenPassword, AfterValidator(_repeats), _asked("Password, once more", "new-password")]
+RepeatedPassword = Annotated[
+    GivenPassword, AfterValidator(_repeats), _asked("Password, once more", "new-password")
+]
 
 
 class LogIn(Shape):
@@ -70,7 +96,9 @@ class LogIn(Shape):
     email: Address = _asked("E-mail address", "username", input="email")
     password: GivenPassword = _asked("Password", "current-password")
     remember_me: bool = Field(
-        False, title="Keep me logged in", description="On this device, for two weeks after your last visit."
+        False,
+        title="Keep me logged in",
+        description="On this device, for two weeks after your last visit.",
     )
 
 
@@ -172,7 +200,10 @@ class Candidate(Shape):
 
 
 class Strength(BaseModel):
-    """How hard a password is to guess, from 0 to 4; whether it is accepted, and else what is wrong with it."""
+    """How hard a password is to guess, from 0 to 4.
+
+    Whether it is accepted, and else what is wrong with it.
+    """
 
     score: int
     accepted: bool
@@ -209,13 +240,18 @@ class AccountOut(BaseModel):
 
 
 class NewLink(BaseModel):
-    """The secret of a link that is not mailed, since whoever gets it has just shown that they read the mail."""
+    """The secret of a link that is not mailed, since whoever gets it has just shown that they read
+    the mail.
+    """
 
     token: str
 
 
 class SessionOut(BaseModel):
-    """A session that has begun. Programs send the token as `Authorization: Bearer …`; browsers get it as a cookie."""
+    """A session that has begun.
+
+    Programs send the token as `Authorization: Bearer …`; browsers get it as a cookie.
+    """
 
     token: str
     expires_at: datetime
@@ -249,7 +285,10 @@ class SessionRows(BaseModel):
 
     @classmethod
     def of(cls, rows: Sequence[Credential], actor: Identity) -> "SessionRows":
-        """Sessions as their owner sees them. Not for the event loop: telling devices apart takes its time at first."""
+        """Sessions as their owner sees them.
+
+        Not for the event loop: telling devices apart takes its time at first.
+        """
         items = [SessionRow.model_validate(row) for row in rows]
         for item in items:
             item.current = item.id == actor.credential_id

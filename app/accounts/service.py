@@ -22,7 +22,8 @@ ROLES = {
     ADMINISTRATOR: (Permission.ADMINISTER, "admin", False),
 }
 
-# An objection goes on working whatever happens: else whoever took an account over would end it first.
+# An objection goes on working whatever happens: else whoever took an account over would end it
+# first.
 EVERYTHING = frozenset(Purpose) - {Purpose.OBJECT}
 # What proves who somebody is, though stored as digests only.
 PROOFS = {"password_hash", "digest", "pending"}
@@ -43,7 +44,10 @@ class LastAdministrator(DomainError):
 
 
 async def insert_roles(session: AsyncSession) -> None:
-    """Make the roles of `ROLES` be as it says; other roles stay as they are. Doing it again changes nothing."""
+    """Make the roles of `ROLES` be as it says; other roles stay as they are.
+
+    Doing it again changes nothing.
+    """
     present = {role.name: role for role in (await session.execute(select(Role))).scalars()}
     for name, (permissions, index, default) in ROLES.items():
         role = present.get(name) or Role(name=name)
@@ -67,7 +71,9 @@ async def get_user(session: AsyncSession, user_id: int, *, lock: bool = False) -
 
 async def find_user(session: AsyncSession, email: str) -> User | None:
     """The account of an address, whatever its case."""
-    return (await session.execute(select(User).where(User.email == email.strip().lower()))).scalar_one_or_none()
+    return (
+        await session.execute(select(User).where(User.email == email.strip().lower()))
+    ).scalar_one_or_none()
 
 
 async def has_administrator(session: AsyncSession) -> bool:
@@ -111,7 +117,9 @@ async def create_user(
 
 
 async def make_administrator(session: AsyncSession, email: str, password_hash: str) -> bool:
-    """Create a confirmed administrator, or give an account that role and this password; its sessions end.
+    """Create a confirmed administrator, or give an account that role and this password.
+
+    Its sessions end.
 
     Returns whether the account is new.
     """
@@ -129,11 +137,15 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
         return True
     user.role_id = (await role_named(session, ADMINISTRATOR)).id
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
-    await end_credentials(session, user.id, frozenset(Purpose))  # an objection would hand the role on
+    await end_credentials(
+        session, user.id, frozenset(Purpose)
+    )  # an objection would hand the role on
     return False
 
 
-async def end_credentials(session: AsyncSession, user_id: int, purposes: Collection[Purpose] = EVERYTHING) -> None:
+async def end_credentials(
+    session: AsyncSession, user_id: int, purposes: Collection[Purpose] = EVERYTHING
+) -> None:
     """Make somebody's credentials expire at once: sessions, tokens, mailed links."""
     mine = update(Credential).where(Credential.user_id == user_id, Credential.purpose.in_(purposes))
     await session.execute(mine.values(expires_at=utcnow()))
@@ -147,19 +159,28 @@ async def rename_user(session: AsyncSession, actor: Identity, name: FullName) ->
 async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
     """What is stored about somebody, as plain values; no secrets.
 
-    No mailed links either: whether one was written down for another address tells if that has an account.
+    No mailed links either: whether one was written down for another address tells if that has an
+    account.
     """
     user = await get_user(session, actor.user_id)
     mine = (Credential.user_id == user.id, Credential.purpose.in_((Purpose.SESSION, Purpose.TOKEN)))
     newest = select(Credential).where(*mine).order_by(Credential.created_at.desc()).limit(1000)
     credentials = (await session.execute(newest)).scalars()
-    return {"account": _plain(user) | {"role": actor.role_name}, "credentials": [_plain(each) for each in credentials]}
+    return {
+        "account": _plain(user) | {"role": actor.role_name},
+        "credentials": [_plain(each) for each in credentials],
+    }
 
 
 async def delete_account(session: AsyncSession, actor: Identity) -> None:
     """Delete an account with all that belongs to it. Raises `LastAdministrator`."""
     # Locked all together, or two administrators could go at the same moment.
-    others = administrators().where(User.disabled_at.is_(None)).order_by(User.id).with_for_update(of=User)
+    others = (
+        administrators()
+        .where(User.disabled_at.is_(None))
+        .order_by(User.id)
+        .with_for_update(of=User)
+    )
     who = set((await session.execute(others)).scalars())
     if who == {actor.user_id}:
         raise LastAdministrator
@@ -167,12 +188,18 @@ async def delete_account(session: AsyncSession, actor: Identity) -> None:
 
 
 def _plain(row: Base) -> dict[str, Any]:
-    values = {column.name: getattr(row, column.name) for column in row.__table__.columns if column.name not in PROOFS}
+    values = {
+        column.name: getattr(row, column.name)
+        for column in row.__table__.columns
+        if column.name not in PROOFS
+    }
     return cast(dict[str, Any], to_jsonable_python(values))
 
 
 async def count_people(session: AsyncSession) -> tuple[int, int]:
     """How many accounts there are, and how many sessions have not expired."""
     people = (await session.execute(select(func.count(User.id)))).scalar_one()
-    alive = select(func.count(Credential.id)).where(Credential.purpose == "session", Credential.expires_at > utcnow())
+    alive = select(func.count(Credential.id)).where(
+        Credential.purpose == "session", Credential.expires_at > utcnow()
+    )
     return people, (await session.execute(alive)).scalar_one()

@@ -57,8 +57,9 @@ class NewSession:
 async def authenticate(email: str, password: str, client: Client) -> Verified:
     """Check an address and a password, within the limits of trying.
 
-    Opens a short session of its own, since hashing must not happen inside a transaction. Raises `WrongCredentials`,
-    `TooMany` or `Busy`. Attempts are counted before they are checked, so that parallel ones cannot slip through.
+    Opens a short session of its own, since hashing must not happen inside a transaction. Raises
+    `WrongCredentials`, `TooMany` or `Busy`. Attempts are counted before they are checked, so that
+    parallel ones cannot slip through.
     """
     with passwords.admission():
         account, peer = pseudonym(email), one_peer(client.address)
@@ -67,7 +68,9 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
         # Whoever logged in from here before is not locked out by what others try elsewhere.
         if not await _is_known(account, peer):
             await limits.demand_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
-        query = select(User.id, User.password_hash).where(User.email == email, User.disabled_at.is_(None))
+        query = select(User.id, User.password_hash).where(
+            User.email == email, User.disabled_at.is_(None)
+        )
         async with db.session() as session:
             user = (await session.execute(query)).one_or_none()
         right = await passwords.verify(user.password_hash if user else None, password)
@@ -76,7 +79,8 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
             async with db.transaction() as session:
                 same = (User.id == user.id, User.password_hash == user.password_hash)
                 await session.execute(update(User).where(*same).values(password_hash=renewed))
-                # A log-in at the same moment may have been faster, and so may a change of the password.
+                # A log-in at the same moment may have been faster, and so may a change of the
+                # password.
                 user = (await session.execute(query)).one_or_none()
             if user and user.password_hash != renewed:
                 right = await passwords.verify(user.password_hash, password)
@@ -90,7 +94,9 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
         return Verified(user.id, user.password_hash)
 
 
-async def demand_password(actor: Identity, password: str, client: Client, field: str = "password") -> Verified:
+async def demand_password(
+    actor: Identity, password: str, client: Client, field: str = "password"
+) -> Verified:
     """The same for somebody who is signed in already. Raises `WrongPassword`, about a field."""
     try:
         verified = await authenticate(actor.email, password, client)
@@ -103,7 +109,9 @@ async def demand_password(actor: Identity, password: str, client: Client, field:
 
 async def forget_failures(email: str, client: Client) -> None:
     """Let somebody log in at this address again, however often they failed."""
-    await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, pseudonym(email), one_peer(client.address))
+    await limits.clear(
+        "login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, pseudonym(email), one_peer(client.address)
+    )
 
 
 async def _is_known(account: str, peer: str) -> bool:
@@ -120,15 +128,22 @@ async def _remember(account: str, peer: str) -> None:
 
 
 async def start_session(
-    session: AsyncSession, verified: Verified, client: Client, *, remember: bool, replaces: str | None = None
+    session: AsyncSession,
+    verified: Verified,
+    client: Client,
+    *,
+    remember: bool,
+    replaces: str | None = None,
 ) -> NewSession:
     """Begin a session for somebody who has just shown their password.
 
-    `replaces` is the secret of a session that this browser had before; it ends. Raises `WrongCredentials` if the
-    account was disabled or got another password since it was checked.
+    `replaces` is the secret of a session that this browser had before; it ends. Raises
+    `WrongCredentials` if the account was disabled or got another password since it was checked.
     """
     query = select(User.id).where(
-        User.id == verified.user_id, User.password_hash == verified.password_hash, User.disabled_at.is_(None)
+        User.id == verified.user_id,
+        User.password_hash == verified.password_hash,
+        User.disabled_at.is_(None),
     )
     if (await session.execute(query.with_for_update())).one_or_none() is None:
         raise WrongCredentials
@@ -137,19 +152,34 @@ async def start_session(
     return _begin(session, verified.user_id, client, remember=remember, authenticated_at=utcnow())
 
 
-async def renew_session(session: AsyncSession, actor: Identity, user_id: int, client: Client) -> NewSession | None:
-    """Begin a session in place of the actor's own, which has ended with all others of this user; if it is theirs.
+async def renew_session(
+    session: AsyncSession, actor: Identity, user_id: int, client: Client
+) -> NewSession | None:
+    """Begin a session in place of the actor's own, which has ended with all others of this user.
+
+    If it is theirs.
 
     Not in place of one that was ended by hand since it was recognised.
     """
     mine = await session.get(Credential, actor.credential_id) if actor.user_id == user_id else None
     if mine is None or actor.purpose is not Purpose.SESSION:
         return None
-    return _begin(session, actor.user_id, client, remember=actor.remember, authenticated_at=actor.authenticated_at)
+    return _begin(
+        session,
+        actor.user_id,
+        client,
+        remember=actor.remember,
+        authenticated_at=actor.authenticated_at,
+    )
 
 
 def _begin(
-    session: AsyncSession, user_id: int, client: Client, *, remember: bool, authenticated_at: datetime | None
+    session: AsyncSession,
+    user_id: int,
+    client: Client,
+    *,
+    remember: bool,
+    authenticated_at: datetime | None,
 ) -> NewSession:
     secret, now = new_secret(), utcnow()
     credential = Credential(
@@ -171,12 +201,17 @@ def _begin(
 async def end_session(session: AsyncSession, secret: str) -> None:
     """Log out: the session that this secret proves ends at once, everywhere."""
     await session.execute(
-        delete(Credential).where(Credential.digest == digest(secret), Credential.purpose == Purpose.SESSION)
+        delete(Credential).where(
+            Credential.digest == digest(secret), Credential.purpose == Purpose.SESSION
+        )
     )
 
 
 async def note_password(session: AsyncSession, actor: Identity) -> None:
-    """Note that the password has just been shown in this session: what is sensitive is open for a while."""
+    """Note that the password has just been shown in this session.
+
+    What is sensitive is open for a while.
+    """
     mine = Credential.id == actor.credential_id
     await session.execute(update(Credential).where(mine).values(authenticated_at=utcnow()))
 
@@ -187,13 +222,22 @@ def is_recent(actor: Identity) -> bool:
     return shown is not None and (utcnow() - shown).total_seconds() < settings.REAUTHENTICATE_AFTER
 
 
-async def list_credentials(session: AsyncSession, actor: Identity, purpose: Purpose) -> Sequence[Credential]:
+async def list_credentials(
+    session: AsyncSession, actor: Identity, purpose: Purpose
+) -> Sequence[Credential]:
     """One's own sessions or tokens that are alive, those used last first; at most 100."""
-    query = select(Credential).where(*_own(actor, purpose)).order_by(Credential.last_used_at.desc()).limit(SHOWN)
+    query = (
+        select(Credential)
+        .where(*_own(actor, purpose))
+        .order_by(Credential.last_used_at.desc())
+        .limit(SHOWN)
+    )
     return (await session.execute(query)).scalars().all()
 
 
-async def end_credential(session: AsyncSession, actor: Identity, purpose: Purpose, credential_id: UUID) -> None:
+async def end_credential(
+    session: AsyncSession, actor: Identity, purpose: Purpose, credential_id: UUID
+) -> None:
     """End a session or a token of one's own. Raises `NotFound`."""
     statement = delete(Credential).where(*_own(actor, purpose), Credential.id == credential_id)
     if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
@@ -202,12 +246,18 @@ async def end_credential(session: AsyncSession, actor: Identity, purpose: Purpos
 
 async def end_other_sessions(session: AsyncSession, actor: Identity) -> None:
     """End every session of one's own but this one."""
-    others = delete(Credential).where(*_own(actor, Purpose.SESSION), Credential.id != actor.credential_id)
+    others = delete(Credential).where(
+        *_own(actor, Purpose.SESSION), Credential.id != actor.credential_id
+    )
     await session.execute(others)
 
 
 def _own(actor: Identity, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
-    return (Credential.user_id == actor.user_id, Credential.purpose == purpose, Credential.expires_at > utcnow())
+    return (
+        Credential.user_id == actor.user_id,
+        Credential.purpose == purpose,
+        Credential.expires_at > utcnow(),
+    )
 
 
 def _expiry(began: datetime, used: datetime, *, remember: bool) -> datetime:
@@ -252,7 +302,9 @@ async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
         row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         return ANONYMOUS
-    return Identity(**{**row, "permissions": Permission(row["permissions"]), "purpose": Purpose(row["purpose"])})
+    return Identity(
+        **{**row, "permissions": Permission(row["permissions"]), "purpose": Purpose(row["purpose"])}
+    )
 
 
 def wants_touch(identity: Identity) -> bool:
@@ -283,5 +335,7 @@ async def touch(session: AsyncSession, identity: Identity) -> None:
 
 async def delete_expired(session: AsyncSession) -> int:
     """Delete credentials that are of no use any more; returns how many."""
-    result = await session.execute(delete(Credential).where(Credential.expires_at < utcnow()).returning(Credential.id))
+    result = await session.execute(
+        delete(Credential).where(Credential.expires_at < utcnow()).returning(Credential.id)
+    )
     return len(result.all())

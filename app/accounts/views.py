@@ -6,7 +6,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from quart import Blueprint, Response, ResponseReturnValue, flash, jsonify, redirect, render_template, request, url_for
+from quart import (
+    Blueprint,
+    Response,
+    ResponseReturnValue,
+    flash,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 
 from app.accounts import email_change, links, passwords, registration, service, sessions
 from app.accounts.models import Purpose
@@ -48,7 +58,9 @@ async def login(data: LogIn) -> ResponseReturnValue:
     """Log in, then go on to where one was sent from."""
     verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
     async with db.transaction() as session:
-        begun = await sessions.start_session(session, verified, client(), remember=data.remember_me, replaces=cookie())
+        begun = await sessions.start_session(
+            session, verified, client(), remember=data.remember_me, replaces=cookie()
+        )
     response = redirect(safe_target(request.args.get("next")), 303)
     set_cookie(response, begun.secret, remember=begun.remember)
     return response
@@ -94,13 +106,20 @@ async def send_confirmation_again() -> ResponseReturnValue:
 @public
 @limit("PAGE_LIMIT")
 async def confirm_account(token: str) -> ResponseReturnValue:
-    """What a mailed link shows: a button, which alone confirms. Programs that look at links press none."""
+    """What a mailed link shows: a button, which alone confirms.
+
+    Programs that look at links press none.
+    """
     if request.method != "POST":
-        return await render_template("accounts/confirm_account.html", **await _link(Purpose.CONFIRM, token))
+        return await render_template(
+            "accounts/confirm_account.html", **await _link(Purpose.CONFIRM, token)
+        )
     async with db.transaction() as session:
         user_id = await registration.confirm(session, token)
     await flash("Your address is confirmed.", "success")
-    return redirect(url_for("site.home" if identity().user_id == user_id else "accounts.login"), 303)
+    return redirect(
+        url_for("site.home" if identity().user_id == user_id else "accounts.login"), 303
+    )
 
 
 @accounts.route("/reset-password", methods=BOTH)
@@ -108,11 +127,16 @@ async def confirm_account(token: str) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/reset_password.html", ResetRequest)
 async def reset_password(data: ResetRequest) -> ResponseReturnValue:
-    """Have a link mailed that sets a new password. Everybody gets the same answer, as when registering."""
+    """Have a link mailed that sets a new password.
+
+    Everybody gets the same answer, as when registering.
+    """
     await passwords.admit_reset(data.email, client())
     async with db.transaction() as session:
         await passwords.request_reset(session, data.email)
-    await flash(f"A mail with a link is on its way to {data.email}, if that has an account.", "success")
+    await flash(
+        f"A mail with a link is on its way to {data.email}, if that has an account.", "success"
+    )
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -122,7 +146,10 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
 @form("accounts/set_password.html", NewPasswordForm, partial(_link, Purpose.RESET))
 async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
     """Set a new password, by a mailed link."""
-    password, words = data.new_password.get_secret_value(), "You have a new password: log in with it."
+    password, words = (
+        data.new_password.get_secret_value(),
+        "You have a new password: log in with it.",
+    )
     return await _set_by_link(token, Purpose.RESET, password, "new_password", words)
 
 
@@ -133,10 +160,14 @@ async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue
 async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
     """Accept an invitation: choose a password, and the address is confirmed with it."""
     password = data.password.get_secret_value()
-    return await _set_by_link(token, Purpose.INVITE, password, "password", "Welcome! Log in with your new password.")
+    return await _set_by_link(
+        token, Purpose.INVITE, password, "password", "Welcome! Log in with your new password."
+    )
 
 
-async def _set_by_link(token: str, purpose: Purpose, password: str, field: str, words: str) -> ResponseReturnValue:
+async def _set_by_link(
+    token: str, purpose: Purpose, password: str, field: str, words: str
+) -> ResponseReturnValue:
     password_hash = await passwords.admit_by_link(token, purpose, password, field, client())
     async with db.transaction() as session:
         await passwords.set_by_link(session, token, purpose, password_hash)
@@ -176,7 +207,11 @@ async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
 
 
 async def _own_name() -> dict[str, Any]:
-    return {"account": identity(), "first_name": identity().first_name, "last_name": identity().last_name}
+    return {
+        "account": identity(),
+        "first_name": identity().first_name,
+        "last_name": identity().last_name,
+    }
 
 
 @accounts.route("/manage", methods=BOTH)
@@ -200,7 +235,9 @@ async def change_password(data: PasswordChangeForm) -> ResponseReturnValue:
     """Choose another password. Other sessions end; this one goes on with a new secret."""
     verified, password_hash = await passwords.admit_change(identity(), data, client())
     async with db.transaction() as session:
-        begun = await passwords.change_password(session, identity(), verified, password_hash, client())
+        begun = await passwords.change_password(
+            session, identity(), verified, password_hash, client()
+        )
     await flash("Your password is changed. All other sessions have ended.", "success")
     response = redirect(url_for("accounts.manage"), 303)
     set_cookie(response, begun.secret, remember=begun.remember)
@@ -212,11 +249,17 @@ async def change_password(data: PasswordChangeForm) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/change_email.html", EmailChange)
 async def change_email(data: EmailChange) -> ResponseReturnValue:
-    """Ask for another address; it has to be confirmed. Nobody learns whether it has an account already."""
+    """Ask for another address; it has to be confirmed.
+
+    Nobody learns whether it has an account already.
+    """
     verified = await email_change.admit(identity(), data, client())
     async with db.transaction() as session:
         await email_change.request_change(session, verified, data.email)
-    words = f"Almost done: open the link in the mail to {data.email}. Until then your address stays {identity().email}."
+    words = (
+        f"Almost done: open the link in the mail to {data.email}. Until then your address stays "
+        f"{identity().email}."
+    )
     await flash(words, "success")
     return redirect(url_for("accounts.manage"), 303)
 
@@ -244,13 +287,20 @@ async def confirm_change_of_email(token: str) -> ResponseReturnValue:
 @public
 @limit("PAGE_LIMIT")
 async def keep_email(token: str) -> ResponseReturnValue:
-    """What the notice to the former address links to: a button that keeps it, and leads to a new password."""
+    """What the notice to the former address links to.
+
+    A button that keeps it, and leads to a new password.
+    """
     if request.method != "POST":
-        return await render_template("accounts/keep_email.html", **await _link(Purpose.OBJECT, token))
+        return await render_template(
+            "accounts/keep_email.html", **await _link(Purpose.OBJECT, token)
+        )
     async with db.transaction() as session:
         secret = await email_change.object_to(session, token)
     await flash(
-        "Your account keeps its address, and everybody is logged out of it. Now choose a new password.", "warning"
+        "Your account keeps its address, and everybody is logged out of it. Now choose a new "
+        "password.",
+        "warning",
     )
     return redirect(url_for("accounts.set_password", token=secret), 303)
 

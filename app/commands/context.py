@@ -10,7 +10,10 @@ from app.factory import create_app
 
 @asynccontextmanager
 async def application(config_name: str | None = None) -> AsyncIterator[Quart]:
-    """The app of a configuration, with its context entered; its connections are closed at the end."""
+    """The app of a configuration, with its context entered.
+
+    Its connections are closed at the end.
+    """
     app = create_app(config_name)
     await app.startup()
     async with app.app_context():

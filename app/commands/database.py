@@ -20,7 +20,9 @@ from app.errors import Problem
 
 
 async def recreate_db(config_name: str | None = None) -> migrations.Recreated:
-    """Drop and create every table, stamped as the newest migration; refuses under a production configuration.
+    """Drop and create every table, stamped as the newest migration.
+
+    Refuses under a production configuration.
 
     Returns the names of the tables whose data are gone, and of those that are there now.
     """
@@ -36,7 +38,9 @@ def recreate_db_command(config_name: str) -> None:
     """Drop and create every table; all data are lost."""
     done = asyncio.run(recreate_db(config_name))
     if done.dropped:
-        click.echo(f"Dropped {len(done.dropped)} tables with all their data: {', '.join(done.dropped)}.")
+        click.echo(
+            f"Dropped {len(done.dropped)} tables with all their data: {', '.join(done.dropped)}."
+        )
     click.echo(f"Created {len(done.created)} empty tables: {', '.join(done.created)}.")
     click.echo("Run setup-dev for the roles and the first administrator.")
 
@@ -78,10 +82,14 @@ BRANCHES = click.Argument(["revisions"], nargs=-1, required=True)
 SQL = click.Option(["--sql"], is_flag=True, help="Print the SQL instead of running it.")
 MESSAGE = click.Option(["-m", "--message"], help="What the merge does.")
 
-# Alembic's own commands, which take these under the same names: what `--help` says, and what they are given.
+# Alembic's own commands, which take these under the same names: what `--help` says, and what they
+# are given.
 ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {
     command.upgrade: ("Apply migrations up to a revision [default: the newest].", [NEWEST, SQL]),
-    command.downgrade: ("Take migrations back, down to a revision [default: one].", [ONE_BACK, SQL]),
+    command.downgrade: (
+        "Take migrations back, down to a revision [default: one].",
+        [ONE_BACK, SQL],
+    ),
     command.current: ("Show the database's revision.", []),
     command.history: ("List all migrations.", []),
     command.heads: ("Show the newest revision.", []),
@@ -91,9 +99,14 @@ ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {
 }
 for _operation, (_words, _takes) in ALEMBIC.items():
     _callback = partial(_run, _operation)
-    db_group.add_command(click.Command(_operation.__name__, callback=_callback, params=_takes, help=_words))
+    db_group.add_command(
+        click.Command(_operation.__name__, callback=_callback, params=_takes, help=_words)
+    )
 db_group.add_command(
     click.Command(
-        "merge", callback=_merge, params=[BRANCHES, MESSAGE], help="Join branches of migrations: `db merge heads`."
+        "merge",
+        callback=_merge,
+        params=[BRANCHES, MESSAGE],
+        help="Join branches of migrations: `db merge heads`.",
     )
 )

@@ -16,13 +16,17 @@ NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 # What Alembic says, and what to do about it.
 REMEDIES = {
     "Target database is not up to date": "Run first: python manage.py db upgrade",
-    "Can't locate revision": "A migration that this code does not have was applied: use the code that has it.",
+    "Can't locate revision": (
+        "A migration that this code does not have was applied: use the code that has it."
+    ),
     "Multiple head revisions": "Join them: python manage.py db merge heads -m 'What meets here'",
 }
 
 
 def explain(error: Exception) -> str | None:
-    """One clear line about an error that people can mend, or `None` for one that is a mistake of ours."""
+    """One clear line about an error that people can mend, or `None` for one that is a mistake of
+    ours.
+    """
     if isinstance(error, Problem):
         return str(error)
     if isinstance(error, CommandError):
@@ -31,10 +35,19 @@ def explain(error: Exception) -> str | None:
         return f"Redis cannot be used: {reason(error)}. Is it running, and is REDIS_URL right?"
     if isinstance(error, DBAPIError) and not is_away(error):
         missing = NO_TABLE.search(str(error.orig))
-        remedy = " Run: python manage.py setup-dev (or db upgrade)" if missing else " Nothing was changed."
+        remedy = (
+            " Run: python manage.py setup-dev (or db upgrade)"
+            if missing
+            else " Nothing was changed."
+        )
         return f"The database refuses: {reason(error)}.{remedy}"
-    if isinstance(error, DBAPIError | ConnectionError | TimeoutError | gaierror) or _is_database_away(error):
-        return f"The database cannot be used: {reason(error)}. Is it running, and is DATABASE_URL right?"
+    if isinstance(
+        error, DBAPIError | ConnectionError | TimeoutError | gaierror
+    ) or _is_database_away(error):
+        return (
+            f"The database cannot be used: {reason(error)}. Is it running, and is DATABASE_URL "
+            "right?"
+        )
     return None
 
 
@@ -42,7 +55,10 @@ def _alembic(text: str) -> str:
     if text.startswith("New upgrade operations detected"):
         changes = re.findall(r"\('(\w+)', (?:None, )?(?:Table\()?'(\w+)'", text)
         listed = ", ".join(f"{change} {name}" for change, name in changes)
-        return f"Models and migrations differ ({listed}). Run: python manage.py db migrate -m 'What it does'"
+        return (
+            f"Models and migrations differ ({listed}). Run: python manage.py db migrate -m 'What "
+            "it does'"
+        )
     remedy = next((remedy for words, remedy in REMEDIES.items() if text.startswith(words)), "")
     return f"Alembic says: {text} {remedy}".strip()
 

@@ -34,7 +34,11 @@ def routes_command(config_name: str) -> None:
     rows = asyncio.run(_routes(config_name))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+        click.echo(
+            "  ".join(
+                [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]
+            )
+        )
 
 
 async def _routes(config_name: str) -> list[tuple[str, str, str, str]]:
@@ -44,5 +48,12 @@ async def _routes(config_name: str) -> list[tuple[str, str, str, str]]:
             access, limit = declared(app.view_functions[rule.endpoint])
             methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
             often = "no limit declared" if limit is None else rule_of(limit) or "unlimited"
-            rows.append((rule.rule, methods, access.name if access else "NO ACCESS DECLARED: REFUSED", often))
+            rows.append(
+                (
+                    rule.rule,
+                    methods,
+                    access.name if access else "NO ACCESS DECLARED: REFUSED",
+                    often,
+                )
+            )
     return rows

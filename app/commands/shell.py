@@ -19,7 +19,9 @@ from app.database import db
 
 
 class AsyncConsole(code.InteractiveConsole):
-    """A console that awaits what a line awaits, always on the same event loop and in the same context."""
+    """A console that awaits what a line awaits, always on the same event loop and in the same
+    context.
+    """
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(names)
@@ -48,7 +50,8 @@ def execute(compiled: types.CodeType, names: Any, runner: asyncio.Runner) -> Non
 def shell_command(config_name: str) -> None:
     """Open an async prompt, or run a script from stdin.
 
-    In it: app, db, session, select, User, Role. What a session writes is kept by `await session.commit()`.
+    In it: app, db, session, select, User, Role. What a session writes is kept by `await
+    session.commit()`.
     """
     # One runner, hence one context: what is entered first, the app's, holds for every statement.
     with asyncio.Runner() as runner:
@@ -78,9 +81,14 @@ async def _enter(stack: contextlib.AsyncExitStack, config_name: str) -> dict[str
 
 
 def _script(source: str, names: dict[str, Any], runner: asyncio.Runner) -> None:
-    """Run a whole script; its mistakes are shown as Python shows them, without what is around it here."""
+    """Run a whole script.
+
+    Its mistakes are shown as Python shows them, without what is around it here.
+    """
     try:
-        execute(compile(source, "<stdin>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names, runner)
+        execute(
+            compile(source, "<stdin>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names, runner
+        )
     except Exception as error:
         shown = traceback.TracebackException.from_exception(error)
         own = [number for number, frame in enumerate(shown.stack) if frame.filename == "<stdin>"]

@@ -7,7 +7,10 @@ from app.jobs.worker import worker_settings
 
 
 def run_worker(config_name: str | None = None, *, burst: bool = False) -> None:
-    """Run the worker until it is told to stop, or with `burst` until everything due is done. Blocks."""
+    """Run the worker until it is told to stop, or with `burst` until everything due is done.
+
+    Blocks.
+    """
     arq_run_worker(worker_settings(config_name), burst=burst)
 
 

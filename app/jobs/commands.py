@@ -27,9 +27,13 @@ def jobs_group() -> None:
 
 
 @jobs_group.command("list")
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
+@click.option(
+    "--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state."
+)
 @click.option("--name", help="Only jobs of this name.")
-@click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
+@click.option(
+    "-n", "--number", default=50, show_default=True, type=click.IntRange(1), help="At most so many."
+)
 def list_command(state: str | None, name: str | None, number: int) -> None:
     """List the newest jobs; times are in UTC."""
     jobs = _run(_list(state, name, number))
@@ -37,7 +41,10 @@ def list_command(state: str | None, name: str | None, number: int) -> None:
         click.echo("There are none.", err=True)
     for job in jobs:
         error = f"  {job.error.splitlines()[0][:120]}" if job.error else ""
-        click.echo(f"{job.id}  {_when(job.created_at)}  {job.state:<9} {_attempts(job):>6}  {job.name}{error}")
+        click.echo(
+            f"{job.id}  {_when(job.created_at)}  {job.state:<9} {_attempts(job):>6}  "
+            f"{job.name}{error}"
+        )
 
 
 async def _list(state: str | None, name: str | None, number: int) -> list[Job]:
@@ -100,7 +107,9 @@ def run(job_id: UUID) -> None:
     try:
         name, error = _run(_run_now(job_id))
     except KeyboardInterrupt:
-        raise Problem(f"Stopped: a worker runs it from the beginning, unless you discard {job_id}.") from None
+        raise Problem(
+            f"Stopped: a worker runs it from the beginning, unless you discard {job_id}."
+        ) from None
     if error:
         raise click.ClickException(f"{name} failed: {performing.in_words(error)[0]}")
     click.echo(f"{name} is done.")
@@ -121,12 +130,17 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _say(done: str, changed: int, asked: int) -> None:
     if changed < asked:
-        raise Problem(f"{done} {changed} of {asked} jobs: the others do not exist, are done, or run at this moment.")
+        raise Problem(
+            f"{done} {changed} of {asked} jobs: the others do not exist, are done, or run at this "
+            "moment."
+        )
     click.echo(f"{done} {changed} {'job' if changed == 1 else 'jobs'}.")
 
 
 def _attempts(job: Job) -> str:
-    return f"{job.attempt}/{KINDS[job.name].max_attempts}" if job.name in KINDS else str(job.attempt)
+    return (
+        f"{job.attempt}/{KINDS[job.name].max_attempts}" if job.name in KINDS else str(job.attempt)
+    )
 
 
 def _when(moment: Any) -> str:

@@ -18,7 +18,10 @@ class LeaseLost(Exception):
 
 @dataclass(slots=True)
 class Leased:
-    """A job that this worker may start, or has. Once another worker takes it over, its lease has a higher number."""
+    """A job that this worker may start, or has.
+
+    Once another worker takes it over, its lease has a higher number.
+    """
 
     id: UUID
     name: str

@@ -12,7 +12,8 @@ from app.tasks import end
 
 logger = logging.getLogger(__name__)
 
-# arq writes and checks the shared key under this name: `arq --check worker.WorkerSettings` reads it.
+# arq writes and checks the shared key under this name: `arq --check worker.WorkerSettings` reads
+# it.
 SHARED_KEY = default_queue_name + health_check_key_suffix
 KEY_OF_ONE = SHARED_KEY + ":"
 
@@ -32,7 +33,10 @@ class Heartbeat:
         self._task = asyncio.create_task(self._go_on())
 
     async def stop(self) -> None:
-        """Stop, and leave the shared key standing if another worker lives: arq has just deleted it."""
+        """Stop, and leave the shared key standing if another worker lives.
+
+        Arq has just deleted it.
+        """
         if self._task:
             await end(self._task)
         await self.redis.delete(self.key)
@@ -58,7 +62,13 @@ async def any_worker(redis: Redis) -> bool:
 
 
 async def workers(redis: Redis) -> list[str]:
-    """The names of the workers that live, as host:process:random. It walks over all keys: not for probes."""
+    """The names of the workers that live, as host:process:random.
+
+    It walks over all keys: not for probes.
+    """
     return sorted(
-        [key.decode()[len(KEY_OF_ONE) :] async for key in redis.scan_iter(match=f"{KEY_OF_ONE}*", count=1000)]
+        [
+            key.decode()[len(KEY_OF_ONE) :]
+            async for key in redis.scan_iter(match=f"{KEY_OF_ONE}*", count=1000)
+        ]
     )

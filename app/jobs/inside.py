@@ -22,13 +22,17 @@ PROGRESS_INTERVAL = 0.5
 
 @asynccontextmanager
 async def completing() -> AsyncIterator[AsyncSession]:
-    """A transaction that also completes the job that runs: what it writes to the database is then written exactly once.
+    """A transaction that also completes the job that runs.
+
+    What it writes to the database is then written exactly once.
 
     Raises `LeaseLost`, and writes nothing, if another worker has the job by now.
     """
     job = current.get()
     if job and job.completed:
-        raise RuntimeError("This job has completed already: what it does has to be in one transaction.")
+        raise RuntimeError(
+            "This job has completed already: what it does has to be in one transaction."
+        )
     async with db.transaction() as session:
         yield session
         # Last, so that the lease can be renewed meanwhile.
@@ -41,8 +45,8 @@ async def completing() -> AsyncIterator[AsyncSession]:
 async def report(done: int, total: int | None = None, message: str = "") -> None:
     """Tell how far the job that runs is; call it as often as you like, outside of transactions.
 
-    It is kept on the job's row and published at most twice a second, the end (`done == total`) always. Raises
-    `LeaseLost` if another worker has the job by now: there is no use in going on.
+    It is kept on the job's row and published at most twice a second, the end (`done == total`)
+    always. Raises `LeaseLost` if another worker has the job by now: there is no use in going on.
     """
     job = current.get()
     if job is None or (time.monotonic() - job.reported_at < PROGRESS_INTERVAL and done != total):

@@ -1,7 +1,7 @@
 """The queue's own statements: who has which job, until when, and what came of it.
 
-A job belongs to the worker that leased it last, as long as the lease lasts. Every statement names the lease by its
-number, so that a worker that has lost a job changes nothing any more.
+A job belongs to the worker that leased it last, as long as the lease lasts. Every statement names
+the lease by its number, so that a worker that has lost a job changes nothing any more.
 """
 
 import random
@@ -59,14 +59,20 @@ class UnknownJob(DomainError):
 def _own(condition: ColumnElement[bool]) -> Update:
     """An update of the jobs of these ids, as long as this is their lease."""
     ids = bindparam("ids", expanding=True, type_=jobs.c.id.type)
-    return update(jobs).where(jobs.c.id.in_(ids), jobs.c.lease == bindparam("of_lease"), condition).returning(jobs.c.id)
+    return (
+        update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.lease == bindparam("of_lease"), condition)
+        .returning(jobs.c.id)
+    )
 
 
 # Built once: that costs more than running them.
 IN_SECONDS = moment(bindparam("seconds", type_=Double()))
 DUE = (
     select(jobs.c.id)
-    .where(IS_WAITING, jobs.c.due_at <= moment(), jobs.c.name.in_(bindparam("names", expanding=True)))
+    .where(
+        IS_WAITING, jobs.c.due_at <= moment(), jobs.c.name.in_(bindparam("names", expanding=True))
+    )
     .order_by(jobs.c.due_at)
     .limit(bindparam("limit", type_=Integer()))
     .with_for_update(skip_locked=True)
@@ -93,7 +99,12 @@ FINISH = _own(IS_RUNNING).values(state=State.DONE, finished_at=moment(), error=N
 
 async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
     """Lease up to `limit` due jobs of the kinds that this worker knows, the longest due first."""
-    values = {"names": list(KINDS), "limit": limit, "taker": worker, "seconds": settings.WORKER_LEASE}
+    values = {
+        "names": list(KINDS),
+        "limit": limit,
+        "taker": worker,
+        "seconds": settings.WORKER_LEASE,
+    }
     return [Leased(*row) for row in await session.execute(TAKE, values)]
 
 
@@ -105,7 +116,10 @@ async def disown(session: Executes, worker: str, known: Iterable[Key]) -> None:
 
 
 async def claim(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Start these: a job that only waited has used up no attempt. Returns those that are still this worker's."""
+    """Start these: a job that only waited has used up no attempt.
+
+    Returns those that are still this worker's.
+    """
     return await _change(session, keys, CLAIM, seconds=settings.WORKER_LEASE)
 
 
@@ -128,7 +142,10 @@ async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
 
 
 async def release(session: Executes, keys: Iterable[Key]) -> None:
-    """Hand these back, to whoever is next: what a worker that stops has not finished costs no attempt."""
+    """Hand these back, to whoever is next.
+
+    What a worker that stops has not finished costs no attempt.
+    """
     unused = {"attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0)}
     await _change(session, keys, _own(IS_OPEN).values(_again(0) | unused))
 
@@ -136,7 +153,8 @@ async def release(session: Executes, keys: Iterable[Key]) -> None:
 async def recover(session: Executes) -> None:
     """Make jobs whose worker died in them run again, or dead if they were to blame often enough.
 
-    Those that died together do not start together again, since one of them may be what kills workers.
+    Those that died together do not start together again, since one of them may be what kills
+    workers.
     """
     lost = (
         select(jobs.c.id, jobs.c.lease, jobs.c.name, jobs.c.attempt, jobs.c.worker)
@@ -148,7 +166,9 @@ async def recover(session: Executes) -> None:
         error = f"Its worker ({row.worker}) died in it, or lost the database for too long."
         wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
         outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
-        await _change(session, [(row.id, row.lease)], _own(IS_RUNNING).values(outcome | {"error": error}))
+        await _change(
+            session, [(row.id, row.lease)], _own(IS_RUNNING).values(outcome | {"error": error})
+        )
 
 
 async def start(session: Executes, job_id: UUID) -> Leased:
@@ -180,7 +200,10 @@ async def start(session: Executes, job_id: UUID) -> Leased:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds until the next attempt: doubling, with jitter, so that what failed together does not return together."""
+    """Seconds until the next attempt.
+
+    Doubling, with jitter, so that what failed together does not return together.
+    """
     seconds = min(settings.JOB_BACKOFF * 2.0 ** min(attempt - 1, 60), settings.JOB_BACKOFF_MAX)
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311  (no secret)
 

@@ -24,8 +24,8 @@ Write = Callable[[AsyncConnection], Awaitable[object]]
 class Ledger:
     """Writes starts and outcomes of jobs, all that have come together meanwhile in one transaction.
 
-    A transaction for each costs a multiple, on SQLite most of all; so it waits a little until there are as many as are
-    `worthwhile` at the moment. While the database is away it tries again.
+    A transaction for each costs a multiple, on SQLite most of all; so it waits a little until there
+    are as many as are `worthwhile` at the moment. While the database is away it tries again.
     """
 
     def __init__(self, database: Database, worthwhile: Callable[[], int]) -> None:
@@ -70,30 +70,44 @@ class Ledger:
             if not self._wanted.is_set():
                 self._idle.set()
 
-    def _add(self, entries: dict[Any, "asyncio.Future[Any]"], entry: object) -> "asyncio.Future[Any]":
+    def _add(
+        self, entries: dict[Any, "asyncio.Future[Any]"], entry: object
+    ) -> "asyncio.Future[Any]":
         entries[entry] = written = asyncio.get_running_loop().create_future()
         self._idle.clear()
         self._wanted.set()
         return written
 
-    async def _commit(self, claims: dict[Key, Any], done: dict[Key, Any], others: dict[Write, Any]) -> bool:
+    async def _commit(
+        self, claims: dict[Key, Any], done: dict[Key, Any], others: dict[Write, Any]
+    ) -> bool:
         try:
             async with self._database.begin() as connection:
                 # What is released may have been claimed in the same batch, so claims come first.
                 claimed = await leases.claim(connection, claims) if claims else ()
                 finished = await leases.finish(connection, done) if done else ()
-                results: list[object] = [*(key in claimed for key in claims), *(key in finished for key in done)]
+                results: list[object] = [
+                    *(key in claimed for key in claims),
+                    *(key in finished for key in done),
+                ]
                 results += [await self._alone(connection, write) for write in others]
         except Exception as error:
-            logger.error("What became of jobs cannot be written yet: %s: %s", type(error).__name__, error)
+            logger.error(
+                "What became of jobs cannot be written yet: %s: %s", type(error).__name__, error
+            )
             return False
-        for future, result in zip([*claims.values(), *done.values(), *others.values()], results, strict=True):
+        for future, result in zip(
+            [*claims.values(), *done.values(), *others.values()], results, strict=True
+        ):
             if not future.done():  # whoever waited may have been cancelled
                 future.set_result(result)
         return True
 
     async def _alone(self, connection: AsyncConnection, write: Write) -> object:
-        """Write one thing without danger to the others; what the database will never take is dropped."""
+        """Write one thing without danger to the others.
+
+        What the database will never take is dropped.
+        """
         try:
             async with connection.begin_nested():
                 return await write(connection)

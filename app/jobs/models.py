@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import JSON, BindParameter, CheckConstraint, Double, Index, String, Text, literal, text
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    CheckConstraint,
+    Double,
+    Index,
+    String,
+    Text,
+    literal,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -21,12 +31,17 @@ class moment(FunctionElement[datetime]):  # noqa: N801  (used as a function of S
     inherit_cache = True
 
     def __init__(self, seconds: float | BindParameter[float] = 0) -> None:
-        super().__init__(literal(float(seconds), Double()) if isinstance(seconds, float | int) else seconds)
+        super().__init__(
+            literal(float(seconds), Double()) if isinstance(seconds, float | int) else seconds
+        )
 
 
 @compiles(moment, "postgresql")
 def _postgresql(element: moment, compiler: SQLCompiler, **options: Any) -> str:
-    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+    return (
+        "(statement_timestamp() + make_interval(secs => "
+        f"{compiler.process(element.clauses, **options)}))"
+    )
 
 
 @compiles(moment, "sqlite")
@@ -51,8 +66,11 @@ class Job(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        CheckConstraint("state IN ('waiting', 'running', 'done', 'dead', 'discarded')", name="state"),
-        # What may be taken, in order; the rest of the table, which is most of it, is not in this index.
+        CheckConstraint(
+            "state IN ('waiting', 'running', 'done', 'dead', 'discarded')", name="state"
+        ),
+        # What may be taken, in order; the rest of the table, which is most of it, is not in this
+        # index.
         Index(
             "ix_jobs_due",
             "due_at",
@@ -72,7 +90,9 @@ class Job(Base):
     lease: Mapped[int] = mapped_column(default=0)  # raised whenever a worker takes it
     worker: Mapped[str | None] = mapped_column(String(100))
     attempt: Mapped[int] = mapped_column(default=0)  # raised whenever it starts
-    unique_key: Mapped[str | None] = mapped_column(String(200), unique=True)  # none once it has started
+    unique_key: Mapped[str | None] = mapped_column(
+        String(200), unique=True
+    )  # none once it has started
     error: Mapped[str | None] = mapped_column(Text)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]

@@ -13,7 +13,10 @@ from app.jobs.queue import KINDS
 
 
 async def run_now(job_id: UUID) -> BaseException | None:
-    """Run one job in this process, whatever its state; returns what it failed with. Raises as `leases.start` does."""
+    """Run one job in this process, whatever its state; returns what it failed with.
+
+    Raises as `leases.start` does.
+    """
     async with db.transaction() as session:
         job = await leases.start(session, job_id)
     # The proxies will do: the task begins in this context.
@@ -41,7 +44,9 @@ def in_words(error: BaseException) -> tuple[str, bool]:
         text = str(error)
     except Exception:
         text = "(its text cannot be had)"
-    return text if final or isinstance(error, TookTooLong) else f"{type(error).__name__}: {text}", final
+    return text if final or isinstance(
+        error, TookTooLong
+    ) else f"{type(error).__name__}: {text}", final
 
 
 def time_of(job: Leased, settings: Config) -> float:
@@ -54,7 +59,10 @@ class TookTooLong(Exception):
 
 
 async def perform(job: Leased, app: Quart, settings: Config) -> None:
-    """Run the function of a job, in the app's context and within its time. What it raises is what it raises."""
+    """Run the function of a job, in the app's context and within its time.
+
+    What it raises is what it raises.
+    """
     current.set(job)
     seconds = time_of(job, settings)
     try:

@@ -31,7 +31,10 @@ LONGEST_DELAY = 10 * 365 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What runs under a name, and how: the time-out in seconds is WORKER_JOB_TIMEOUT unless it is given here."""
+    """What runs under a name, and how.
+
+    The time-out in seconds is WORKER_JOB_TIMEOUT unless it is given here.
+    """
 
     function: Callable[..., Awaitable[object]]
     timeout: float | None
@@ -41,11 +44,15 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 
-def job(name: str, *, timeout: float | None = None, max_attempts: int = MAX_ATTEMPTS) -> Callable[[Function], Function]:
-    """Declare what runs under a name, like "accounts.send_confirmation". It gets the arguments of `enqueue`.
+def job(
+    name: str, *, timeout: float | None = None, max_attempts: int = MAX_ATTEMPTS
+) -> Callable[[Function], Function]:
+    """Declare what runs under a name, like "accounts.send_confirmation".
 
-    It may run more than once: after an exception, after `timeout` seconds, or when its worker dies. Its module has to
-    be imported in `app/jobs/known.py`.
+    It gets the arguments of `enqueue`.
+
+    It may run more than once: after an exception, after `timeout` seconds, or when its worker dies.
+    Its module has to be imported in `app/jobs/known.py`.
     """
 
     def declare(function: Function) -> Function:
@@ -60,15 +67,22 @@ def job(name: str, *, timeout: float | None = None, max_attempts: int = MAX_ATTE
 async def enqueue(
     session: AsyncSession, name: str, /, *, delay: float = 0, unique: str | None = None, **args: Any
 ) -> UUID | None:
-    """Have a job done after this transaction commits, `delay` seconds later; if it rolls back, never.
+    """Have a job done after this transaction commits, `delay` seconds later.
 
-    `args` are small JSON: ids, never secrets, since they are shown to administrators. With `unique` nothing is added,
-    and `None` returned, while a job of the same key still waits to start.
+    If it rolls back, never.
+
+    `args` are small JSON: ids, never secrets, since they are shown to administrators. With `unique`
+    nothing is added, and `None` returned, while a job of the same key still waits to start.
     """
     if len(json.dumps(args, allow_nan=False)) > LARGEST_ARGUMENTS:
-        raise ValueError(f"The arguments of {name} are too large: pass ids, and keep the rest in a table.")
+        raise ValueError(
+            f"The arguments of {name} are too large: pass ids, and keep the rest in a table."
+        )
     if not 0 <= delay <= LONGEST_DELAY or len(name) > 100 or len(unique or "") > 200:
-        raise ValueError(f"{name} takes a delay of 0 to {LONGEST_DELAY} seconds, 100 characters of name, 200 of key.")
+        raise ValueError(
+            f"{name} takes a delay of 0 to {LONGEST_DELAY} seconds, 100 characters of name, 200 "
+            "of key."
+        )
     identifier = uuid4()
     values = {
         "id": identifier,
@@ -78,10 +92,12 @@ async def enqueue(
         "created_at": moment(),
         "unique_key": unique,
     }
-    # The update changes nothing but locks the job that waits already: it must not start before this transaction ends,
-    # or it would not see what that has written.
+    # The update changes nothing but locks the job that waits already: it must not start before this
+    # transaction ends, or it would not see what that has written.
     statement = insert_into(session, Job).values(values)
-    statement = statement.on_conflict_do_update(index_elements=["unique_key"], set_={"unique_key": unique})
+    statement = statement.on_conflict_do_update(
+        index_elements=["unique_key"], set_={"unique_key": unique}
+    )
     if (await session.execute(statement.returning(Job.id))).scalar_one() != identifier:
         return None
     if not delay:
@@ -96,7 +112,9 @@ def wake() -> None:
 
 
 class Bell:
-    """Wakes the workers through Redis, in the background: a server that is away delays no request, and loses no job.
+    """Wakes the workers through Redis, in the background.
+
+    A server that is away delays no request, and loses no job.
 
     One message is on its way at a time, however many are wanted meanwhile.
     """
@@ -125,7 +143,9 @@ class Bell:
                 self._away = False
             except (RedisError, OSError) as error:
                 if not self._away:
-                    logger.warning("Workers cannot be woken, they will look by themselves: %s", error)
+                    logger.warning(
+                        "Workers cannot be woken, they will look by themselves: %s", error
+                    )
                 self._away = True
 
 

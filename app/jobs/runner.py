@@ -1,7 +1,9 @@
-"""What a worker does beside arq: it leases jobs, hands them to arq to run, and records what came of them.
+"""What a worker does beside arq.
 
-arq polls, runs so many at once and ends in order; its queue is this worker's own, and holds nothing but the keys of
-leased jobs. What is true of a job is in the database alone.
+It leases jobs, hands them to arq to run, and records what came of them.
+
+arq polls, runs so many at once and ends in order; its queue is this worker's own, and holds nothing
+but the keys of leased jobs. What is true of a job is in the database alone.
 """
 
 import asyncio
@@ -41,37 +43,51 @@ RUN = "run"
 
 AWAY = (SQLAlchemyError, RedisError, OSError, TimeoutError)
 LAST_WORDS = 5  # seconds that a worker which stops waits for the database
-LAST_RESORT = 60  # seconds beyond a job's time-out after which the worker ends, if that has not stopped the job
+# seconds beyond a job's time-out after which the worker ends, if that has not stopped the job
+LAST_RESORT = 60
 LATE = 1  # seconds after which a worker that has nothing left to wait for should have ended
 PULSE = 0.5  # seconds between two signs that the event loop runs
-CONNECTIONS = 3  # of the runner's own; jobs that hold all the others must not keep their leases from being renewed
+# of the runner's own; jobs that hold all the others must not keep their leases from being renewed
+CONNECTIONS = 3
 
-# A member of the queue far in the future. `arq --burst` ends when the queue is empty, and this one leaves it only when
-# nothing is due any more.
+# A member of the queue far in the future. `arq --burst` ends when the queue is empty, and this one
+# leaves it only when nothing is due any more.
 SENTINEL = "burst"
 
 
 class Runner:
     """One worker's share of the queue: what it holds, and the tasks that look after it."""
 
-    def __init__(self, app: Quart, redis: ArqRedis, settings: Config, worker: str, stopping: threading.Event) -> None:
+    def __init__(
+        self, app: Quart, redis: ArqRedis, settings: Config, worker: str, stopping: threading.Event
+    ) -> None:
         self._app = app
         self._redis = redis
         self._settings = settings
         self._worker = worker
         self._queue = redis.default_queue_name
         self._stopping = stopping
-        self._database = Database(settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS}), pre_ping=False)
-        self._ledger = Ledger(self._database, lambda: settings.WORKER_MAX_JOBS // 2 if self._more else 1)
+        self._database = Database(
+            settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS}), pre_ping=False
+        )
+        self._ledger = Ledger(
+            self._database, lambda: settings.WORKER_MAX_JOBS // 2 if self._more else 1
+        )
         self._ready: dict[str, Leased] = {}  # leased and handed to arq, which has not started them
         self._held: dict[str, Leased] = {}  # started
-        self._performing: dict[str, tuple[Leased, asyncio.Task[None], float]] = {}  # whose function runs, since when
-        self._ended: dict[str, Leased] = {}  # their function has returned, and the outcome is on its way
+        self._performing: dict[
+            str, tuple[Leased, asyncio.Task[None], float]
+        ] = {}  # whose function runs, since when
+        self._ended: dict[
+            str, Leased
+        ] = {}  # their function has returned, and the outcome is on its way
         self._recording: set[asyncio.Task[None]] = set()
         self._finished = 0  # since the last look at the queue
         self._unsure = False  # whether jobs may have been leased without an answer
         self._more = False  # whether more was due than we took
-        self._bursting = True  # as long as this may be a burst that has not seen the end of the queue
+        self._bursting = (
+            True  # as long as this may be a burst that has not seen the end of the queue
+        )
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._main: asyncio.Task[Any] | None = None
@@ -83,7 +99,13 @@ class Runner:
         logger.info("Worker %s runs %d kinds of jobs", self._worker, len(KINDS))
         await self._redis.zadd(self._queue, {SENTINEL: timestamp_ms() + DAY * 1000})
         await self._redis.expire(self._queue, DAY)
-        for coroutine in (self._ledger.run(), self._dispatch(), self._renew(), self._listen(), self._pulse()):
+        for coroutine in (
+            self._ledger.run(),
+            self._dispatch(),
+            self._renew(),
+            self._listen(),
+            self._pulse(),
+        ):
             self._tasks.append(asyncio.create_task(self._in_context(coroutine)))
 
     async def stop(self) -> None:
@@ -100,9 +122,12 @@ class Runner:
         await self._redis.delete(self._queue)
 
     async def run(self, key: str) -> None:
-        """What arq calls, with the key of a job that this worker has leased; for any other it does nothing.
+        """What arq calls, with the key of a job that this worker has leased.
 
-        It returns when the job's function has: the outcome is written meanwhile, and arq has room for another job.
+        For any other it does nothing.
+
+        It returns when the job's function has: the outcome is written meanwhile, and arq has room
+        for another job.
         """
         leased = self._ready.pop(key, None)
         if leased is None:
@@ -159,16 +184,27 @@ class Runner:
         if job.completed:
             outcome = "done" if error is None else "done, though it failed afterwards"
         elif error is None:
-            outcome = "done" if await self._ledger.finish(job.key) else "was another worker's by then"
+            outcome = (
+                "done" if await self._ledger.finish(job.key) else "was another worker's by then"
+            )
         elif isinstance(error, LeaseLost):
             outcome = "was left to another worker"
         else:
             words, final = in_words(error)
-            dead = await self._ledger.write(lambda connection: leases.fail(connection, job, words, final))
+            dead = await self._ledger.write(
+                lambda connection: leases.fail(connection, job, words, final)
+            )
             outcome = "failed and is dead" if dead else "failed and is tried again later"
         log = logger.info if error is None else logger.warning
         seen = None if isinstance(error, LeaseLost) else error
-        log("%s %s; it ran %.1f ms, attempt %d", job.name, outcome, milliseconds, job.attempt, exc_info=seen)
+        log(
+            "%s %s; it ran %.1f ms, attempt %d",
+            job.name,
+            outcome,
+            milliseconds,
+            job.attempt,
+            exc_info=seen,
+        )
 
     async def _release(self, held: list[Leased]) -> None:
         if held:
@@ -181,7 +217,9 @@ class Runner:
             self._awake.clear()
             if self._stopping.is_set():
                 wait = self._settings.WORKER_COMPLETION_WAIT
-                logger.info("Stopping: %d running jobs get up to %d s to finish", len(self._held), wait)
+                logger.info(
+                    "Stopping: %d running jobs get up to %d s to finish", len(self._held), wait
+                )
                 await self._give_back()
                 return
             try:
@@ -205,7 +243,9 @@ class Runner:
         async with self._database.begin() as connection:
             if self._unsure:
                 known = self._ready | self._held | self._ended
-                await leases.disown(connection, self._worker, [leased.key for leased in known.values()])
+                await leases.disown(
+                    connection, self._worker, [leased.key for leased in known.values()]
+                )
             self._unsure = True  # until the commit is known to have happened
             taken = await leases.take(connection, self._worker, room)
         self._unsure, self._more = False, len(taken) == room
@@ -217,14 +257,16 @@ class Runner:
             self._bursting = False
 
     def _room(self) -> int:
-        # As many ahead as ended since the last look: long jobs do not wait here while other workers are free.
+        # As many ahead as ended since the last look: long jobs do not wait here while other workers
+        # are free.
         most = self._settings.WORKER_MAX_JOBS
         return most + min(self._finished, most) - len(self._ready) - len(self._held)
 
     async def _hand_over(self, keys: list[str], *, again: bool = False) -> None:
         """Put these into arq's queue, as `enqueue_job` does, but all at once.
 
-        Doing it `again` helps when Redis has forgotten them, or when an answer was lost that arq needed to start one.
+        Doing it `again` helps when Redis has forgotten them, or when an answer was lost that arq
+        needed to start one.
         """
         if not keys:
             return
@@ -252,7 +294,10 @@ class Runner:
         await self._release(handed)
 
     async def _renew(self) -> None:
-        """Keep the leases, and stop what is no longer this worker's: before the lease ends, if that cannot be known."""
+        """Keep the leases, and stop what is no longer this worker's.
+
+        Before the lease ends, if that cannot be known.
+        """
         lease = self._settings.WORKER_LEASE
         until = time.monotonic() + lease * 5 / 6
         while True:
@@ -261,8 +306,13 @@ class Runner:
             kept: set[Key] = set()
             try:
                 if held:
-                    async with asyncio.timeout(max(until - asked, PAUSE)), self._database.begin() as connection:
-                        kept = await leases.renew(connection, [leased.key for leased in held.values()])
+                    async with (
+                        asyncio.timeout(max(until - asked, PAUSE)),
+                        self._database.begin() as connection,
+                    ):
+                        kept = await leases.renew(
+                            connection, [leased.key for leased in held.values()]
+                        )
                 until = asked + lease * 5 / 6
             except AWAY as error:
                 logger.error("Leases cannot be renewed: %s", error)
@@ -288,7 +338,8 @@ class Runner:
                 await asyncio.sleep(PAUSE)
 
     async def _pulse(self) -> None:
-        """End this process when a job holds up the event loop for so long that others may soon take over its jobs.
+        """End this process when a job holds up the event loop for so long that others may soon take
+        over its jobs.
 
         faulthandler does that from a thread that needs no Python, and shows where the loop hangs.
         """
@@ -318,6 +369,9 @@ class Runner:
 
 
 def give_up(job: Leased) -> NoReturn:
-    """End this process, and with it a job that cannot be stopped otherwise; the others' leases soon end."""
+    """End this process, and with it a job that cannot be stopped otherwise.
+
+    The others' leases soon end.
+    """
     logger.critical("%s takes no notice of its end: this worker ends with it", job.name)
     os._exit(1)

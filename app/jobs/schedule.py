@@ -28,14 +28,19 @@ for _times in SCHEDULE.values():
 
 
 async def enqueue_due(database: Database) -> None:
-    """Enqueue what has come due: once for each tick however many workers there are, and once for all missed ones.
+    """Enqueue what has come due.
 
-    The database's clock decides, and the row of a schedule says which tick was the last. A schedule that is new begins
-    with its next tick.
+    Once for each tick however many workers there are, and once for all missed ones.
+
+    The database's clock decides, and the row of a schedule says which tick was the last. A schedule
+    that is new begins with its next tick.
     """
     async with database.session() as session:
         now: datetime = (await session.execute(select(moment()))).scalar_one()
-        last = {row.name: row.tick for row in await session.execute(select(Schedule.name, Schedule.tick))}
+        last = {
+            row.name: row.tick
+            for row in await session.execute(select(Schedule.name, Schedule.tick))
+        }
     for name, times in SCHEDULE.items():
         tick = latest(times, now)
         if name in last and tick <= last[name] <= now:
@@ -46,7 +51,11 @@ async def enqueue_due(database: Database) -> None:
                 new = insert_into(session, Schedule).values(name=name, tick=tick)
                 await session.execute(new.on_conflict_do_nothing())
             elif last[name] > now:
-                logger.warning("%s has run at %s, which is yet to come: the clock was wrong", name, last[name])
+                logger.warning(
+                    "%s has run at %s, which is yet to come: the clock was wrong", name, last[name]
+                )
                 await session.execute(tell)
-            elif (await session.execute(tell.where(Schedule.tick < tick).returning(Schedule.name))).first():
+            elif (
+                await session.execute(tell.where(Schedule.tick < tick).returning(Schedule.name))
+            ).first():
                 await enqueue(session, name, unique=f"{name}:{tick.isoformat()}")

@@ -30,8 +30,13 @@ async def list_jobs(
 
 async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
     """How many jobs there are of each name and state, but for those that have ended well."""
-    counted = select(Job.name, Job.state, func.count()).where(Job.state.in_([State.WAITING, State.RUNNING, State.DEAD]))
-    return {(name, state): count for name, state, count in await session.execute(counted.group_by(Job.name, Job.state))}
+    counted = select(Job.name, Job.state, func.count()).where(
+        Job.state.in_([State.WAITING, State.RUNNING, State.DEAD])
+    )
+    return {
+        (name, state): count
+        for name, state, count in await session.execute(counted.group_by(Job.name, Job.state))
+    }
 
 
 async def find_job(session: AsyncSession, job_id: UUID) -> Job:
@@ -42,8 +47,17 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job:
 
 
 async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
-    """Let these run, with all their attempts; returns how many that was. What runs or is done stays as it is."""
-    values = {"state": State.WAITING, "attempt": 0, "due_at": moment(), "finished_at": None, "lease": Job.lease + 1}
+    """Let these run, with all their attempts; returns how many that was.
+
+    What runs or is done stays as it is.
+    """
+    values = {
+        "state": State.WAITING,
+        "attempt": 0,
+        "due_at": moment(),
+        "finished_at": None,
+        "lease": Job.lease + 1,
+    }
     if changed := await _change(session, job_ids, (*UNFINISHED, State.DISCARDED), values):
         after_commit(session, wake)
     return changed
@@ -51,15 +65,25 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
 
 async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
     """Never run these; returns how many that was. What runs or is done stays as it is."""
-    values = {"state": State.DISCARDED, "finished_at": moment(), "unique_key": None, "lease": Job.lease + 1}
+    values = {
+        "state": State.DISCARDED,
+        "finished_at": moment(),
+        "unique_key": None,
+        "lease": Job.lease + 1,
+    }
     return await _change(session, job_ids, UNFINISHED, values)
 
 
 async def _change(
-    session: AsyncSession, job_ids: Collection[UUID], states: Collection[State], values: dict[str, Any]
+    session: AsyncSession,
+    job_ids: Collection[UUID],
+    states: Collection[State],
+    values: dict[str, Any],
 ) -> int:
     chosen = update(Job).where(Job.id.in_(job_ids), Job.state.in_(states)).values(values)
-    rows = await session.execute(chosen.returning(Job.id), execution_options={"synchronize_session": False})
+    rows = await session.execute(
+        chosen.returning(Job.id), execution_options={"synchronize_session": False}
+    )
     return len(rows.all())
 
 
@@ -68,6 +92,8 @@ async def delete_finished(session: AsyncSession, seconds: float) -> int:
 
     Dead ones stay until somebody has looked at them.
     """
-    old = select(Job.id).where(Job.finished_at < moment(-seconds), Job.state.in_([State.DONE, State.DISCARDED]))
+    old = select(Job.id).where(
+        Job.finished_at < moment(-seconds), Job.state.in_([State.DONE, State.DISCARDED])
+    )
     rows = await session.execute(delete(Job).where(Job.id.in_(old.limit(BATCH))).returning(Job.id))
     return len(rows.all())

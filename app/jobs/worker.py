@@ -1,4 +1,7 @@
-"""The worker: arq's settings for the current configuration. What it runs comes out of the database: see `runner`."""
+"""The worker: arq's settings for the current configuration.
+
+What it runs comes out of the database: see `runner`.
+"""
 
 import contextlib
 import dataclasses
@@ -27,15 +30,18 @@ from app.redis import deserialize, serialize, worker_redis
 
 
 def worker_settings(config_name: str | None = None) -> type:
-    """The class that arq reads, made for a named configuration. All attributes are its own: arq ignores inherited ones.
+    """The class that arq reads, made for a named configuration.
 
-    Raises `ConfigurationError`, or `NotReady` when Redis or the database cannot be used. In development the embedded
-    Valkey is started if nobody has done so.
+    All attributes are its own: arq ignores inherited ones.
+
+    Raises `ConfigurationError`, or `NotReady` when Redis or the database cannot be used. In
+    development the embedded Valkey is started if nobody has done so.
     """
     load_environment()
     settings = load_settings(config_name)
     if settings.embedded_valkey:
-        # Imported late: production goes without it. Where it is missing, the check of Redis says what to do.
+        # Imported late: production goes without it. Where it is missing, the check of Redis says
+        # what to do.
         with contextlib.suppress(ModuleNotFoundError):
             from development.valkey import ensure_running
 
@@ -45,15 +51,16 @@ def worker_settings(config_name: str | None = None) -> type:
 
     stopping = threading.Event()
     name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
-    # A queue of its own: what is in it has been leased by this worker, and nobody else could run it.
+    # A queue of its own: what is in it has been leased by this worker, and nobody else could run
+    # it.
     redis = worker_redis(settings, f"{default_queue_name}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         ctx["app"] = app = create_app(config_name)
         app.extensions["draining"] = stopping  # the app notices the signal
         await app.startup()
-        # The command `arq` has given its logger a handler of its own; ours writes the same lines with the rest. Its
-        # lines about single jobs would be the second of each, without names.
+        # The command `arq` has given its logger a handler of its own; ours writes the same lines
+        # with the rest. Its lines about single jobs would be the second of each, without names.
         logging.getLogger("arq").handlers.clear()
         logging.getLogger("arq").setLevel(logging.WARNING)
         ctx["heartbeat"] = Heartbeat(redis, name, settings.WORKER_HEALTH_INTERVAL)
@@ -75,13 +82,15 @@ def worker_settings(config_name: str | None = None) -> type:
 
     longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
-        # Handed over again, a key may be begun twice; the second time `run` does nothing. That is no failure.
+        # Handed over again, a key may be begun twice; the second time `run` does nothing. That is
+        # no failure.
         "functions": [func(run, name=RUN, timeout=longest + 2 * LAST_RESORT, max_tries=1000)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,
         # Only `arq --check` uses this one: it knows nothing of pools.
         "redis_settings": redis_settings(settings),
-        # The worker has its own say about payloads, whatever the pool says; pickle would run what is planted in Redis.
+        # The worker has its own say about payloads, whatever the pool says; pickle would run what
+        # is planted in Redis.
         "job_serializer": serialize,
         "job_deserializer": deserialize,
         "on_startup": on_startup,

@@ -1,6 +1,7 @@
 """Refuses requests that another site makes a browser send. No hidden form tokens are needed.
 
-Browsers say where a request comes from, in Sec-Fetch-Site and Origin, and pages cannot change either.
+Browsers say where a request comes from, in Sec-Fetch-Site and Origin, and pages cannot change
+either.
 """
 
 from werkzeug.datastructures import Headers
@@ -11,10 +12,11 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def is_cross_site(method: str, path: str, headers: Headers, settings: Config) -> bool:
-    """Whether this request changes something and comes, as far as its headers tell, from another site.
+    """Whether this request changes something and comes, as far as its headers tell, from another
+    site.
 
-    A program that is no browser sends neither header and passes; so does one that shows a bearer token and no cookie,
-    since nobody can make a browser add that.
+    A program that is no browser sends neither header and passes; so does one that shows a bearer
+    token and no cookie, since nobody can make a browser add that.
     """
     if method in SAFE_METHODS:
         return False

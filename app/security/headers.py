@@ -1,13 +1,22 @@
 """The security headers of every answer, and the redirect to https: two ASGI layers."""
 
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
 
 from app.config import DAY, Config
 
-# Everything comes from this application and nothing is inline. `data:` images are those inside stylesheets.
+# Everything comes from this application and nothing is inline. `data:` images are those inside
+# stylesheets.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
+    "'self'; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 
 HEADERS = {
@@ -26,14 +35,21 @@ PROBES = ("/livez", "/readyz")
 
 
 class SecurityHeaders:
-    """Outside of all that answers: its headers are on pages, static files, redirects and errors alike."""
+    """Outside of all that answers.
+
+    Its headers are on pages, static files, redirects and errors alike.
+    """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
-        headers = HEADERS | ({"strict-transport-security": STRICT_TRANSPORT_SECURITY} if settings.secure else {})
+        headers = HEADERS | (
+            {"strict-transport-security": STRICT_TRANSPORT_SECURITY} if settings.secure else {}
+        )
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         """Serve one request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -42,27 +58,44 @@ class SecurityHeaders:
         async def send_with_headers(event: ASGISendEvent) -> None:
             if event["type"] in ("http.response.start", "websocket.http.response.start"):
                 present = {name for name, _ in event["headers"]}
-                event["headers"] = [*event["headers"], *(h for h in self.headers if h[0] not in present)]
+                event["headers"] = [
+                    *event["headers"],
+                    *(h for h in self.headers if h[0] not in present),
+                ]
             await send(event)
 
         await self.app(scope, receive, send_with_headers)
 
 
 class HttpsRedirect:
-    """Sends whoever came by http to BASE_URL, where that is https. Proxies have been looked through by then."""
+    """Sends whoever came by http to BASE_URL, where that is https.
+
+    Proxies have been looked through by then.
+    """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
         self.base_url = settings.BASE_URL.encode() if settings.secure else None
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         """Serve one request."""
-        if not self.base_url or scope["type"] != "http" or scope["scheme"] == "https" or scope["path"] in PROBES:
+        if (
+            not self.base_url
+            or scope["type"] != "http"
+            or scope["scheme"] == "https"
+            or scope["path"] in PROBES
+        ):
             await self.app(scope, receive, send)
             return
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         # Never an address of somebody's own making: absolute targets keep their path alone.
-        path = b"/" + (scope["raw_path"].split(b"?")[0]).lstrip(b"/") if scope["raw_path"][:1] == b"/" else b"/"
+        path = (
+            b"/" + (scope["raw_path"].split(b"?")[0]).lstrip(b"/")
+            if scope["raw_path"][:1] == b"/"
+            else b"/"
+        )
         headers = [(b"location", self.base_url + path + query), (b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 308, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

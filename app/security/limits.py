@@ -41,13 +41,17 @@ class Limits:
         )
         self._shared = MovingWindowRateLimiter(storage)
         self._local = MovingWindowRateLimiter(MemoryStorage())
-        # The client has a time-out as well, but for each of several exchanges, and it lets callers wait in a row.
+        # The client has a time-out as well, but for each of several exchanges, and it lets callers
+        # wait in a row.
         self._timeout = timeout
         self._away_until = 0.0
 
     @property
     def is_shared(self) -> bool:
-        """Whether Redis answered when it was last asked; else there is no use in asking it anything now."""
+        """Whether Redis answered when it was last asked.
+
+        Else there is no use in asking it anything now.
+        """
         return time.monotonic() >= self._away_until
 
     async def hit(self, name: str, rule: str, *keys: object) -> None:
@@ -72,7 +76,9 @@ class Limits:
             except AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
-    async def _ask(self, question: Question, name: str, rule: str, keys: tuple[object, ...]) -> None:
+    async def _ask(
+        self, question: Question, name: str, rule: str, keys: tuple[object, ...]
+    ) -> None:
         item, identifiers = parse(rule), (name, *map(str, keys))
         limiter = self._local
         if self.is_shared:
@@ -82,17 +88,25 @@ class Limits:
                 limiter = self._shared
             except AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
-                logger.error("Redis does not answer (%s): limits are counted in this process alone", error or "in time")
+                logger.error(
+                    "Redis does not answer (%s): limits are counted in this process alone",
+                    error or "in time",
+                )
         if limiter is self._local:
             passed = await question(self._local, item, *identifiers)
         if not passed:
             window = await limiter.get_window_stats(item, *identifiers)
             seconds = max(1, round(window.reset_time - time.time()))
-            raise TooMany(f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds)
+            raise TooMany(
+                f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds
+            )
 
 
 def one_peer(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the 64 bits that an IPv6 subscriber is given to choose from."""
+    """What counts as one address.
+
+    An IPv4 address, or the 64 bits that an IPv6 subscriber is given to choose from.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -11,15 +11,17 @@ from app.security.headers import PROBES
 class Pacing:
     """Lets one request begin in each turn of the event loop, in their order; probes go past.
 
-    The others go on in the same turn, so a single request waits for nothing. Without this 200 that arrive together are
-    all begun in one turn, which then takes as long as they do.
+    The others go on in the same turn, so a single request waits for nothing. Without this 200 that
+    arrive together are all begun in one turn, which then takes as long as they do.
     """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
         self._turn = asyncio.Lock()
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"] not in PROBES:
             async with self._turn:

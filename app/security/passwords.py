@@ -1,4 +1,7 @@
-"""Passwords: argon2id in threads of its own behind a bounded queue, and what makes a password good enough."""
+"""Passwords.
+
+Argon2id in threads of its own behind a bounded queue, and what makes a password good enough.
+"""
 
 import asyncio
 import os
@@ -24,8 +27,9 @@ Result = TypeVar("Result")
 MAX_LENGTH = 128
 BUSY = "Too many people are logging in at this moment. Try again in a few seconds."
 ZXCVBN_LENGTH = 72  # zxcvbn raises on longer passwords; the first 72 characters decide
-# It tries every combination of the letters that these may stand for: with all of them, for eight seconds. So beyond 16
-# characters the beginning decides that has at most eight different ones: some 0.1 s.
+# It tries every combination of the letters that these may stand for: with all of them, for eight
+# seconds. So beyond 16 characters the beginning decides that has at most eight different ones: some
+# 0.1 s.
 SUBSTITUTES, MOST_SUBSTITUTES = frozenset("4@8({[<3691!|7025$+%"), 8
 
 
@@ -38,8 +42,9 @@ class WeakPassword(DomainError):
 class Passwords:
     """Hashes and verifies without holding up the event loop.
 
-    Hashing takes tens of milliseconds and 19 MiB each, so there are as many threads as cores and a bounded queue before
-    them: beyond it `Busy` is raised at once, which keeps a flood of log-ins from taking the whole process down.
+    Hashing takes tens of milliseconds and 19 MiB each, so there are as many threads as cores and a
+    bounded queue before them: beyond it `Busy` is raised at once, which keeps a flood of log-ins
+    from taking the whole process down.
     """
 
     def __init__(self, settings: Config) -> None:
@@ -49,16 +54,21 @@ class Passwords:
             parallelism=settings.ARGON2_PARALLELISM,
         )
         cores = os.cpu_count() or 1
-        self._executor = ThreadPoolExecutor(cores, thread_name_prefix="passwords", initializer=_step_back)
+        self._executor = ThreadPoolExecutor(
+            cores, thread_name_prefix="passwords", initializer=_step_back
+        )
         self._room = self._places = settings.PASSWORD_QUEUE + cores
         self._min_length = settings.PASSWORD_MIN_LENGTH
         self._min_score = settings.PASSWORD_MIN_SCORE
-        # Verified in place of the hash of someone who does not exist, so that both take the same time.
+        # Verified in place of the hash of someone who does not exist, so that both take the same
+        # time.
         self._dummy = self._hasher.hash("no password of anybody")
 
     @contextmanager
     def admission(self) -> Iterator[None]:
-        """A place in the queue for the length of a block: refused ones cost nothing, not even a look-up.
+        """A place in the queue for the length of a block.
+
+        Refused ones cost nothing, not even a look-up.
 
         Raises `Busy` when all are taken.
         """
@@ -75,23 +85,37 @@ class Passwords:
         return await self._run(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password belongs to the hash. Without a hash it is wrong, and takes as long to find out."""
+        """Whether the password belongs to the hash.
+
+        Without a hash it is wrong, and takes as long to find out.
+        """
         matches = await self._run(self._matches, password_hash or self._dummy, password)
         return matches and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Whether a hash was made by flask-base, or with other parameters than today's: log-in makes a new one."""
+        """Whether a hash was made by flask-base, or with other parameters than today's.
+
+        Log-in makes a new one.
+        """
         try:
             return self._hasher.check_needs_rehash(password_hash)
         except InvalidHashError:
             return True
 
     async def strength(self, password: str, bad_words: Iterable[str] = ()) -> tuple[int, str]:
-        """The zxcvbn score of a password, 0 to 4, and in words what is wrong with it: nothing, and it is good enough.
+        """The zxcvbn score of a password, 0 to 4, and in words what is wrong with it.
 
-        `bad_words` are what an attacker who knows the person tries first: their name, their address.
+        Nothing, and it is good enough.
+
+        `bad_words` are what an attacker who knows the person tries first: their name, their
+        address.
         """
-        words = [part for word in bad_words for part in (word, *re.split(r"[@.\s]+", word)) if len(part) > 2]
+        words = [
+            part
+            for word in bad_words
+            for part in (word, *re.split(r"[@.\s]+", word))
+            if len(part) > 2
+        ]
         result = await self._run(_guess, password[:MAX_LENGTH], words)
         score: int = result["score"]
         if not self._min_length <= len(password) <= MAX_LENGTH:
@@ -102,7 +126,9 @@ class Passwords:
         reasons = " ".join(sentence.rstrip(".") + "." for sentence in advice if sentence)
         return score, f"This password is easy to guess. {reasons}".strip()
 
-    async def demand_good(self, password: str, bad_words: Iterable[str] = (), field: str = "password") -> None:
+    async def demand_good(
+        self, password: str, bad_words: Iterable[str] = (), field: str = "password"
+    ) -> None:
         """Raise `WeakPassword`, about a field, unless the password is long and hard to guess."""
         _, wrong = await self.strength(password, bad_words)
         if wrong:
@@ -128,7 +154,8 @@ class Passwords:
         loop = asyncio.get_running_loop()
 
         def make_room(_: Future[Result]) -> None:
-            # The thread is free when the work is done, not when somebody has stopped waiting for it.
+            # The thread is free when the work is done, not when somebody has stopped waiting for
+            # it.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._make_room)
 
@@ -140,11 +167,17 @@ class Passwords:
 
 
 def _guess(password: str, words: list[str]) -> dict[str, Any]:
-    """What zxcvbn thinks of a password, and of what is left of it without these words, whichever is worse.
+    """What zxcvbn thinks of a password, and of what is left of it without these words, whichever is
+    worse.
 
-    By itself it takes several words that an attacker knows, one after the other, for something that is hard to guess.
+    By itself it takes several words that an attacker knows, one after the other, for something that
+    is hard to guess.
     """
-    fit = (n for n in range(16, len(password)) if len(SUBSTITUTES & set(password[: n + 1])) > MOST_SUBSTITUTES)
+    fit = (
+        n
+        for n in range(16, len(password))
+        if len(SUBSTITUTES & set(password[: n + 1])) > MOST_SUBSTITUTES
+    )
     password = password[: next(fit, ZXCVBN_LENGTH)]
     known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     rest = re.sub(known, "", password, flags=re.IGNORECASE) if words else password
@@ -164,7 +197,9 @@ def _matches_werkzeugs(password_hash: str, password: str) -> bool:
 
 
 def _step_back() -> None:
-    """Give this thread a lower priority than the event loop's, which must go on answering meanwhile."""
+    """Give this thread a lower priority than the event loop's, which must go on answering
+    meanwhile.
+    """
     if sys.platform == "linux":  # elsewhere niceness belongs to the whole process
         os.nice(10)
 

@@ -12,10 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 class TrustedProxies:
-    """ASGI layer: believes X-Forwarded-For and -Proto as far as the configured number of proxies reaches.
+    """ASGI layer.
 
-    Each proxy appends the address it was called from, so the nth entry from the right was written by the outermost
-    trusted one; everything to the left of it may be made up.
+    Believes X-Forwarded-For and -Proto as far as the configured number of proxies reaches.
+
+    Each proxy appends the address it was called from, so the nth entry from the right was written
+    by the outermost trusted one; everything to the left of it may be made up.
     """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
@@ -23,7 +25,9 @@ class TrustedProxies:
         self.proxies = settings.TRUSTED_PROXIES
         self.warned = False
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         """Serve one request."""
         if scope["type"] in ("http", "websocket"):
             forwarded = _values(scope, b"x-forwarded-for")
@@ -32,8 +36,10 @@ class TrustedProxies:
             elif forwarded and not self.warned:
                 self.warned = True
                 logger.error(
-                    "A request carries X-Forwarded-For, which is not believed: everybody seems to have one address. "
-                    "If a proxy of yours stands in front, set TRUSTED_PROXIES to the number of proxies."
+                    "A request carries X-Forwarded-For, which is not believed: everybody seems to "
+                    "have one address. "
+                    "If a proxy of yours stands in front, set TRUSTED_PROXIES to the number of "
+                    "proxies."
                 )
         await self.app(scope, receive, send)
 

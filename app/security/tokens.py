@@ -5,7 +5,9 @@ import secrets
 
 
 def new_secret() -> str:
-    """A secret of 256 random bits, as 43 characters that are safe in addresses, headers and cookies."""
+    """A secret of 256 random bits, as 43 characters that are safe in addresses, headers and
+    cookies.
+    """
     return secrets.token_urlsafe(32)
 
 

@@ -34,7 +34,9 @@ class Component:
 
 async def components() -> list[Component]:
     """How every part is, found out at the same time."""
-    database, rest = await asyncio.gather(_patiently(_database, "down"), _patiently(_redis, "degraded"))
+    database, rest = await asyncio.gather(
+        _patiently(_database, "down"), _patiently(_redis, "degraded")
+    )
     return [*database, *rest]
 
 
@@ -44,7 +46,9 @@ def is_draining() -> bool:
 
 
 def init_app(app: Quart) -> None:
-    """Notice the signal to stop, so that a load balancer is told before the last connection closes."""
+    """Notice the signal to stop, so that a load balancer is told before the last connection
+    closes.
+    """
     app.extensions["draining"] = threading.Event()
     app.extensions["revisions"] = Revisions()
 
@@ -53,8 +57,9 @@ def init_app(app: Quart) -> None:
 
     @app.before_serving
     async def listen() -> None:
-        # The server has handlers of its own on the event loop. Those are woken by the interpreter's wake-up descriptor,
-        # whatever Python function is installed for the signal, so this one only adds to them.
+        # The server has handlers of its own on the event loop. Those are woken by the interpreter's
+        # wake-up descriptor, whatever Python function is installed for the signal, so this one only
+        # adds to them.
         if (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
@@ -67,7 +72,10 @@ async def _database() -> list[Component]:
     async with db.connect() as connection:
         schema = await current_app.extensions["revisions"].schema(connection)
     served = schema in (Schema.CURRENT, Schema.AHEAD)
-    return [Component("database", "ok", "answers"), Component("schema", "ok" if served else "down", schema.value)]
+    return [
+        Component("database", "ok", "answers"),
+        Component("schema", "ok" if served else "down", schema.value),
+    ]
 
 
 async def _redis() -> list[Component]:
@@ -76,11 +84,17 @@ async def _redis() -> list[Component]:
     alive = await any_worker(redis)
     return [
         Component("redis", "ok", "answers"),
-        Component("worker", "ok" if alive else "degraded", "is alive" if alive else "none is alive: jobs wait"),
+        Component(
+            "worker",
+            "ok" if alive else "degraded",
+            "is alive" if alive else "none is alive: jobs wait",
+        ),
     ]
 
 
-async def _patiently(look: Callable[[], Awaitable[list[Component]]], otherwise: State) -> list[Component]:
+async def _patiently(
+    look: Callable[[], Awaitable[list[Component]]], otherwise: State
+) -> list[Component]:
     name = look.__name__.strip("_")
     try:
         async with asyncio.timeout(PATIENCE):

@@ -1,6 +1,7 @@
 """Development's mailbox in a browser. create_app registers it in development and testing only.
 
-Nobody is asked who they are: people who have yet to confirm their address are sent away from other pages.
+Nobody is asked who they are: people who have yet to confirm their address are sent away from other
+pages.
 """
 
 import asyncio
@@ -43,7 +44,9 @@ async def index() -> str:
 async def as_json() -> ResponseReturnValue:
     """The same for programs."""
     mails = await asyncio.to_thread(caught, settings)
-    return jsonify([{"to": m.to, "subject": m.subject, "text": m.text, "html": m.html} for m in mails])
+    return jsonify(
+        [{"to": m.to, "subject": m.subject, "text": m.text, "html": m.html} for m in mails]
+    )
 
 
 @mailbox.get("/dev/mail/<name>")

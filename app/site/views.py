@@ -30,7 +30,9 @@ async def admin() -> str:
     """How the parts are, and how many people there are."""
     async with db.session() as session:
         people, sessions = await service.count_people(session)
-    return await render_template("site/admin.html", components=await components(), people=people, sessions=sessions)
+    return await render_template(
+        "site/admin.html", components=await components(), people=people, sessions=sessions
+    )
 
 
 @site.get("/docs")
@@ -65,7 +67,13 @@ async def readyz() -> ResponseReturnValue:
     found = await components()
     states = {component.state for component in found}
     status = (
-        "draining" if is_draining() else "down" if "down" in states else "degraded" if "degraded" in states else "ok"
+        "draining"
+        if is_draining()
+        else "down"
+        if "down" in states
+        else "degraded"
+        if "degraded" in states
+        else "ok"
     )
     body = {"status": status, "components": [asdict(component) for component in found]}
     return body, 503 if status in ("draining", "down") else 200

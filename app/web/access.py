@@ -1,6 +1,7 @@
 """Who may use a route, and how often: declared on each view, enforced before it runs.
 
-A route that declares no access or no limit is refused: forgetting one closes a door instead of leaving it open.
+A route that declares no access or no limit is refused: forgetting one closes a door instead of
+leaving it open.
 """
 
 import logging
@@ -45,20 +46,29 @@ class Forbidden(DomainError):
 
 
 class NotConfirmed(Forbidden):
-    """The route is for those whose address is confirmed; pages send others to `/account/unconfirmed`."""
+    """The route is for those whose address is confirmed.
+
+    Pages send others to `/account/unconfirmed`.
+    """
 
     code = "not-confirmed"
 
 
 class NotRecent(Forbidden):
-    """The route wants the password to have been shown not long ago; pages ask for it, then come back."""
+    """The route wants the password to have been shown not long ago.
+
+    Pages ask for it, then come back.
+    """
 
     code = "reauthentication-required"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may use a route. `identify` is off where not even the database may be asked: static files and probes."""
+    """Who may use a route.
+
+    `identify` is off where not even the database may be asked: static files and probes.
+    """
 
     name: str
     identify: bool = True
@@ -95,13 +105,18 @@ def confirmed(view: View) -> View:
 
 
 def reauthenticated(view: View) -> View:
-    """Anybody signed in who has shown their password not long ago: for what is sensitive and does not ask for it."""
+    """Anybody signed in who has shown their password not long ago.
+
+    For what is sensitive and does not ask for it.
+    """
     return _mark(view, ACCESS, Access("signed in, recently", signed_in=True, recent=True))
 
 
 def requires(permission: Permission) -> Callable[[View], View]:
     """Only those whose role allows this."""
-    access = Access(f"permission {permission.name}", signed_in=True, confirmed=True, permission=permission)
+    access = Access(
+        f"permission {permission.name}", signed_in=True, confirmed=True, permission=permission
+    )
     return lambda view: _mark(view, ACCESS, access)
 
 
@@ -120,7 +135,10 @@ def unlimited(view: View) -> View:
 
 
 def declare(app: Quart, endpoint: str, *marks: Callable[[Any], Any]) -> None:
-    """Declare a route that a library has registered: its view may be a method, which carries no marks."""
+    """Declare a route that a library has registered.
+
+    Its view may be a method, which carries no marks.
+    """
     registered: Any = app.view_functions[endpoint]
 
     async def view(**values: Any) -> Any:
@@ -152,10 +170,12 @@ async def guard() -> ResponseReturnValue | None:
     g.identity = ANONYMOUS
     if is_cross_site(request.method, request.path, request.headers, settings):
         raise Forbidden(
-            "This request came from another site, so it was not carried out. Open the page here and try again."
+            "This request came from another site, so it was not carried out. Open the page here "
+            "and try again."
         )
     if request.routing_exception is not None:
-        # 404 and 405 say nothing that needs guarding, but their pages greet whoever is signed in, if that can be known.
+        # 404 and 405 say nothing that needs guarding, but their pages greet whoever is signed in,
+        # if that can be known.
         await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", one_peer(client().address))
         with suppress(*AWAY):
             await load_identity()
@@ -185,7 +205,9 @@ def _admit(access: Access) -> ResponseReturnValue | None:
     if who.is_authenticated and not who.confirmed:
         if request.path.startswith("/api/"):
             if access.confirmed:
-                raise NotConfirmed("Confirm your e-mail address first: open the link that was mailed to you.")
+                raise NotConfirmed(
+                    "Confirm your e-mail address first: open the link that was mailed to you."
+                )
         elif access.identify and request.blueprint != "accounts":
             return redirect(url_for("accounts.unconfirmed"), 303)
     if not who.can(access.permission):
@@ -196,7 +218,10 @@ def _admit(access: Access) -> ResponseReturnValue | None:
 
 
 async def guard_websocket() -> None:
-    """The same for websockets, which a browser lets every site open with the cookies of ours: the origin decides."""
+    """The same for websockets, which a browser lets every site open with the cookies of ours.
+
+    The origin decides.
+    """
     if websocket.routing_exception is not None:
         return
     access, declared_limit = declared(current_app.view_functions[str(websocket.endpoint)])
@@ -205,9 +230,13 @@ async def guard_websocket() -> None:
     if websocket.headers.get("Origin") not in (None, settings.BASE_URL):
         raise Forbidden("This websocket was opened by another site.")
     if access.signed_in:
-        raise Forbidden("Nobody can be recognised on a websocket yet.")  # refused rather than let in unseen
+        raise Forbidden(
+            "Nobody can be recognised on a websocket yet."
+        )  # refused rather than let in unseen
     if declared_limit:
-        await limits.hit("route", rule_of(declared_limit), declared_limit, one_peer(websocket.remote_addr or ""))
+        await limits.hit(
+            "route", rule_of(declared_limit), declared_limit, one_peer(websocket.remote_addr or "")
+        )
 
 
 def _mark(view: View, name: str, value: object) -> View:

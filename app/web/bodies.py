@@ -1,7 +1,8 @@
 """Request bodies: how large, in how many parts, and what text in them is acceptable.
 
-Quart's own limit counts only what has not been read yet, so a chunked multipart body passes it, and it does not limit
-the number of urlencoded fields. Text that no database stores is refused here, before anything is done with it.
+Quart's own limit counts only what has not been read yet, so a chunked multipart body passes it, and
+it does not limit the number of urlencoded fields. Text that no database stores is refused here,
+before anything is done with it.
 """
 
 import json
@@ -36,7 +37,10 @@ class BoundedBody(Body):
         super().append(data)
 
     async def __anext__(self) -> bytes:
-        """The next piece. A body that grew too large meanwhile is an error, not a body that ends here."""
+        """The next piece.
+
+        A body that grew too large meanwhile is an error, not a body that ends here.
+        """
         try:
             return await super().__anext__()
         except StopAsyncIteration:
@@ -57,10 +61,16 @@ class BoundedBody(Body):
 
 
 class FormParser(FormDataParser):
-    """Quart's, with a limit on the fields of urlencoded forms and no silence about what cannot be read."""
+    """Quart's, with a limit on the fields of urlencoded forms and no silence about what cannot be
+    read.
+    """
 
     async def parse(
-        self, body: Body, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
+        self,
+        body: Body,
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
     ) -> tuple[MultiDict[str, Any], MultiDict[str, Any]]:
         """The fields and files of a form."""
         if self.get_parse_func(mimetype, options or {}) is None:
@@ -90,13 +100,17 @@ class BoundedRequest(Request):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # No parts of files: ours are small, and Quart's own reading of this header fails on odd ones.
+        # No parts of files: ours are small, and Quart's own reading of this header fails on odd
+        # ones.
         self.headers.pop("Range", None)
 
     form_data_parser_class = FormParser
 
     async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """The JSON body. Raises 415 for another content type, 400 for what is no JSON or cannot be stored."""
+        """The JSON body.
+
+        Raises 415 for another content type, 400 for what is no JSON or cannot be stored.
+        """
         if not (force or self.is_json):
             raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
         if cache and self._cached_json[silent] is not Ellipsis:
@@ -114,7 +128,10 @@ class BoundedRequest(Request):
 
 
 def demand_acceptable(value: Any) -> None:
-    """Raise 400 for text with NUL or half a surrogate pair, and for numbers beyond 64 bits: no database takes them."""
+    """Raise 400 for text with NUL or half a surrogate pair, and for numbers beyond 64 bits.
+
+    No database takes them.
+    """
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise BadRequest("The text holds a character that cannot be stored.")
@@ -132,7 +149,9 @@ def demand_acceptable(value: Any) -> None:
 
 async def check_address() -> None:
     """Refuse a path or a query string with text that cannot be stored."""
-    demand_acceptable([request.path, *(part for pair in request.args.items(multi=True) for part in pair)])
+    demand_acceptable(
+        [request.path, *(part for pair in request.args.items(multi=True) for part in pair)]
+    )
 
 
 def init_app(app: Quart) -> None:

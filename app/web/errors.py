@@ -1,4 +1,7 @@
-"""What people and programs are told when something goes wrong: a page, or problem+json as RFC 9457 has it."""
+"""What people and programs are told when something goes wrong.
+
+A page, or problem+json as RFC 9457 has it.
+"""
 
 import errno
 import logging
@@ -49,19 +52,29 @@ STATUSES: dict[type[DomainError], int] = {
 
 # What happened, and what to do, for errors that bring no words of their own.
 WORDS = {
-    400: ("This request could not be understood.", "Check the address or what was sent, and try again."),
+    400: (
+        "This request could not be understood.",
+        "Check the address or what was sent, and try again.",
+    ),
     401: ("You are not logged in.", "Log in and try again."),
     403: ("You may not do this.", "If you think you should, ask an administrator."),
     404: ("There is no such page.", "Check the address, or start again from the home page."),
-    405: ("This address does not take that kind of request.", "Go back and try again from the page itself."),
+    405: (
+        "This address does not take that kind of request.",
+        "Go back and try again from the page itself.",
+    ),
     408: ("The request took too long to arrive.", "Try again."),
     410: (
         "This is here no more.",
-        "Perhaps everything is done already: log in and see. If you have no password yet, or have forgotten it, enter "
+        "Perhaps everything is done already: log in and see. If you have no password yet, or have "
+        "forgotten it, enter "
         "your address on the page to reset it, and you get a new mail.",
     ),
     413: ("What was sent is too large.", "Send less at once."),
-    415: ("What was sent is of a kind that is not accepted here.", "Send JSON to the API, a form to a page."),
+    415: (
+        "What was sent is of a kind that is not accepted here.",
+        "Send JSON to the API, a form to a page.",
+    ),
     422: ("Something in what was sent is not right.", "Correct what is named and try again."),
     429: ("That was too often.", "Wait a moment and try again."),
     500: (
@@ -82,7 +95,8 @@ def init_app(app: Quart) -> None:
     app.register_error_handler(DBAPIError, database_error)
     app.register_error_handler(OverflowError, unfit_value)
     app.register_error_handler(OSError, file_error)
-    # Away or frozen, not wrong: builtin errors from connecting, SQLAlchemy's from an exhausted pool, and Redis'.
+    # Away or frozen, not wrong: builtin errors from connecting, SQLAlchemy's from an exhausted
+    # pool, and Redis'.
     for away in (NotReady, ConnectionError, TimeoutError, PoolExhausted, RedisError):
         app.register_error_handler(away, service_away)
 
@@ -90,7 +104,10 @@ def init_app(app: Quart) -> None:
 def wants_json() -> bool:
     """Whether a program asks: under /api/, or where it accepts JSON rather than pages."""
     kinds = ["text/html", "application/json", "application/problem+json"]
-    return request.path.startswith("/api/") or request.accept_mimetypes.best_match(kinds, kinds[0]) != kinds[0]
+    return (
+        request.path.startswith("/api/")
+        or request.accept_mimetypes.best_match(kinds, kinds[0]) != kinds[0]
+    )
 
 
 async def answer(
@@ -136,9 +153,13 @@ async def answer(
 
 
 def status_of(error: DomainError) -> tuple[int, int | None]:
-    """The status that a domain error deserves, and after how many seconds to try again, if that helps."""
+    """The status that a domain error deserves, and after how many seconds to try again, if that
+    helps.
+    """
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-    return status, error.retry_after if isinstance(error, TooMany) else RETRY_SECONDS if status == 503 else None
+    return status, error.retry_after if isinstance(
+        error, TooMany
+    ) else RETRY_SECONDS if status == 503 else None
 
 
 async def domain_error(error: DomainError) -> ResponseReturnValue:
@@ -148,7 +169,9 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
         page = "accounts.login" if isinstance(error, NotSignedIn) else "accounts.reauthenticate"
         return redirect(url_for(page, next=target), 303)
     status, retry_after = status_of(error)
-    return await answer(status, error.message, code=error.code, errors=_field(error), retry_after=retry_after)
+    return await answer(
+        status, error.message, code=error.code, errors=_field(error), retry_after=retry_after
+    )
 
 
 async def invalid_request(error: RequestSchemaValidationError) -> Response:
@@ -171,7 +194,10 @@ async def http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 async def database_error(error: DBAPIError) -> Response:
-    """The database said no: because of a value that fits no column, or because it is away, locked or overloaded."""
+    """The database said no.
+
+    Because of a value that fits no column, or because it is away, locked or overloaded.
+    """
     if isinstance(error, DataError) or _is_data_error(error):
         return await unfit_value(error)
     if is_away(error):
@@ -194,14 +220,21 @@ async def file_error(error: OSError) -> Response:
 async def service_away(error: Exception) -> Response:
     """A service that the request needs does not answer."""
     words = str(error).splitlines()
-    logger.error("A service is away: %s: %s", type(error).__name__, words[0] if words else "no answer in time")
+    logger.error(
+        "A service is away: %s: %s",
+        type(error).__name__,
+        words[0] if words else "no answer in time",
+    )
     return await answer(503, retry_after=RETRY_SECONDS)
 
 
 def messages(error: ValidationError) -> list[dict[str, str]]:
     """Each mistake as the field's name and a sentence, without the value: it may be a password."""
     return [
-        {"field": ".".join(str(part) for part in mistake["loc"]), "message": in_words(mistake["type"], mistake)}
+        {
+            "field": ".".join(str(part) for part in mistake["loc"]),
+            "message": in_words(mistake["type"], mistake),
+        }
         for mistake in error.errors(include_url=False, include_input=False)
     ]
 

@@ -1,4 +1,7 @@
-"""HTML forms from Pydantic schemas: what the API checks, a page shows, with each error beside its field."""
+"""HTML forms from Pydantic schemas.
+
+What the API checks, a page shows, with each error beside its field.
+"""
 
 import types
 from collections.abc import Awaitable, Callable
@@ -48,8 +51,8 @@ class FormField:
 class Form(Generic[Schema]):
     """A form for a schema: empty, or as it was posted with what is wrong with it.
 
-    Labels are the fields' titles, hints their descriptions; `json_schema_extra` may give `input` (the kind of input),
-    `autocomplete`, `inputmode` and `options`.
+    Labels are the fields' titles, hints their descriptions; `json_schema_extra` may give `input`
+    (the kind of input), `autocomplete`, `inputmode` and `options`.
     """
 
     def __init__(self, schema: type[Schema], **values: Any) -> None:
@@ -57,13 +60,20 @@ class Form(Generic[Schema]):
         self.problems: list[str] = []
         self.status = 200
         self.retry_after: int | None = None
-        self._fields = {name: _field(name, info, values.get(name)) for name, info in schema.model_fields.items()}
+        self._fields = {
+            name: _field(name, info, values.get(name)) for name, info in schema.model_fields.items()
+        }
 
     @property
     def fields(self) -> list[FormField]:
-        """The fields, in the schema's order; the first wrong one has the focus, else the first that is empty."""
+        """The fields, in the schema's order.
+
+        The first wrong one has the focus, else the first that is empty.
+        """
         fields = list(self._fields.values())
-        focused = next((f for f in fields if f.errors), None) or next((f for f in fields if not f.value), fields[0])
+        focused = next((f for f in fields if f.errors), None) or next(
+            (f for f in fields if not f.value), fields[0]
+        )
         for each in fields:
             each.autofocus = each is focused
         return fields
@@ -72,7 +82,10 @@ class Form(Generic[Schema]):
         return next(field for field in self.fields if field.name == name)
 
     async def read(self) -> Schema | None:
-        """What was posted, or `None` if it does not fit; the form then knows what is wrong and keeps what was typed."""
+        """What was posted, or `None` if it does not fit.
+
+        The form then knows what is wrong and keeps what was typed.
+        """
         posted = await request.form
         data: dict[str, Any] = {}
         for name in posted:
@@ -92,7 +105,10 @@ class Form(Generic[Schema]):
             return None
 
     def refuse(self, error: DomainError) -> None:
-        """Show what the domain says no to: beside its field if it names one, else above the form."""
+        """Show what the domain says no to.
+
+        Beside its field if it names one, else above the form.
+        """
         self.status, self.retry_after = status_of(error)
         self._add(error.field or FORM_PROBLEMS, error.message)
 
@@ -112,12 +128,17 @@ class Form(Generic[Schema]):
 
 
 def form(
-    template: str, schema: type[BaseModel], context: Callable[..., Awaitable[dict[str, Any]]] | None = None
+    template: str,
+    schema: type[BaseModel],
+    context: Callable[..., Awaitable[dict[str, Any]]] | None = None,
 ) -> Callable[[View], View]:
-    """Make a view the action of a form's page: the page is shown on GET, and again for whatever does not fit.
+    """Make a view the action of a form's page.
 
-    The view gets what was posted, as the schema has it, then the values of its route; what it refuses is shown in the
-    form. `context` gets those values as well and gives the template more to show, and fields their first values.
+    The page is shown on GET, and again for whatever does not fit.
+
+    The view gets what was posted, as the schema has it, then the values of its route; what it
+    refuses is shown in the form. `context` gets those values as well and gives the template more to
+    show, and fields their first values.
     """
 
     def decorate(view: View) -> View:
@@ -140,7 +161,9 @@ def form(
 
 
 def _field(name: str, info: FieldInfo, value: Any) -> FormField:
-    extra: dict[str, Any] = dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
+    extra: dict[str, Any] = (
+        dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
+    )
     limits = {
         kind: next((getattr(m, kind) for m in info.metadata if getattr(m, kind, None)), None)
         for kind in ("min_length", "max_length")
@@ -154,7 +177,9 @@ def _field(name: str, info: FieldInfo, value: Any) -> FormField:
         label=info.title or name.replace("_", " ").capitalize(),
         type=kind,
         value="" if value is None or kind == "password" else str(value),
-        checked=bool(value if value is not None else info.default is True) if kind == "checkbox" else False,
+        checked=bool(value if value is not None else info.default is True)
+        if kind == "checkbox"
+        else False,
         options=[(str(v), str(label)) for v, label in extra.get("options", ())],
         hint=hint,
         required=info.is_required(),

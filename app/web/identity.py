@@ -18,7 +18,16 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 # What proxies add; one of these is enough to say that somebody else may be asking.
-PROXY_HEADERS = ("x-forwarded", "forwarded", "via", "x-real-ip", "cf-", "true-client-ip", "x-client-ip", "x-cluster")
+PROXY_HEADERS = (
+    "x-forwarded",
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "cf-",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster",
+)
 
 
 def init_app(app: Quart) -> None:
@@ -62,17 +71,24 @@ async def _renew_cookie(response: ResponseTypes) -> ResponseTypes:
 
 def identity() -> Identity:
     """Who asks; `ANONYMOUS` as long as nobody has been recognised."""
-    found: Identity = g.get("identity", ANONYMOUS)  # error pages of a failed guard come before anybody is recognised
+    found: Identity = g.get(
+        "identity", ANONYMOUS
+    )  # error pages of a failed guard come before anybody is recognised
     return found
 
 
 def client() -> Client:
     """Where the request comes from."""
-    return Client(request.remote_addr or "", request.headers.get("User-Agent", ""), is_from_this_machine())
+    return Client(
+        request.remote_addr or "", request.headers.get("User-Agent", ""), is_from_this_machine()
+    )
 
 
 def is_from_this_machine() -> bool:
-    """Whether a person at this very machine asks: a loopback peer, a loopback Host and no proxy in between."""
+    """Whether a person at this very machine asks.
+
+    A loopback peer, a loopback Host and no proxy in between.
+    """
     through_proxy = any(name.lower().startswith(PROXY_HEADERS) for name, _ in request.headers)
     return (
         not through_proxy
@@ -98,7 +114,10 @@ def shown_secrets() -> list[str]:
 
 
 def set_cookie(response: ResponseTypes, secret: str, *, remember: bool) -> None:
-    """Give the browser a session. Without "keep me logged in" the cookie goes when the browser closes."""
+    """Give the browser a session.
+
+    Without "keep me logged in" the cookie goes when the browser closes.
+    """
     response.set_cookie(
         _cookie_name(),
         secret,
@@ -115,7 +134,10 @@ def delete_cookie(response: ResponseTypes) -> None:
 
 
 def cookie_name(name: str, configured: Config) -> str:
-    """A cookie's name. `__Host-` makes a browser refuse it from anything but this very host over https."""
+    """A cookie's name.
+
+    `__Host-` makes a browser refuse it from anything but this very host over https.
+    """
     return f"__Host-{name}" if configured.secure else name
 
 

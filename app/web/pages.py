@@ -1,4 +1,7 @@
-"""What every page shows around its content: navigation, the account menu, addresses of static files."""
+"""What every page shows around its content.
+
+Navigation, the account menu, addresses of static files.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -59,9 +62,16 @@ def file_versions(folder: Path) -> dict[str, str]:
 
 
 async def cache(response: Response) -> Response:
-    """Static files asked for by their hash never change; pages and API answers are nobody else's business."""
+    """Static files asked for by their hash never change.
+
+    Pages and API answers are nobody else's business.
+    """
     current = current_app.extensions["versions"].get((request.view_args or {}).get("filename"))
-    if response.status_code < 400 and request.endpoint == "static" and request.args.get("v") == current:
+    if (
+        response.status_code < 400
+        and request.endpoint == "static"
+        and request.args.get("v") == current
+    ):
         response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
     elif request.endpoint not in ("static", "docs_assets"):
         response.headers.setdefault("Cache-Control", "no-store")

@@ -26,7 +26,9 @@ async def mails(client: Browser) -> list[dict[str, Any]]:
 
 async def newest(client: Browser, subject: str, to: str | None = None) -> dict[str, Any]:
     """The newest mail about something, to somebody if that matters."""
-    return next(m for m in await mails(client) if subject in m["subject"] and to in (None, m["to"][0]))
+    return next(
+        m for m in await mails(client) if subject in m["subject"] and to in (None, m["to"][0])
+    )
 
 
 def link_in(mail: dict[str, Any]) -> str:

@@ -24,7 +24,9 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605
 async def test_one_changes_ones_name(client: Browser) -> None:
     await log_in(client, await make_person(first_name="Robin"))
     assert 'value="Robin"' in await (await client.get("/account/manage")).get_data(as_text=True)
-    response = await client.post("/account/manage", form={"first_name": "Kim", "last_name": "<b>O'Neil</b>"})
+    response = await client.post(
+        "/account/manage", form={"first_name": "Kim", "last_name": "<b>O'Neil</b>"}
+    )
     assert (response.status_code, response.headers["Location"]) == (303, "/account/manage")
     page = await (await client.get("/account/manage")).get_data(as_text=True)
     assert 'value="Kim"' in page
@@ -36,7 +38,9 @@ async def test_one_changes_ones_name(client: Browser) -> None:
 
 async def test_a_name_that_does_not_fit_is_kept_and_said_beside_its_field(client: Browser) -> None:
     await log_in(client, await make_person())
-    response = await client.post("/account/manage/info", form={"first_name": " ", "last_name": "Kept"})
+    response = await client.post(
+        "/account/manage/info", form={"first_name": " ", "last_name": "Kept"}
+    )
     page = await response.get_data(as_text=True)
     assert response.status_code == 422
     assert 'id="field-first_name-errors"' in page
@@ -50,7 +54,9 @@ async def sessions(client: Browser) -> list[dict[str, object]]:
     return items
 
 
-async def test_sessions_are_listed_with_their_device_and_ended_one_by_one(app: Quart, client: Browser) -> None:
+async def test_sessions_are_listed_with_their_device_and_ended_one_by_one(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     credentials = {"email": person.email, "password": PASSWORD}
     phone = app.test_client()
@@ -63,7 +69,9 @@ async def test_sessions_are_listed_with_their_device_and_ended_one_by_one(app: Q
     assert [each["current"] for each in listed if each["device"] == "Firefox on Linux"] == [True]
     [other] = [each for each in listed if not each["current"]]
     assert other["address"]
-    assert (await client.post(f"/account/sessions/{other['id']}/end")).headers["Location"] == "/account/sessions"
+    assert (await client.post(f"/account/sessions/{other['id']}/end")).headers[
+        "Location"
+    ] == "/account/sessions"
     assert (await phone.get("/account/manage")).status_code == 303
     assert (await client.post(f"/account/sessions/{other['id']}/end")).status_code == 404
     [own] = await sessions(client)
@@ -76,7 +84,9 @@ async def test_sessions_are_listed_with_their_device_and_ended_one_by_one(app: Q
 async def test_any_user_agent_can_be_listed(client: Browser, agent: str) -> None:
     person = await make_person()
     await client.post(
-        "/account/login", form={"email": person.email, "password": PASSWORD}, headers={"User-Agent": agent}
+        "/account/login",
+        form={"email": person.email, "password": PASSWORD},
+        headers={"User-Agent": agent},
     )
     response = await client.get("/account/sessions")
     assert response.status_code == 200
@@ -122,7 +132,9 @@ async def test_a_link_cannot_be_ended_as_if_it_were_a_session(client: Browser) -
 async def make_it_long_ago() -> None:
     """As if every password had been shown eleven minutes ago."""
     async with db.transaction() as session:
-        await session.execute(update(Credential).values(authenticated_at=utcnow() - timedelta(minutes=11)))
+        await session.execute(
+            update(Credential).values(authenticated_at=utcnow() - timedelta(minutes=11))
+        )
 
 
 async def test_what_is_sensitive_asks_for_the_password_after_ten_minutes(client: Browser) -> None:
@@ -130,28 +142,44 @@ async def test_what_is_sensitive_asks_for_the_password_after_ten_minutes(client:
     assert (await client.get("/account/data")).status_code == 200
     await make_it_long_ago()
     response = await client.get("/account/data")
-    assert (response.status_code, response.headers["Location"]) == (303, "/account/reauthenticate?next=/account/data")
+    assert (response.status_code, response.headers["Location"]) == (
+        303,
+        "/account/reauthenticate?next=/account/data",
+    )
     refused = await client.get("/api/v1/account/data")
-    assert (refused.status_code, (await refused.get_json())["code"]) == (403, "reauthentication-required")
-    wrong = await client.post("/account/reauthenticate?next=/account/data", form={"password": "not this one at all"})
+    assert (refused.status_code, (await refused.get_json())["code"]) == (
+        403,
+        "reauthentication-required",
+    )
+    wrong = await client.post(
+        "/account/reauthenticate?next=/account/data", form={"password": "not this one at all"}
+    )
     assert wrong.status_code == 403
     assert "This is not your password." in await wrong.get_data(as_text=True)
     assert (await client.get("/account/data")).status_code == 303
-    right = await client.post("/account/reauthenticate?next=/account/data", form={"password": PASSWORD})
+    right = await client.post(
+        "/account/reauthenticate?next=/account/data", form={"password": PASSWORD}
+    )
     assert (right.status_code, right.headers["Location"]) == (303, "/account/data")
     assert (await client.get("/account/data")).status_code == 200
     await make_it_long_ago()
-    assert (await client.post("/api/v1/session/reauthentication", json={"password": PASSWORD})).status_code == 204
+    assert (
+        await client.post("/api/v1/session/reauthentication", json={"password": PASSWORD})
+    ).status_code == 204
     assert (await client.get("/api/v1/account/data")).status_code == 200
 
 
 async def test_showing_the_password_leads_to_no_other_site(client: Browser) -> None:
     await log_in(client, await make_person())
-    response = await client.post("/account/reauthenticate?next=//evil.example", form={"password": PASSWORD})
+    response = await client.post(
+        "/account/reauthenticate?next=//evil.example", form={"password": PASSWORD}
+    )
     assert response.headers["Location"] == "/"
 
 
-async def test_one_session_showing_the_password_opens_nothing_in_another(app: Quart, client: Browser) -> None:
+async def test_one_session_showing_the_password_opens_nothing_in_another(
+    app: Quart, client: Browser
+) -> None:
     person, other = await make_person(), app.test_client()
     await log_in(client, person)
     await log_in(other, person)
@@ -178,24 +206,34 @@ async def test_ones_data_are_all_there_and_no_secret_is(app: Quart, client: Brow
         assert secret not in text
     assert data == await (await client.get("/api/v1/account/data")).get_json()
     columns = {column.name for column in User.__table__.columns}
-    assert columns - {"password_hash"} <= set(data["account"]), "a new column is exported unless it is a secret"
+    assert columns - {"password_hash"} <= set(data["account"]), (
+        "a new column is exported unless it is a secret"
+    )
 
 
-async def test_deleting_the_account_takes_the_password_and_all_that_belongs_to_it(app: Quart, client: Browser) -> None:
+async def test_deleting_the_account_takes_the_password_and_all_that_belongs_to_it(
+    app: Quart, client: Browser
+) -> None:
     person, other = await make_person(), app.test_client()
     await log_in(client, person)
     await log_in(other, person)
     wrong = await client.post("/account/delete", form={"password": "not this one at all"})
     assert wrong.status_code == 403
-    assert person.email in await (await client.get("/account/delete")).get_data(as_text=True), "it says what is lost"
+    assert person.email in await (await client.get("/account/delete")).get_data(as_text=True), (
+        "it says what is lost"
+    )
     response = await client.post("/account/delete", form={"password": PASSWORD})
     assert (response.status_code, response.headers["Location"]) == (303, "/")
     assert "Your account is deleted." in await (await client.get("/")).get_data(as_text=True)
     assert (await other.get("/account/manage")).status_code == 303
-    assert (await client.post("/api/v1/session", json={"email": person.email, "password": PASSWORD})).status_code == 401
+    assert (
+        await client.post("/api/v1/session", json={"email": person.email, "password": PASSWORD})
+    ).status_code == 401
     async with db.session() as session:
         for model in (User, Credential):
-            assert (await session.execute(select(func.count()).select_from(model))).scalar_one() == 0
+            assert (
+                await session.execute(select(func.count()).select_from(model))
+            ).scalar_one() == 0
 
 
 async def test_the_last_administrator_cannot_go(app: Quart, client: Browser) -> None:
@@ -206,10 +244,16 @@ async def test_the_last_administrator_cannot_go(app: Quart, client: Browser) -> 
     assert "the only administrator" in await response.get_data(as_text=True)
     disabled = await make_person(role=service.ADMINISTRATOR)
     async with db.transaction() as session:
-        await session.execute(update(User).where(User.id == disabled.id).values(disabled_at=utcnow()))
-    assert (await client.post("/api/v1/account/deletion", json={"password": PASSWORD})).status_code == 409
+        await session.execute(
+            update(User).where(User.id == disabled.id).values(disabled_at=utcnow())
+        )
+    assert (
+        await client.post("/api/v1/account/deletion", json={"password": PASSWORD})
+    ).status_code == 409
     await make_person(role=service.ADMINISTRATOR)
-    assert (await client.post("/api/v1/account/deletion", json={"password": PASSWORD})).status_code == 204
+    assert (
+        await client.post("/api/v1/account/deletion", json={"password": PASSWORD})
+    ).status_code == 204
 
 
 async def test_of_two_administrators_who_go_at_once_one_stays(app: Quart) -> None:
@@ -217,17 +261,21 @@ async def test_of_two_administrators_who_go_at_once_one_stays(app: Quart) -> Non
     for _ in range(2):
         browsers.append(app.test_client())
         await log_in(browsers[-1], await make_person(role=service.ADMINISTRATOR))
-    # Each in a context of its own, as on a server: inside the tests' app context they would share `g`.
+    # Each in a context of its own, as on a server: inside the tests' app context they would share
+    # `g`.
     leaving = [
         asyncio.create_task(
-            browser.post("/api/v1/account/deletion", json={"password": PASSWORD}), context=contextvars.Context()
+            browser.post("/api/v1/account/deletion", json={"password": PASSWORD}),
+            context=contextvars.Context(),
         )
         for browser in browsers
     ]
     assert sorted(answer.status_code for answer in await asyncio.gather(*leaving)) == [204, 409]
 
 
-async def test_a_session_ends_in_the_end_however_much_it_is_used(client: Browser, settings: Config) -> None:
+async def test_a_session_ends_in_the_end_however_much_it_is_used(
+    client: Browser, settings: Config
+) -> None:
     person = await make_person()
     form = {"email": person.email, "password": PASSWORD, "remember_me": "on"}
     await client.post("/account/login", form=form)
@@ -245,8 +293,15 @@ async def test_a_session_ends_in_the_end_however_much_it_is_used(client: Browser
     assert (await client.get("/account/manage")).status_code == 303
 
 
-async def test_registering_the_administrators_address_makes_nobody_one(client: Browser, settings: Config) -> None:
-    form = {"first_name": "Mallory", "last_name": "X", "email": settings.ADMIN_EMAIL, "password": PASSWORD}
+async def test_registering_the_administrators_address_makes_nobody_one(
+    client: Browser, settings: Config
+) -> None:
+    form = {
+        "first_name": "Mallory",
+        "last_name": "X",
+        "email": settings.ADMIN_EMAIL,
+        "password": PASSWORD,
+    }
     assert (await client.post("/api/v1/account", json=form)).status_code == 202
     async with db.session() as session:
         query = select(Role.name).join(User)

@@ -1,6 +1,9 @@
-"""The flows of accounts in any order: Hypothesis tries sequences, and a model of a page says what comes of each step.
+"""The flows of accounts in any order.
 
-The default run tries the same sequences every time. `HYPOTHESIS_PROFILE=long` tries others, for some minutes:
+Hypothesis tries sequences, and a model of a page says what comes of each step.
+
+The default run tries the same sequences every time. `HYPOTHESIS_PROFILE=long` tries others, for
+some minutes:
 
     HYPOTHESIS_PROFILE=long python -m pytest tests/accounts/test_any_order.py
 """
@@ -61,20 +64,33 @@ EMAILS = [f"{name}@example.com" for name in ("ada", "bob", "cyd", "dan", "eve")]
 PASSWORDS = [PASSWORD, "nine green lanterns hum", "three copper anchors drift"]
 NAMES = [("Robin", "Example"), ("Kim", "Guest"), ("Mallory", "Sly")]
 
-# Odd, so that however many of them pass, no lifetime ends in that very moment: those are multiples of five minutes.
+# Odd, so that however many of them pass, no lifetime ends in that very moment: those are multiples
+# of five minutes.
 ODD = timedelta(seconds=7)
 MINUTES, HOURS, DAYS = timedelta(minutes=5) + ODD, timedelta(hours=5) + ODD, timedelta(days=6) + ODD
 SPANS = [MINUTES, MINUTES, timedelta(minutes=30) + ODD, HOURS, HOURS, timedelta(days=1) + ODD, DAYS]
 
 LINKS = {  # the subject of its mail, where its page begins, and the endpoint that takes its token
-    Purpose.CONFIRM: ("Confirm your account", "/account/confirm-account/", "/api/v1/account/confirmation"),
-    Purpose.RESET: ("Reset your password", "/account/reset-password/", "/api/v1/account/password/reset"),
+    Purpose.CONFIRM: (
+        "Confirm your account",
+        "/account/confirm-account/",
+        "/api/v1/account/confirmation",
+    ),
+    Purpose.RESET: (
+        "Reset your password",
+        "/account/reset-password/",
+        "/api/v1/account/password/reset",
+    ),
     Purpose.CHANGE_EMAIL: (
         "Confirm your new email",
         "/account/manage/change-email/",
         "/api/v1/account/email/confirmation",
     ),
-    Purpose.INVITE: ("You are invited to join", "/account/join-from-invite/", "/api/v1/account/invitation"),
+    Purpose.INVITE: (
+        "You are invited to join",
+        "/account/join-from-invite/",
+        "/api/v1/account/invitation",
+    ),
     Purpose.OBJECT: (
         "Your e-mail address is about to change",
         "/account/keep-email/",
@@ -122,14 +138,18 @@ class Account:
 
 @dataclass(eq=False)
 class Proof:
-    """A session, an API token or a link, alive or not. A link without a secret is one that a mail is made from."""
+    """A session, an API token or a link, alive or not.
+
+    A link without a secret is one that a mail is made from.
+    """
 
     purpose: Purpose
     owner: Account
     created: datetime
     expires: datetime
     secret: str | None = None
-    # Of links: the address it is about, the one it was mailed to, and what comes into force with it.
+    # Of links: the address it is about, the one it was mailed to, and what comes into force with
+    # it.
     email: str | None = None
     mailed_to: str | None = None
     pending: tuple[tuple[str, str], Password] | None = None
@@ -147,10 +167,13 @@ EVENTS: list[st.SearchStrategy[tuple[str, dict[str, Any]]]] = []
 NEEDED: dict[str, Purpose] = {}
 
 
-def event(weight: int = 1, needs: Purpose | None = None, **values: st.SearchStrategy[Any]) -> Callable[[Step], Step]:
+def event(
+    weight: int = 1, needs: Purpose | None = None, **values: st.SearchStrategy[Any]
+) -> Callable[[Step], Step]:
     """Something that may happen, as soon as there has been a link that it needs.
 
-    They are not rules of their own, of which Hypothesis leaves most out in an example: that finds less in few examples.
+    They are not rules of their own, of which Hypothesis leaves most out in an example: that finds
+    less in few examples.
     """
 
     def declare(method: Step) -> Step:
@@ -172,14 +195,18 @@ def in_the_loop(method: Step) -> Callable[..., None]:
 
 often = [EMAILS[n] for n in (0, 0, 1, 1, 2, 3, 4)]
 emails = st.sampled_from(often)
-spelled = st.sampled_from([spelling(email) for email in often for spelling in (str.lower, str.title, str.upper)])
+spelled = st.sampled_from(
+    [spelling(email) for email in often for spelling in (str.lower, str.title, str.upper)]
+)
 words = st.sampled_from(PASSWORDS)
 guesses = st.sampled_from([*[None] * 9, *PASSWORDS])  # none: the right one
 bad_guesses = st.sampled_from([None, *PASSWORDS])
 names = st.sampled_from(NAMES)
 nth = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, -1, -2, -3, -5])  # see `_pick`
 by_page = st.booleans()
-mailed = st.sampled_from([True, True, True, False])  # at once, or whenever the worker comes round to it
+mailed = st.sampled_from(
+    [True, True, True, False]
+)  # at once, or whenever the worker comes round to it
 times = st.sampled_from([1, 1, 1, 2])  # at the same moment
 
 
@@ -187,10 +214,21 @@ class Flows(RuleBasedStateMachine):
     """People who do what they like, and what must come of it."""
 
     def __init__(
-        self, app: Quart, settings: Config, clock: Clock, outbox: list[Email], loop: asyncio.AbstractEventLoop
+        self,
+        app: Quart,
+        settings: Config,
+        clock: Clock,
+        outbox: list[Email],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__()
-        self.app, self.settings, self.clock, self.outbox, self.loop = app, settings, clock, outbox, loop
+        self.app, self.settings, self.clock, self.outbox, self.loop = (
+            app,
+            settings,
+            clock,
+            outbox,
+            loop,
+        )
         self._forget()
 
     def _forget(self) -> None:
@@ -198,7 +236,9 @@ class Flows(RuleBasedStateMachine):
         self.sessions: list[Proof] = []  # and API tokens
         self.links: dict[Purpose, list[Proof]] = {purpose: [] for purpose in LINKS}
         self.prepared: list[Proof] = []
-        self.queue: list[Callable[[], Mail | None]] = []  # what the worker will send, as things stand by then
+        self.queue: list[
+            Callable[[], Mail | None]
+        ] = []  # what the worker will send, as things stand by then
         self.hashes: dict[str, Password] = {}
         # What must be so whatever the model says: addresses that an account has proven, and had.
         self.proven: dict[int, set[str]] = {}
@@ -218,7 +258,10 @@ class Flows(RuleBasedStateMachine):
         await self._begin_anew(busy)
 
     async def _begin_anew(self, busy: bool) -> None:
-        """Two people, each logged in. And links of every kind: two to one address, three for one that is registered."""
+        """Two people, each logged in.
+
+        And links of every kind: two to one address, three for one that is registered.
+        """
         await empty(self.app)
         self._forget()
         self.clock.time = datetime.now(UTC)
@@ -229,7 +272,9 @@ class Flows(RuleBasedStateMachine):
             self.proven[person.id] = {email}
             await self._log_in(account, email, PASSWORD, page=False)
             if busy:
-                await self._ask_for_another_email(self.sessions[-1], PASSWORD, EMAILS[2], page=False)
+                await self._ask_for_another_email(
+                    self.sessions[-1], PASSWORD, EMAILS[2], page=False
+                )
         if busy:
             await self._forget_password(EMAILS[0], page=False)
             await self._get_an_api_token(self.accounts[0])
@@ -265,21 +310,34 @@ class Flows(RuleBasedStateMachine):
 
     async def _look_at_ones_account(self, by: Proof, page: bool) -> None:
         recognised = self._is_recognised(by, page)
-        status, response = await self._answer(page, "GET /account/manage", "GET /api/v1/account", by=by)
+        status, response = await self._answer(
+            page, "GET /account/manage", "GET /api/v1/account", by=by
+        )
         assert status == (200 if recognised else 401)
         if recognised and not page:
             seen = await response.get_json()
-            found = (seen["email"], (seen["first_name"], seen["last_name"]), seen["confirmed"], seen["role"])
+            found = (
+                seen["email"],
+                (seen["first_name"], seen["last_name"]),
+                seen["confirmed"],
+                seen["role"],
+            )
             assert found == (by.owner.email, by.owner.names, by.owner.confirmed, service.USER)
 
     async def _download_ones_data(self, by: Proof, page: bool) -> None:
-        status, response = await self._answer(page, "GET /account/data", "GET /api/v1/account/data", by=by)
+        status, response = await self._answer(
+            page, "GET /account/data", "GET /api/v1/account/data", by=by
+        )
         if not self._is_recognised(by, page):
             assert status == 401
-        elif by.shown and by.shown > self.clock.time - timedelta(seconds=self.settings.REAUTHENTICATE_AFTER):
+        elif by.shown and by.shown > self.clock.time - timedelta(
+            seconds=self.settings.REAUTHENTICATE_AFTER
+        ):
             assert (await response.get_json())["account"]["email"] == by.owner.email
         else:
-            assert "/account/reauthenticate" in response.headers["Location"] if page else status == 403
+            assert (
+                "/account/reauthenticate" in response.headers["Location"] if page else status == 403
+            )
 
     async def _show_ones_password(self, by: Proof, guess: str | None, page: bool) -> None:
         password = guess or right(by.owner)
@@ -293,18 +351,28 @@ class Flows(RuleBasedStateMachine):
     async def _rename(self, by: Proof, name: tuple[str, str], page: bool) -> None:
         fields = {"first_name": name[0], "last_name": name[1]}
         expected = self._expected(by, page)
-        assert await self._post(page, "/account/manage", "PATCH /api/v1/account", fields, by=by) == expected
+        assert (
+            await self._post(page, "/account/manage", "PATCH /api/v1/account", fields, by=by)
+            == expected
+        )
         if expected == 200:
             by.owner.names = name
 
     @event(email=spelled, password=words, name=names, page=by_page, now=mailed)
-    async def register(self, email: str, password: str, name: tuple[str, str], page: bool, now: bool) -> None:
+    async def register(
+        self, email: str, password: str, name: tuple[str, str], page: bool, now: bool
+    ) -> None:
         await self._register(email, password, name, page)
         await self._work(now)
 
     async def _register(self, email: str, password: str, name: tuple[str, str], page: bool) -> None:
         fields = {"first_name": name[0], "last_name": name[1], "email": email, "password": password}
-        assert await self._post(page, "/account/register", "POST /api/v1/account", fields, repeat="password") == 200
+        assert (
+            await self._post(
+                page, "/account/register", "POST /api/v1/account", fields, repeat="password"
+            )
+            == 200
+        )
         account, chosen = self._at(email), Password(password)
         if account is None:
             account = Account(email.lower(), name, chosen)
@@ -319,7 +387,9 @@ class Flows(RuleBasedStateMachine):
     @event(n=nth, page=by_page, now=mailed)
     async def ask_for_another_confirmation(self, n: int, page: bool, now: bool) -> None:
         by = self._session(n)
-        status = await self._post(page, "/account/confirm-account", "POST /api/v1/account/confirmation/mail", by=by)
+        status = await self._post(
+            page, "/account/confirm-account", "POST /api/v1/account/confirmation/mail", by=by
+        )
         assert status == (200 if self._is_recognised(by, page) else 401)
         if status == 200 and not by.owner.confirmed:
             self._prepare(Purpose.CONFIRM, by.owner)
@@ -341,10 +411,14 @@ class Flows(RuleBasedStateMachine):
         self._prepare(Purpose.INVITE, account)
 
     @event(2, email=spelled, guess=guesses, remember=st.booleans(), page=by_page, n=st.none() | nth)
-    async def log_in(self, email: str, guess: str | None, remember: bool, page: bool, n: int | None) -> None:
+    async def log_in(
+        self, email: str, guess: str | None, remember: bool, page: bool, n: int | None
+    ) -> None:
         carried = self._session(n) if n is not None and self.sessions else None
         account = self._at(email)
-        await self._log_in(account, email, guess or right(account), page, remember=remember, carried=carried)
+        await self._log_in(
+            account, email, guess or right(account), page, remember=remember, carried=carried
+        )
 
     async def _log_in(
         self,
@@ -365,7 +439,9 @@ class Flows(RuleBasedStateMachine):
         )
         if page and carried and stays:
             assert status == 200
-            assert cookie_of(response) in (None, carried.secret), "a remembered one may be renewed, no more"
+            assert cookie_of(response) in (None, carried.secret), (
+                "a remembered one may be renewed, no more"
+            )
             return
         is_right = account is not None and not account.disabled and knows(account, password)
         assert status == (200 if is_right else 401)
@@ -402,20 +478,27 @@ class Flows(RuleBasedStateMachine):
     async def _end_a_session(self, by: Proof, which: Proof, page: bool) -> None:
         """One's own, or somebody else's."""
         expected = self._expected(by, page)
-        is_ones_own = which.owner is by.owner and which.purpose is Purpose.SESSION and self._is_alive(which)
+        is_ones_own = (
+            which.owner is by.owner and which.purpose is Purpose.SESSION and self._is_alive(which)
+        )
         if expected == 200 and not is_ones_own:
             expected = 404
         assert which.secret
         async with db.session() as session:
             query = select(Credential.id).where(Credential.digest == digest(which.secret))
             identifier = (await session.execute(query)).scalar_one_or_none() or UUID(int=0)
-        form, api = f"/account/sessions/{identifier}/end", f"DELETE /api/v1/account/sessions/{identifier}"
+        form, api = (
+            f"/account/sessions/{identifier}/end",
+            f"DELETE /api/v1/account/sessions/{identifier}",
+        )
         assert await self._post(page, form, api, by=by) == expected
         if expected == 200:
             self._end(which)
 
     @event(2, n=nth, guess=guesses, new=words, page=by_page, now=mailed)
-    async def change_password(self, n: int, guess: str | None, new: str, page: bool, now: bool) -> None:
+    async def change_password(
+        self, n: int, guess: str | None, new: str, page: bool, now: bool
+    ) -> None:
         by = self._session(n)
         old = guess or right(by.owner)
         expected = self._expected(by, page, old)
@@ -442,19 +525,23 @@ class Flows(RuleBasedStateMachine):
             self.queue.append(lambda: self._reset(account))
 
     @event(2, n=nth, guess=guesses, email=spelled, page=by_page, now=mailed)
-    async def ask_for_another_email(self, n: int, guess: str | None, email: str, page: bool, now: bool) -> None:
+    async def ask_for_another_email(
+        self, n: int, guess: str | None, email: str, page: bool, now: bool
+    ) -> None:
         by = self._session(n)
         await self._ask_for_another_email(by, guess or right(by.owner), email, page)
         await self._work(now)
 
-    async def _ask_for_another_email(self, by: Proof, password: str, email: str, page: bool) -> None:
+    async def _ask_for_another_email(
+        self, by: Proof, password: str, email: str, page: bool
+    ) -> None:
         expected = self._expected(by, page, password)
         if expected != 401 and email.lower() == by.owner.email:
             expected = 409
         fields = {"email": email, "password": password}
-        assert await self._post(page, "/account/manage/change-email", "POST /api/v1/account/email", fields, by=by) == (
-            expected
-        )
+        assert await self._post(
+            page, "/account/manage/change-email", "POST /api/v1/account/email", fields, by=by
+        ) == (expected)
         if expected == 200:
             if (taken := self._at(email)) and taken.confirmed:
                 self._will_mail(taken, "You have an account already")
@@ -469,7 +556,12 @@ class Flows(RuleBasedStateMachine):
         password = guess or right(by.owner)
         expected = self._expected(by, page, password)
         fields = {"password": password}
-        assert await self._post(page, "/account/delete", "POST /api/v1/account/deletion", fields, by=by) == expected
+        assert (
+            await self._post(
+                page, "/account/delete", "POST /api/v1/account/deletion", fields, by=by
+            )
+            == expected
+        )
         if expected == 200:
             self.accounts.remove(by.owner)
 
@@ -502,9 +594,15 @@ class Flows(RuleBasedStateMachine):
             self._end_all(link.owner)
 
     @event(2, Purpose.CHANGE_EMAIL, n=nth, page=by_page, at_once=times, session=st.none() | nth)
-    async def confirm_change_of_email(self, n: int, page: bool, at_once: int, session: int | None) -> None:
+    async def confirm_change_of_email(
+        self, n: int, page: bool, at_once: int, session: int | None
+    ) -> None:
         link = self._link(Purpose.CHANGE_EMAIL, n)
-        by = self._session(session) if page and at_once == 1 and session is not None and self.sessions else None
+        by = (
+            self._session(session)
+            if page and at_once == 1 and session is not None and self.sessions
+            else None
+        )
         is_here = by is not None and by.owner is link.owner and self._is_recognised(by, page)
         if response := await self._use(link, page, at_once, by=by):
             self._move(link)
@@ -527,7 +625,9 @@ class Flows(RuleBasedStateMachine):
             self.links[Purpose.RESET].append(proof)
 
     @event(kind=st.sampled_from(list(LINKS)), n=nth, other=st.sampled_from(list(LINKS)))
-    async def look_at_a_link_and_use_it_for_something_else(self, kind: Purpose, n: int, other: Purpose) -> None:
+    async def look_at_a_link_and_use_it_for_something_else(
+        self, kind: Purpose, n: int, other: Purpose
+    ) -> None:
         if not self.links[kind]:
             return
         link = self._link(kind, n)
@@ -558,12 +658,17 @@ class Flows(RuleBasedStateMachine):
 
     @event(2, kind=st.sampled_from(TO_THIS_ADDRESS), n=nth, page=by_page)
     async def an_operator_corrects_an_address(self, kind: Purpose, n: int, page: bool) -> None:
-        """In the database, which ends nothing: links to the former address are worth nothing all the same."""
+        """In the database, which ends nothing.
+
+        Links to the former address are worth nothing all the same.
+        """
         if not self.links[kind]:
             return
         link = self._link(kind, n)
         account = link.owner
-        new = next((email for email in ("fay@example.com", *EMAILS) if not self._at(email)), link.email)
+        new = next(
+            (email for email in ("fay@example.com", *EMAILS) if not self._at(email)), link.email
+        )
         if account in self.accounts and new and new != link.email:
             account.email = new
             await self._set(account, email=new)
@@ -592,7 +697,11 @@ class Flows(RuleBasedStateMachine):
         self.sessions.append(token)
         async with db.transaction() as session:
             values = {"purpose": token.purpose, "user_id": owner.id, "expires_at": token.expires}
-            session.add(Credential(digest=digest(str(token.secret)), last_used_at=now, created_at=now, **values))
+            session.add(
+                Credential(
+                    digest=digest(str(token.secret)), last_used_at=now, created_at=now, **values
+                )
+            )
 
     # What must be so after each step
 
@@ -604,20 +713,30 @@ class Flows(RuleBasedStateMachine):
             users = (await session.execute(query)).all()
             wanted = select(Credential, User.email).join(User, User.id == Credential.user_id)
             wanted = wanted.where(
-                Credential.consumed_at.is_(None), Credential.expires_at > self.clock.time, User.disabled_at.is_(None)
+                Credential.consumed_at.is_(None),
+                Credential.expires_at > self.clock.time,
+                User.disabled_at.is_(None),
             )
             alive = (await session.execute(wanted)).all()
         stored = {user.email: user for user, _ in users}
-        assert len({email.lower() for email in stored}) == len(users), "one account for each address"
+        assert len({email.lower() for email in stored}) == len(users), (
+            "one account for each address"
+        )
         assert {role for _, role in users} <= {service.USER}, "nobody becomes an administrator"
         assert sorted(stored) == sorted(account.email for account in self.accounts)
         for account in self.accounts:
             await self._compare(account, stored[account.email])
         self.may_move.clear()
 
-        proofs = [*self.sessions, *self.prepared, *(link for links in self.links.values() for link in links)]
+        proofs = [
+            *self.sessions,
+            *self.prepared,
+            *(link for links in self.links.values() for link in links),
+        ]
         known = {digest(proof.secret): proof for proof in proofs if proof.secret}
-        found = Counter((email, row.purpose, row.email, known.get(row.digest)) for row, email in alive)
+        found = Counter(
+            (email, row.purpose, row.email, known.get(row.digest)) for row, email in alive
+        )
         expected = Counter(
             (proof.owner.email, str(proof.purpose), proof.email, proof if proof.secret else None)
             for proof in proofs
@@ -628,17 +747,30 @@ class Flows(RuleBasedStateMachine):
 
     async def _compare(self, account: Account, user: User) -> None:
         account.id = account.id or user.id
-        found = (user.id, (user.first_name, user.last_name), user.confirmed, user.disabled_at is not None)
+        found = (
+            user.id,
+            (user.first_name, user.last_name),
+            user.confirmed,
+            user.disabled_at is not None,
+        )
         assert found == (account.id, account.names, account.confirmed, account.disabled)
         proven = self.proven.setdefault(user.id, set())
-        assert user.email in proven or not user.confirmed, "confirmed without a link that was mailed there"
+        assert user.email in proven or not user.confirmed, (
+            "confirmed without a link that was mailed there"
+        )
         moved = self.had.get(user.id, user.email) != user.email
         assert not moved or (user.id, user.email) in self.may_move, "moved without a link"
         self.had[user.id] = user.email
         assert (user.password_hash is None) == (account.password is None)
-        if account.password and user.password_hash and self.hashes.get(user.password_hash) is not account.password:
+        if (
+            account.password
+            and user.password_hash
+            and self.hashes.get(user.password_hash) is not account.password
+        ):
             for each in PASSWORDS:
-                assert await passwords.verify(user.password_hash, each) == (each == account.password.words), each
+                assert await passwords.verify(user.password_hash, each) == (
+                    each == account.password.words
+                ), each
             self.hashes[user.password_hash] = account.password
 
     # The model
@@ -656,11 +788,18 @@ class Flows(RuleBasedStateMachine):
 
     def _link(self, purpose: Purpose, n: int) -> Proof:
         link = self._pick(self.links[purpose], n)
-        note(f"{purpose} link of {link.owner.email} for {link.email}, {'alive' if self._is_alive(link) else 'dead'}")
+        note(
+            f"{purpose} link of {link.owner.email} for {link.email}, "
+            f"{'alive' if self._is_alive(link) else 'dead'}"
+        )
         return link
 
     def _is_alive(self, proof: Proof) -> bool:
-        return proof.expires > self.clock.time and proof.owner in self.accounts and not proof.owner.disabled
+        return (
+            proof.expires > self.clock.time
+            and proof.owner in self.accounts
+            and not proof.owner.disabled
+        )
 
     def _is_recognised(self, by: Proof, page: bool) -> bool:
         return self._is_alive(by) and (by.purpose is Purpose.SESSION or not page)
@@ -680,8 +819,14 @@ class Flows(RuleBasedStateMachine):
         purposes: frozenset[Purpose] | set[Purpose] = EVERYTHING,
         but: Proof | None = None,
     ) -> None:
-        proofs = [*self.sessions, *self.prepared, *(link for links in self.links.values() for link in links)]
-        self._end(*(p for p in proofs if p.owner is account and p.purpose in purposes and p is not but))
+        proofs = [
+            *self.sessions,
+            *self.prepared,
+            *(link for links in self.links.values() for link in links),
+        ]
+        self._end(
+            *(p for p in proofs if p.owner is account and p.purpose in purposes and p is not but)
+        )
 
     def _touch(self, by: Proof) -> None:
         now = self.clock.time
@@ -696,7 +841,13 @@ class Flows(RuleBasedStateMachine):
         return min(self.clock.time + timedelta(seconds=idle), latest)
 
     async def _begin(
-        self, owner: Account, page: bool, response: Response, *, remember: bool, shown: datetime | None
+        self,
+        owner: Account,
+        page: bool,
+        response: Response,
+        *,
+        remember: bool,
+        shown: datetime | None,
     ) -> None:
         secret = cookie_of(response) if page else (await response.get_json())["token"]
         assert secret
@@ -708,7 +859,9 @@ class Flows(RuleBasedStateMachine):
     def _new_link(self, purpose: Purpose, owner: Account, email: str | None = None) -> Proof:
         now = self.clock.time
         lifetime: int = getattr(self.settings, f"{purpose.upper()}_LIFETIME")
-        return Proof(purpose, owner, now, now + timedelta(seconds=lifetime), email=email or owner.email)
+        return Proof(
+            purpose, owner, now, now + timedelta(seconds=lifetime), email=email or owner.email
+        )
 
     def _prepare(
         self,
@@ -736,7 +889,9 @@ class Flows(RuleBasedStateMachine):
         return account.email, LINKS[purpose][0], self._new_link(purpose, account)
 
     def _will_mail(self, account: Account, subject: str) -> None:
-        self.queue.append(lambda: (account.email, subject, None) if account in self.accounts else None)
+        self.queue.append(
+            lambda: (account.email, subject, None) if account in self.accounts else None
+        )
 
     def _move(self, link: Proof) -> None:
         squatter = self._at(str(link.email))
@@ -759,9 +914,17 @@ class Flows(RuleBasedStateMachine):
         return 410 if other is not owner or is_late[link.purpose] else 200
 
     async def _use(
-        self, link: Proof, page: bool, at_once: int, password: str | None = None, by: Proof | None = None
+        self,
+        link: Proof,
+        page: bool,
+        at_once: int,
+        password: str | None = None,
+        by: Proof | None = None,
     ) -> Response | None:
-        """Use a link, once or several times at the same moment; returns the answer if it has worked."""
+        """Use a link, once or several times at the same moment.
+
+        Returns the answer if it has worked.
+        """
         expected, owner = self._outcome(link), link.owner
         _, form, api = LINKS[link.purpose]
         fields = {} if page else {"token": link.secret}
@@ -769,7 +932,15 @@ class Flows(RuleBasedStateMachine):
         if repeat:
             fields[repeat] = password
         uses = (
-            self._answer(page, f"{form}{link.secret}", f"POST {api}", fields, by=by, repeat=repeat, guarded=False)
+            self._answer(
+                page,
+                f"{form}{link.secret}",
+                f"POST {api}",
+                fields,
+                by=by,
+                repeat=repeat,
+                guarded=False,
+            )
             for _ in range(at_once)
         )
         answers = await asyncio.gather(*uses)
@@ -778,13 +949,18 @@ class Flows(RuleBasedStateMachine):
         if expected != 200:
             return None
         self.proven[owner.id].add(str(link.mailed_to))
-        others = [each for each in (*self.links[link.purpose], *self.prepared) if each.purpose is link.purpose]
+        others = [
+            each
+            for each in (*self.links[link.purpose], *self.prepared)
+            if each.purpose is link.purpose
+        ]
         self._end(
             link,
             *(
                 each
                 for each in others
-                if each.owner is owner and (link.purpose is not Purpose.OBJECT or each.created >= link.created)
+                if each.owner is owner
+                and (link.purpose is not Purpose.OBJECT or each.created >= link.created)
             ),
         )
         return next(response for status, response in answers if status == 200)
@@ -829,12 +1005,22 @@ class Flows(RuleBasedStateMachine):
         repeat: str | None = None,
         guarded: bool = True,
     ) -> tuple[int, Response]:
-        """What a browser gets from a page, or a program from the API: 200 stands for all that means yes."""
+        """What a browser gets from a page, or a program from the API.
+
+        200 stands for all that means yes.
+        """
         client = self.app.test_client()
-        method, _, path = (form if " " in form else f"POST {form}").partition(" ") if page else api.partition(" ")
+        method, _, path = (
+            (form if " " in form else f"POST {form}").partition(" ") if page else api.partition(" ")
+        )
         options: dict[str, Any] = {"json": fields} if fields is not None else {}
         if page:
-            options = {"form": {**(fields or {}), **({f"{repeat}2": (fields or {})[repeat]} if repeat else {})}}
+            options = {
+                "form": {
+                    **(fields or {}),
+                    **({f"{repeat}2": (fields or {})[repeat]} if repeat else {}),
+                }
+            }
             if method == "GET":
                 options = {}
         if by and page:
@@ -845,8 +1031,15 @@ class Flows(RuleBasedStateMachine):
             self._touch(by)
         response = await client.open(path, method=method, **options)
         status = response.status_code
-        assert status in (200, 201, 202, 204, 303, 401, 403, 404, 409, 410), await response.get_data(as_text=True)
-        if status == 303 and by and guarded and response.headers["Location"].partition("?")[0] == "/account/login":
+        assert status in (200, 201, 202, 204, 303, 401, 403, 404, 409, 410), (
+            await response.get_data(as_text=True)
+        )
+        if (
+            status == 303
+            and by
+            and guarded
+            and response.headers["Location"].partition("?")[0] == "/account/login"
+        ):
             status = 401
         return (200 if status < 400 else status), response
 
@@ -880,7 +1073,10 @@ async def empty(app: Quart) -> None:
 
 @pytest.fixture
 async def loop() -> asyncio.AbstractEventLoop:
-    """The loop of this suite, to run by hand: Hypothesis calls its rules one after another, outside any loop."""
+    """The loop of this suite, to run by hand.
+
+    Hypothesis calls its rules one after another, outside any loop.
+    """
     return asyncio.get_running_loop()
 
 

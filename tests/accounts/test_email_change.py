@@ -21,10 +21,15 @@ CONFIRM, NOTICE = "Confirm your new email", "Your e-mail address is about to cha
 
 async def ask(client: Browser, email: str) -> tuple[str, str]:
     """Ask for another address; returns the paths of the link to it and of the objection."""
-    response = await client.post("/account/manage/change-email", form={"email": email, "password": PASSWORD})
+    response = await client.post(
+        "/account/manage/change-email", form={"email": email, "password": PASSWORD}
+    )
     assert (response.status_code, response.headers["Location"]) == (303, "/account/manage")
     found = await mails(client)
-    return tuple(link_in(next(mail for mail in found if subject in mail["subject"])) for subject in (CONFIRM, NOTICE))  # type: ignore[return-value]  # two subjects, two paths
+    return tuple(
+        link_in(next(mail for mail in found if subject in mail["subject"]))
+        for subject in (CONFIRM, NOTICE)
+    )  # type: ignore[return-value]  # two subjects, two paths
 
 
 async def address_of(person: Person) -> str:
@@ -58,7 +63,9 @@ async def test_the_new_address_counts_once_its_mail_was_read(app: Quart, client:
     assert (await client.post(link)).status_code == 410
 
 
-async def test_the_link_may_be_opened_where_nobody_is_signed_in(app: Quart, client: Browser) -> None:
+async def test_the_link_may_be_opened_where_nobody_is_signed_in(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     await log_in(client, person)
     link, _ = await ask(client, "new@example.com")
@@ -81,11 +88,15 @@ async def test_the_api_changes_the_address(app: Quart, client: Browser) -> None:
     answer = await app.test_client().post("/api/v1/account/email/objection", json=objection)
     assert await address_of(person) == person.email
     reset = {"token": (await answer.get_json())["token"], "new_password": NEW}
-    assert (await app.test_client().post("/api/v1/account/password/reset", json=reset)).status_code == 204
+    assert (
+        await app.test_client().post("/api/v1/account/password/reset", json=reset)
+    ).status_code == 204
     assert await status_of_log_in(app, person.email, NEW) == 201
 
 
-async def test_a_program_that_confirms_for_itself_gets_a_new_session(app: Quart, client: Browser) -> None:
+async def test_a_program_that_confirms_for_itself_gets_a_new_session(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     await log_in(client, person)
     link, _ = await ask(client, "new@example.com")
@@ -93,7 +104,11 @@ async def test_a_program_that_confirms_for_itself_gets_a_new_session(app: Quart,
     answer = await client.post("/api/v1/account/email/confirmation", json={"token": token_of(link)})
     token = (await answer.get_json())["session"]["token"]
     statuses = [
-        (await app.test_client().get("/api/v1/account", headers={"Authorization": f"Bearer {secret}"})).status_code
+        (
+            await app.test_client().get(
+                "/api/v1/account", headers={"Authorization": f"Bearer {secret}"}
+            )
+        ).status_code
         for secret in (former, token)
     ]
     assert statuses == [401, 200]
@@ -118,16 +133,24 @@ async def test_an_objection_keeps_or_restores_the_address_and_throws_everybody_o
     assert response.status_code == 303
     assert await address_of(person) == person.email
     assert (await client.get("/account/manage")).status_code == 303, "whoever was in is out"
-    assert [await status_of_log_in(app, person.email, password) for password in (PASSWORD, NEW)] == [401, 401]
+    assert [
+        await status_of_log_in(app, person.email, password) for password in (PASSWORD, NEW)
+    ] == [401, 401]
     assert (await client.post(link)).status_code == 410
     reset = response.headers["Location"]
-    form = {"new_password": "three copper anchors drift", "new_password2": "three copper anchors drift"}
+    form = {
+        "new_password": "three copper anchors drift",
+        "new_password2": "three copper anchors drift",
+    }
     assert (await owner.post(reset, form=form)).status_code == 303
     assert await status_of_log_in(app, person.email, "three copper anchors drift") == 201
 
 
 async def test_the_former_address_has_the_last_word(app: Quart, client: Browser) -> None:
-    """Whoever took an account over and moves it on gets an objection as well: it must not end the owner's."""
+    """Whoever took an account over and moves it on gets an objection as well.
+
+    It must not end the owner's.
+    """
     person = await make_person()
     await log_in(client, person)
     link, owners = await ask(client, "thief@example.com")
@@ -141,7 +164,9 @@ async def test_the_former_address_has_the_last_word(app: Quart, client: Browser)
     assert (await app.test_client().post(thiefs)).status_code == 410
 
 
-async def test_an_address_that_somebody_else_got_meanwhile_is_not_taken_from_them(client: Browser) -> None:
+async def test_an_address_that_somebody_else_got_meanwhile_is_not_taken_from_them(
+    client: Browser,
+) -> None:
     person = await make_person()
     await log_in(client, person)
     link, objection = await ask(client, "new@example.com")
@@ -154,7 +179,9 @@ async def test_an_address_that_somebody_else_got_meanwhile_is_not_taken_from_the
     assert (await client.post(objection)).status_code == 303
 
 
-async def test_two_accounts_that_move_to_one_address_at_once_are_settled_by_the_database(app: Quart) -> None:
+async def test_two_accounts_that_move_to_one_address_at_once_are_settled_by_the_database(
+    app: Quart,
+) -> None:
     links = []
     for _ in range(2):
         browser, person = app.test_client(), await make_person()
@@ -167,7 +194,9 @@ async def test_two_accounts_that_move_to_one_address_at_once_are_settled_by_the_
         assert (await session.execute(query)).scalar_one() == 1
 
 
-async def test_whether_an_address_has_an_account_is_told_its_owner_alone(app: Quart, client: Browser) -> None:
+async def test_whether_an_address_has_an_account_is_told_its_owner_alone(
+    app: Quart, client: Browser
+) -> None:
     person, owner = await make_person(), await make_person(email="taken@example.com")
     await log_in(client, person)
     answers = [
@@ -187,7 +216,9 @@ async def test_whether_an_address_has_an_account_is_told_its_owner_alone(app: Qu
     )
 
 
-async def test_who_registered_with_a_wrong_address_can_correct_it(app: Quart, client: Browser) -> None:
+async def test_who_registered_with_a_wrong_address_can_correct_it(
+    app: Quart, client: Browser
+) -> None:
     """The wrong address was never proven: whoever reads its mail has no say in it."""
     person = await make_person(confirmed=False)
     await log_in(client, person)
@@ -209,7 +240,11 @@ async def test_who_registered_with_a_wrong_address_can_correct_it(app: Quart, cl
         ({"email": "robin", "password": PASSWORD}, 422, "Enter an e-mail address"),
         ({"email": "", "password": PASSWORD}, 422, "Enter an e-mail address"),
         ({"email": "new@example.com", "password": ""}, 422, "This field is required."),
-        ({"email": "new@example.com", "password": "another one entirely"}, 403, "This is not your password."),
+        (
+            {"email": "new@example.com", "password": "another one entirely"},
+            403,
+            "This is not your password.",
+        ),
         ({"email": "same@example.com", "password": PASSWORD}, 409, "This is your address already."),
     ],
 )
@@ -239,9 +274,16 @@ async def test_the_link_works_for_an_hour_and_the_objection_for_a_week(client: B
     await log_in(client, await make_person())
     await ask(client, "new@example.com")
     async with db.session() as session:
-        rows = (await session.execute(select(Credential).where(Credential.purpose != Purpose.SESSION))).scalars().all()
+        rows = (
+            (await session.execute(select(Credential).where(Credential.purpose != Purpose.SESSION)))
+            .scalars()
+            .all()
+        )
     lives = {(row.purpose, row.expires_at - row.created_at) for row in rows}
-    assert lives == {(Purpose.CHANGE_EMAIL, timedelta(hours=1)), (Purpose.OBJECT, timedelta(days=7))}
+    assert lives == {
+        (Purpose.CHANGE_EMAIL, timedelta(hours=1)),
+        (Purpose.OBJECT, timedelta(days=7)),
+    }
 
 
 async def test_api_tokens_go_on_after_a_change_of_address_and_end_with_an_objection(
@@ -273,7 +315,9 @@ async def make_token(person: Person) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-async def test_a_use_that_is_noted_does_not_shorten_an_api_token(app: Quart, settings: object) -> None:
+async def test_a_use_that_is_noted_does_not_shorten_an_api_token(
+    app: Quart, settings: object
+) -> None:
     person = await make_person()
     token = await make_token(person)
     settings.SESSION_TOUCH = 0  # type: ignore[attr-defined]  # the fixture's
@@ -291,7 +335,9 @@ async def test_an_administrator_stays_one_after_a_change_of_address(client: Brow
     assert (await client.get("/admin")).status_code == 200
 
 
-async def test_nobody_keeps_an_address_from_its_owner_by_registering_it(app: Quart, client: Browser) -> None:
+async def test_nobody_keeps_an_address_from_its_owner_by_registering_it(
+    app: Quart, client: Browser
+) -> None:
     """Not by blocking the objection either, once the account has moved away."""
     person = await make_person()
     await log_in(client, person)
@@ -303,7 +349,9 @@ async def test_nobody_keeps_an_address_from_its_owner_by_registering_it(app: Qua
     assert await address_of(person) == person.email
 
 
-async def test_an_objection_is_over_once_somebody_was_made_administrator(app: Quart, client: Browser) -> None:
+async def test_an_objection_is_over_once_somebody_was_made_administrator(
+    app: Quart, client: Browser
+) -> None:
     """Else whoever had the account's former address would get the role."""
     person = await make_person()
     await log_in(client, person)
@@ -314,14 +362,18 @@ async def test_an_objection_is_over_once_somebody_was_made_administrator(app: Qu
     assert (await app.test_client().post(objection)).status_code == 410
 
 
-async def test_ones_data_do_not_tell_whether_the_new_address_has_an_account(client: Browser) -> None:
+async def test_ones_data_do_not_tell_whether_the_new_address_has_an_account(
+    client: Browser,
+) -> None:
     person, owner = await make_person(), await make_person(email="taken@example.com")
     await log_in(client, person)
     shown = []
     for email in ("free@example.com", owner.email):
         await client.post("/api/v1/account/email", json={"email": email, "password": PASSWORD})
         await mails(client)
-        shown.append(email in await (await client.get("/api/v1/account/data")).get_data(as_text=True))
+        shown.append(
+            email in await (await client.get("/api/v1/account/data")).get_data(as_text=True)
+        )
     assert shown == [False, False]
 
 
@@ -333,12 +385,16 @@ async def test_a_password_that_changes_meanwhile_changes_no_address(
         hashed = str((await session.get_one(User, person.id)).password_hash)
     with pytest.raises(sessions.WrongPassword):
         async with db.transaction() as session:
-            await email_change.request_change(session, sessions.Verified(person.id, f"{hashed}x"), "new@example.com")
+            await email_change.request_change(
+                session, sessions.Verified(person.id, f"{hashed}x"), "new@example.com"
+            )
 
 
 async def test_a_link_that_ended_before_its_mail_left_is_not_mailed(client: Browser) -> None:
     await log_in(client, await make_person())
-    await client.post("/account/manage/change-email", form={"email": "new@example.com", "password": PASSWORD})
+    await client.post(
+        "/account/manage/change-email", form={"email": "new@example.com", "password": PASSWORD}
+    )
     form = {"old_password": PASSWORD, "new_password": NEW, "new_password2": NEW}
     assert (await client.post("/account/manage/change-password", form=form)).status_code == 303
     assert all("new@example.com" not in mail["to"] for mail in await mails(client))
@@ -354,7 +410,9 @@ async def test_a_session_that_was_ended_by_hand_is_not_renewed(app: Quart, clien
         assert await sessions.renew_session(session, actor, person.id, here) is None
 
 
-async def test_the_password_of_whoever_has_the_former_address_now_opens_nothing(app: Quart, client: Browser) -> None:
+async def test_the_password_of_whoever_has_the_former_address_now_opens_nothing(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person(email="moving@example.com")
     await log_in(client, person)
     actor = await sessions.identify(secret_of(client), (Purpose.SESSION,))

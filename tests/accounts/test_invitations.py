@@ -19,7 +19,9 @@ SUBJECT = "You are invited to join"
 GUEST = {"email": "guest@example.com", "password": PASSWORD}
 
 
-async def test_a_guest_chooses_a_password_once_and_is_confirmed(app: Quart, client: Browser) -> None:
+async def test_a_guest_chooses_a_password_once_and_is_confirmed(
+    app: Quart, client: Browser
+) -> None:
     await invite(role=service.ADMINISTRATOR)
     path = await link_to(client, SUBJECT, "guest@example.com")
     assert path.startswith("/account/join-from-invite/")
@@ -41,14 +43,18 @@ async def test_the_api_accepts_an_invitation(client: Browser) -> None:
 
 
 @pytest.mark.parametrize("kind", ["used", "expired", "unknown"])
-async def test_a_link_that_works_no_more_explains_itself_and_mails_nobody(client: Browser, kind: str) -> None:
+async def test_a_link_that_works_no_more_explains_itself_and_mails_nobody(
+    client: Browser, kind: str
+) -> None:
     await invite()
     path = await link_to(client, SUBJECT)
     if kind == "used":
         await client.post(path, form=FORM)
     elif kind == "expired":
         async with db.transaction() as session:
-            await session.execute(update(Credential).values(expires_at=utcnow() - timedelta(seconds=1)))
+            await session.execute(
+                update(Credential).values(expires_at=utcnow() - timedelta(seconds=1))
+            )
     else:
         path = "/account/join-from-invite/nonsense"
     before = len(await mails(client))
@@ -61,7 +67,9 @@ async def test_a_link_that_works_no_more_explains_itself_and_mails_nobody(client
     assert len(await mails(client)) == before
 
 
-async def test_whoever_has_not_accepted_yet_gets_a_new_invitation_for_the_asking(app: Quart, client: Browser) -> None:
+async def test_whoever_has_not_accepted_yet_gets_a_new_invitation_for_the_asking(
+    app: Quart, client: Browser
+) -> None:
     await invite()
     first = await link_to(client, SUBJECT)
     await client.post("/account/reset-password", form={"email": "guest@example.com"})
@@ -78,17 +86,24 @@ async def test_an_invitation_works_for_a_week(client: Browser) -> None:
     await mails(client)
     async with db.session() as session:
         rows = (await session.execute(select(Credential))).scalars().all()
-    assert {(row.purpose, row.expires_at - row.created_at) for row in rows} == {(Purpose.INVITE, timedelta(days=7))}
+    assert {(row.purpose, row.expires_at - row.created_at) for row in rows} == {
+        (Purpose.INVITE, timedelta(days=7))
+    }
 
 
-async def test_inviting_an_address_that_has_an_account_is_said_to_the_administrator(app: Quart) -> None:
+async def test_inviting_an_address_that_has_an_account_is_said_to_the_administrator(
+    app: Quart,
+) -> None:
     person = await make_person()
     with pytest.raises(service.EmailTaken):
         await invite(person.email.upper())
 
 
 async def test_registering_an_invited_address_gives_a_stranger_nothing(client: Browser) -> None:
-    """The invitation may be an administrator's: the owner must not confirm a password that somebody else chose."""
+    """The invitation may be an administrator's.
+
+    The owner must not confirm a password that somebody else chose.
+    """
     await invite(role=service.ADMINISTRATOR)
     await mails(client)
     form = {"first_name": "Mallory", "last_name": "X", "email": "guest@example.com", **FORM}

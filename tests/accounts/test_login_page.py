@@ -15,7 +15,9 @@ from tests.factories.people import PASSWORD, log_in, make_person
 
 async def test_after_logging_in_one_is_home_and_known(client: Browser) -> None:
     person = await make_person()
-    response = await client.post("/account/login", form={"email": person.email, "password": PASSWORD})
+    response = await client.post(
+        "/account/login", form={"email": person.email, "password": PASSWORD}
+    )
     assert (response.status_code, response.headers["Location"]) == (303, "/")
     assert person.email in await (await client.get("/account/manage")).get_data(as_text=True)
 
@@ -30,9 +32,13 @@ async def test_a_page_that_needs_somebody_comes_back_after_log_in(client: Browse
     assert response.headers["Location"] == "/account/manage/info?tab=1"
 
 
-async def test_a_wrong_password_says_so_keeps_the_address_and_echoes_no_password(client: Browser) -> None:
+async def test_a_wrong_password_says_so_keeps_the_address_and_echoes_no_password(
+    client: Browser,
+) -> None:
     person = await make_person()
-    response = await client.post("/account/login", form={"email": person.email, "password": "not it, surely"})
+    response = await client.post(
+        "/account/login", form={"email": person.email, "password": "not it, surely"}
+    )
     page = await response.get_data(as_text=True)
     assert response.status_code == 401
     assert "The e-mail address or the password is wrong." in page
@@ -50,7 +56,9 @@ async def test_a_wrong_password_says_so_keeps_the_address_and_echoes_no_password
         ({"email": "a@example.com", "password": "x", "confirmed": "1"}, "There is no such field."),
     ],
 )
-async def test_a_mistake_is_named_beside_its_field(client: Browser, form: dict[str, str], message: str) -> None:
+async def test_a_mistake_is_named_beside_its_field(
+    client: Browser, form: dict[str, str], message: str
+) -> None:
     response = await client.post("/account/login", form=form)
     assert response.status_code == 422
     assert message in await response.get_data(as_text=True)
@@ -72,12 +80,15 @@ async def test_logging_out_ends_the_session_and_says_so(app: Quart, client: Brow
     assert (await replay.get("/account/manage")).status_code == 303
 
 
-async def test_a_new_log_in_by_page_ends_the_session_that_the_browser_had(app: Quart, client: Browser) -> None:
+async def test_a_new_log_in_by_page_ends_the_session_that_the_browser_had(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     await log_in(client, person)
     old = {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"]
     async with db.transaction() as session:
-        # The browser still has its cookie, but is not signed in any more: as after a while without a request.
+        # The browser still has its cookie, but is not signed in any more: as after a while without
+        # a request.
         await session.execute(update(Credential).values(expires_at=utcnow()))
     await log_in(client, person)
     async with db.session() as session:
@@ -87,9 +98,13 @@ async def test_a_new_log_in_by_page_ends_the_session_that_the_browser_had(app: Q
 
 async def test_a_remembered_cookie_lives_on_from_the_last_visit(client: Browser) -> None:
     person = await make_person()
-    await client.post("/account/login", form={"email": person.email, "password": PASSWORD, "remember_me": "on"})
+    await client.post(
+        "/account/login", form={"email": person.email, "password": PASSWORD, "remember_me": "on"}
+    )
     async with db.transaction() as session:
-        await session.execute(update(Credential).values(last_used_at=utcnow() - timedelta(minutes=6)))
+        await session.execute(
+            update(Credential).values(last_used_at=utcnow() - timedelta(minutes=6))
+        )
     response = await client.get("/")
     assert any("Max-Age=1209600" in cookie for cookie in response.headers.getlist("Set-Cookie"))
     assert not (await client.get("/")).headers.getlist("Set-Cookie")
@@ -116,7 +131,9 @@ async def test_the_cookie_lasts_only_if_one_asks_for_it(
     client: Browser, remember: str | None, max_age: str | None
 ) -> None:
     person = await make_person()
-    form = {"email": person.email, "password": PASSWORD} | ({"remember_me": remember} if remember else {})
+    form = {"email": person.email, "password": PASSWORD} | (
+        {"remember_me": remember} if remember else {}
+    )
     response = await client.post("/account/login", form=form)
     cookie = next(c for c in response.headers.getlist("Set-Cookie") if c.startswith("session="))
     attributes = dict(part.strip().partition("=")[::2] for part in cookie.split(";")[1:])
@@ -125,11 +142,15 @@ async def test_the_cookie_lasts_only_if_one_asks_for_it(
     assert (attributes["SameSite"], attributes["Path"]) == ("Lax", "/")
 
 
-async def test_too_many_failures_are_a_429_page_that_says_when_to_try_again(client: Browser) -> None:
+async def test_too_many_failures_are_a_429_page_that_says_when_to_try_again(
+    client: Browser,
+) -> None:
     person = await make_person()
     for _ in range(5):
         await client.post("/account/login", form={"email": person.email, "password": "wrong"})
-    response = await client.post("/account/login", form={"email": person.email, "password": PASSWORD})
+    response = await client.post(
+        "/account/login", form={"email": person.email, "password": PASSWORD}
+    )
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 0
     assert "Try again in" in await response.get_data(as_text=True)
@@ -165,7 +186,12 @@ async def test_log_in_leads_to_no_other_site(app: Quart, target: str | None) -> 
 async def test_an_encoded_foreign_target_leads_home(client: Browser) -> None:
     person = await make_person()
     form = {"email": person.email, "password": PASSWORD}
-    for encoded in ("%2F%2Fevil.example", "%2F%5Cevil.example", "%09//evil.example", "https%3A%2F%2Fevil.example"):
+    for encoded in (
+        "%2F%2Fevil.example",
+        "%2F%5Cevil.example",
+        "%09//evil.example",
+        "https%3A%2F%2Fevil.example",
+    ):
         response = await client.post(f"/account/login?next={encoded}", form=form)
         assert response.headers["Location"] == "/"
         await client.post("/account/logout")

@@ -1,4 +1,7 @@
-"""Row 13: nobody gives themselves a role, or anything else, by a field that a form does not show."""
+"""Row 13.
+
+Nobody gives themselves a role, or anything else, by a field that a form does not show.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -39,7 +42,11 @@ FORMS: dict[str, Case] = {
     "/account/register": ({**NAME, **EMAIL, "password": NEW, "password2": NEW}, False, None),
     "/account/reset-password": (EMAIL, False, None),
     "/account/reset-password/<token>": (TWICE, False, Purpose.RESET),
-    "/account/join-from-invite/<token>": ({"password": NEW, "password2": NEW}, False, Purpose.INVITE),
+    "/account/join-from-invite/<token>": (
+        {"password": NEW, "password2": NEW},
+        False,
+        Purpose.INVITE,
+    ),
     "/account/reauthenticate": ({"password": PASSWORD}, True, None),
     "/account/manage": (NAME, True, None),
     "/account/manage/info": (NAME, True, None),
@@ -74,7 +81,11 @@ BODILESS: dict[str, Case] = {
     "/account/sessions/end-others": ({}, True, None),
     "/api/v1/account/confirmation/mail": ({}, True, None),
 }
-DELETES = {"/api/v1/session", "/api/v1/account/sessions", "/api/v1/account/sessions/<uuid:session_id>"}
+DELETES = {
+    "/api/v1/session",
+    "/api/v1/account/sessions",
+    "/api/v1/account/sessions/<uuid:session_id>",
+}
 
 
 def test_every_route_of_accounts_that_changes_something_is_here(app: Quart) -> None:
@@ -93,14 +104,19 @@ async def everything() -> list[dict[str, Any]]:
     async with db.session() as session:
         for model in (User, Role, Credential, Job):
             query = select(model.__table__).order_by(model.id)
-            rows += [{"table": model.__tablename__, **row} for row in (await session.execute(query)).mappings()]
+            rows += [
+                {"table": model.__tablename__, **row}
+                for row in (await session.execute(query)).mappings()
+            ]
     return rows
 
 
 async def make_link(person: Person, purpose: Purpose) -> str:
     secret = new_secret()
     async with db.transaction() as session:
-        link = Credential(purpose=purpose, digest=digest(secret), user_id=person.id, email=person.email)
+        link = Credential(
+            purpose=purpose, digest=digest(secret), user_id=person.id, email=person.email
+        )
         link.expires_at = utcnow() + timedelta(hours=1)
         session.add(link)
     return secret
@@ -116,18 +132,24 @@ async def someone(browser: Browser, case: Case) -> tuple[Person, str]:
 
 
 @pytest.mark.parametrize("path", FORMS)
-async def test_a_form_with_one_field_too_many_is_refused_and_changes_nothing(client: Browser, path: str) -> None:
+async def test_a_form_with_one_field_too_many_is_refused_and_changes_nothing(
+    client: Browser, path: str
+) -> None:
     _, secret = await someone(client, FORMS[path])
     before = await everything()
     for name, value in EXTRA.items():
-        response = await client.post(path.replace("<token>", secret), form={**FORMS[path][0], name: value})
+        response = await client.post(
+            path.replace("<token>", secret), form={**FORMS[path][0], name: value}
+        )
         assert response.status_code == 422, name
         assert f"{name}: There is no such field." in await response.get_data(as_text=True)
         assert "Set-Cookie" not in response.headers
     assert await everything() == before
 
 
-@pytest.mark.parametrize(("method", "path"), [*(("POST", path) for path in BODIES), *(("PATCH", p) for p in PATCHES)])
+@pytest.mark.parametrize(
+    ("method", "path"), [*(("POST", path) for path in BODIES), *(("PATCH", p) for p in PATCHES)]
+)
 async def test_a_body_with_one_field_too_many_is_refused_and_changes_nothing(
     client: Browser, method: str, path: str
 ) -> None:
@@ -139,17 +161,23 @@ async def test_a_body_with_one_field_too_many_is_refused_and_changes_nothing(
         response = await client.open(path, method=method, json={**body, name: value})
         assert response.status_code == 422, name
         # This alone is wrong with it: without the field it is taken.
-        assert (await response.get_json())["errors"] == [{"field": name, "message": "There is no such field."}]
+        assert (await response.get_json())["errors"] == [
+            {"field": name, "message": "There is no such field."}
+        ]
         assert "Set-Cookie" not in response.headers
     assert await everything() == before
 
 
 @pytest.mark.parametrize("path", BODILESS)
-async def test_a_request_that_takes_no_fields_takes_none_of_these_either(client: Browser, path: str) -> None:
+async def test_a_request_that_takes_no_fields_takes_none_of_these_either(
+    client: Browser, path: str
+) -> None:
     person, secret = await someone(client, BODILESS[path])
     async with db.session() as session:
         before = await session.get_one(User, person.id)
-    target = path.replace("<token>", secret).replace("<uuid:session_id>", "00000000-0000-4000-8000-000000000000")
+    target = path.replace("<token>", secret).replace(
+        "<uuid:session_id>", "00000000-0000-4000-8000-000000000000"
+    )
     response = await client.post(target, form=EXTRA, query_string=EXTRA)
     assert response.status_code in (202, 204, 303, 404)
     async with db.session() as session:
@@ -157,4 +185,6 @@ async def test_a_request_that_takes_no_fields_takes_none_of_these_either(client:
     confirms = BODILESS[path][2] is Purpose.CONFIRM
     assert (after.id, after.role_id, after.disabled_at) == (before.id, before.role_id, None)
     assert after.confirmed == (True if confirms else before.confirmed)
-    assert after.password_hash == (None if BODILESS[path][2] is Purpose.OBJECT else before.password_hash)
+    assert after.password_hash == (
+        None if BODILESS[path][2] is Purpose.OBJECT else before.password_hash
+    )

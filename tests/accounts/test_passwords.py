@@ -36,7 +36,9 @@ async def may_log_in(app: Quart, person: Person, password: str) -> bool:
     return (await app.test_client().post("/api/v1/session", json=credentials)).status_code == 201
 
 
-async def test_a_forgotten_password_is_reset_by_the_link_and_only_by_its_button(app: Quart, client: Browser) -> None:
+async def test_a_forgotten_password_is_reset_by_the_link_and_only_by_its_button(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     path = await ask(client, person.email)
     page = await client.get(path)
@@ -53,7 +55,9 @@ async def test_a_forgotten_password_is_reset_by_the_link_and_only_by_its_button(
 
 async def test_the_api_resets_too(app: Quart, client: Browser) -> None:
     person = await make_person()
-    response = await client.post("/api/v1/account/password/reset/mail", json={"email": person.email.upper()})
+    response = await client.post(
+        "/api/v1/account/password/reset/mail", json={"email": person.email.upper()}
+    )
     assert response.status_code == 202
     body = {"token": token_of(await link_to(client, SUBJECT)), "new_password": NEW}
     assert (await client.post("/api/v1/account/password/reset", json=body)).status_code == 204
@@ -62,7 +66,9 @@ async def test_the_api_resets_too(app: Quart, client: Browser) -> None:
     assert await may_log_in(app, person, NEW)
 
 
-async def test_an_unknown_address_gets_the_same_answer_and_nobody_a_mail(app: Quart, client: Browser) -> None:
+async def test_an_unknown_address_gets_the_same_answer_and_nobody_a_mail(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     answers = [
         await app.test_client().post("/api/v1/account/password/reset/mail", json={"email": email})
@@ -118,7 +124,10 @@ async def test_resetting_confirms_an_account_that_waited_for_it(client: Browser)
     [
         ({"new_password2": "nine green lanterns"}, "This is not the same password."),
         ({"new_password": "short"}, "Use 12 to 128 characters."),
-        ({"new_password": "robin example", "new_password2": "robin example"}, "This password is easy to guess."),
+        (
+            {"new_password": "robin example", "new_password2": "robin example"},
+            "This password is easy to guess.",
+        ),
         ({"new_password": "x" * 129}, "Use at most 128 characters."),
         ({"new_password": ""}, "This field is required."),
     ],
@@ -139,17 +148,25 @@ async def test_a_reset_that_does_not_fit_says_so_beside_the_field_and_the_link_g
     assert (await client.post(path, form=FORM)).status_code == 303
 
 
-async def test_asking_is_limited_for_each_account_and_address(app: Quart, client: Browser, settings: Config) -> None:
+async def test_asking_is_limited_for_each_account_and_address(
+    app: Quart, client: Browser, settings: Config
+) -> None:
     async def attempt(email: str, peer: str) -> int:
         response = await app.test_client().post(
             "/account/reset-password", form={"email": email}, scope_base={"client": (peer, 5000)}
         )
         return response.status_code
 
-    assert [await attempt("a@example.com", f"192.0.2.{n}") for n in range(5)] == [303] * 3 + [429] * 2
+    assert [await attempt("a@example.com", f"192.0.2.{n}") for n in range(5)] == [303] * 3 + [
+        429
+    ] * 2
     settings.RESET_LIMIT_ADDRESS = "4/hour"
-    assert [await attempt(f"b{n}@example.com", "198.51.100.1") for n in range(6)] == [303] * 4 + [429] * 2
-    response = await client.post("/api/v1/account/password/reset/mail", json={"email": "a@example.com"})
+    assert [await attempt(f"b{n}@example.com", "198.51.100.1") for n in range(6)] == [303] * 4 + [
+        429
+    ] * 2
+    response = await client.post(
+        "/api/v1/account/password/reset/mail", json={"email": "a@example.com"}
+    )
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 3000
     assert response.content_type == "application/problem+json"
@@ -164,7 +181,9 @@ async def other_session(app: Quart, person: Person) -> Browser:
     return browser
 
 
-async def test_changing_the_password_renews_this_session_and_ends_the_others(app: Quart, client: Browser) -> None:
+async def test_changing_the_password_renews_this_session_and_ends_the_others(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     await log_in(client, person)
     other, stale = await other_session(app, person), app.test_client()
@@ -175,7 +194,9 @@ async def test_changing_the_password_renews_this_session_and_ends_the_others(app
     assert (response.status_code, response.headers["Location"]) == (303, "/account/manage")
     assert (await client.get("/account/manage")).status_code == 200
     assert (await other.get("/account/manage")).status_code == 303
-    assert (await stale.get("/account/manage")).status_code == 303, "the secret from before works no more"
+    assert (await stale.get("/account/manage")).status_code == 303, (
+        "the secret from before works no more"
+    )
     assert await may_log_in(app, person, NEW)
     assert not await may_log_in(app, person, PASSWORD)
     mail = await newest(client, "Your password has been changed", person.email)
@@ -185,7 +206,9 @@ async def test_changing_the_password_renews_this_session_and_ends_the_others(app
 async def test_the_api_changes_the_password_and_answers_with_a_new_session(app: Quart) -> None:
     person = await make_person()
     program = app.test_client()
-    begun = await program.post("/api/v1/session", json={"email": person.email, "password": PASSWORD})
+    begun = await program.post(
+        "/api/v1/session", json={"email": person.email, "password": PASSWORD}
+    )
     former = {"Authorization": f"Bearer {(await begun.get_json())['token']}"}
     body = {"old_password": PASSWORD, "new_password": NEW}
     response = await app.test_client().post("/api/v1/account/password", json=body, headers=former)
@@ -201,7 +224,9 @@ async def test_a_change_ends_links_and_api_tokens_too(app: Quart, client: Browse
     await log_in(client, person)
     async with db.transaction() as session:
         await session.execute(
-            update(Credential).where(Credential.purpose == Purpose.SESSION).values(purpose=Purpose.TOKEN)
+            update(Credential)
+            .where(Credential.purpose == Purpose.SESSION)
+            .values(purpose=Purpose.TOKEN)
         )
     token = secret_of(client)
     header = {"Authorization": f"Bearer {token}"}
@@ -234,20 +259,27 @@ async def test_of_two_changes_at_once_one_is_carried_out(app: Quart) -> None:
     others = ["three copper anchors drift", "seven paper bridges burn"]
     answers = await asyncio.gather(
         *(
-            browser.post("/api/v1/account/password", json={"old_password": PASSWORD, "new_password": new})
+            browser.post(
+                "/api/v1/account/password", json={"old_password": PASSWORD, "new_password": new}
+            )
             for browser, new in zip(browsers, others, strict=True)
         )
     )
     statuses = [answer.status_code for answer in answers]
     assert sorted(statuses) in ([200, 401], [200, 403])
     winner = others[statuses.index(200)]
-    assert [await may_log_in(app, person, password) for password in (winner, PASSWORD)] == [True, False]
+    assert [await may_log_in(app, person, password) for password in (winner, PASSWORD)] == [
+        True,
+        False,
+    ]
 
 
 OLD_HASHES = {
     "pbkdf2": generate_password_hash(PASSWORD, method="pbkdf2:sha256:1000"),
     "scrypt": generate_password_hash(PASSWORD, method="scrypt:1024:8:1"),
-    "argon2 with other parameters": PasswordHasher(memory_cost=16, time_cost=2, parallelism=1).hash(PASSWORD),
+    "argon2 with other parameters": PasswordHasher(memory_cost=16, time_cost=2, parallelism=1).hash(
+        PASSWORD
+    ),
 }
 
 
@@ -263,7 +295,9 @@ async def test_an_outdated_hash_works_and_is_renewed_at_log_in(app: Quart, old: 
         await session.execute(update(User).values(password_hash=old))
     assert not await may_log_in(app, person, "a wrong password")
     assert await stored() == old
-    assert all(await asyncio.gather(*(may_log_in(app, person, PASSWORD) for _ in range(4)))), "parallel ones too"
+    assert all(await asyncio.gather(*(may_log_in(app, person, PASSWORD) for _ in range(4)))), (
+        "parallel ones too"
+    )
     renewed = await stored()
     assert renewed.startswith("$argon2id$v=19$m=8,t=1,p=1$")
     assert await may_log_in(app, person, PASSWORD)
@@ -282,7 +316,9 @@ async def test_a_hash_that_is_none_lets_nobody_in(app: Quart, nonsense: str) -> 
 
 async def test_the_meter_says_how_good_a_password_is_and_why_not(client: Browser) -> None:
     async def strength(password: str, *about: str) -> dict[str, object]:
-        response = await client.post("/api/v1/password-strength", json={"password": password, "about": list(about)})
+        response = await client.post(
+            "/api/v1/password-strength", json={"password": password, "about": list(about)}
+        )
         assert response.status_code == 200
         found: dict[str, object] = await response.get_json()
         return found
@@ -297,15 +333,22 @@ async def test_the_meter_says_how_good_a_password_is_and_why_not(client: Browser
     assert (await strength(name, "Bartholomew", "Quackenbush"))["accepted"] is False
 
 
-@pytest.mark.parametrize("password", ["4@8({[<369&#!1/|0$5+7%2" * 5, "83619472058361947205" * 3, "x9@" * 40])
+@pytest.mark.parametrize(
+    "password", ["4@8({[<369&#!1/|0$5+7%2" * 5, "83619472058361947205" * 3, "x9@" * 40]
+)
 async def test_no_password_takes_long_to_judge(client: Browser, password: str) -> None:
-    """Characters that stand for several letters took zxcvbn eight seconds; others take a tenth of one."""
+    """Characters that stand for several letters took zxcvbn eight seconds.
+
+    Others take a tenth of one.
+    """
     started = time.thread_time()
     _guess(password, ["robin@example.com", "Robin"])
     assert time.thread_time() - started < 1
 
 
-async def test_whoever_is_made_administrator_on_the_command_line_has_the_new_password_alone(app: Quart) -> None:
+async def test_whoever_is_made_administrator_on_the_command_line_has_the_new_password_alone(
+    app: Quart,
+) -> None:
     person = await make_person()
     browser = await other_session(app, person)
     async with db.transaction() as session:
@@ -313,7 +356,9 @@ async def test_whoever_is_made_administrator_on_the_command_line_has_the_new_pas
     assert (await browser.get("/account/manage")).status_code == 303
 
 
-async def test_who_failed_to_log_in_and_sets_a_new_password_may_log_in_with_it(app: Quart, client: Browser) -> None:
+async def test_who_failed_to_log_in_and_sets_a_new_password_may_log_in_with_it(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person()
     assert not any([await may_log_in(app, person, "not this one at all") for _ in range(6)])
     assert not await may_log_in(app, person, PASSWORD), "too often"
@@ -324,7 +369,11 @@ async def test_who_failed_to_log_in_and_sets_a_new_password_may_log_in_with_it(a
 async def test_separators_around_an_address_get_past_no_limit(client: Browser) -> None:
     person = await make_person()
     statuses = [
-        (await client.post("/api/v1/account/password/reset/mail", json={"email": f"{person.email}{end}"})).status_code
+        (
+            await client.post(
+                "/api/v1/account/password/reset/mail", json={"email": f"{person.email}{end}"}
+            )
+        ).status_code
         for end in ("", "\x1c", "\x1d\x1e", " \x1f", "\x1c\x1c")
     ]
     assert statuses == [202] * 3 + [429] * 2

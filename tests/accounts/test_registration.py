@@ -47,7 +47,9 @@ async def test_one_registers_confirms_and_is_in(client: Browser) -> None:
     assert (await client.post(path)).headers["Location"] == "/account/login"
     [user] = await users()
     assert (user.confirmed, user.first_name, user.last_name) == (True, "Robin", "Example")
-    response = await client.post("/account/login", form={"email": "robin@example.com", "password": PASSWORD})
+    response = await client.post(
+        "/account/login", form={"email": "robin@example.com", "password": PASSWORD}
+    )
     assert response.headers["Location"] == "/"
 
 
@@ -71,7 +73,9 @@ async def test_a_link_that_does_not_work_explains_itself(client: Browser, path: 
             await client.post(path)
         async with db.transaction() as session:
             if kind == "expired":
-                await session.execute(update(Credential).values(expires_at=utcnow() - timedelta(seconds=1)))
+                await session.execute(
+                    update(Credential).values(expires_at=utcnow() - timedelta(seconds=1))
+                )
             if kind == "moved":
                 await session.execute(update(User).values(email="elsewhere@example.com"))
         if kind == "moved":
@@ -88,15 +92,22 @@ async def test_a_link_that_does_not_work_explains_itself(client: Browser, path: 
 async def test_of_20_parallel_uses_of_a_link_one_wins(client: Browser) -> None:
     await client.post("/account/register", form=FORM)
     path = link_in((await mails(client))[0])
-    statuses = [r.status_code for r in await asyncio.gather(*(client.post(path) for _ in range(20)))]
+    statuses = [
+        r.status_code for r in await asyncio.gather(*(client.post(path) for _ in range(20)))
+    ]
     assert sorted(statuses) == [303] + [410] * 19
 
 
-async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(app: Quart, client: Browser) -> None:
+async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(
+    app: Quart, client: Browser
+) -> None:
     person = await make_person(email="Taken@Example.com")
     free = await app.test_client().post("/account/register", form=FORM)
     taken = await client.post("/account/register", form={**FORM, "email": "tAken@example.com"})
-    assert (taken.status_code, taken.headers["Location"]) == (free.status_code, free.headers["Location"])
+    assert (taken.status_code, taken.headers["Location"]) == (
+        free.status_code,
+        free.headers["Location"],
+    )
     assert len(await users()) == 2
     sent = {mail["to"][0]: mail for mail in await mails(client)}
     assert "You have an account already" in sent[person.email]["subject"]
@@ -108,9 +119,16 @@ async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(app: Qu
 
 
 async def test_nobody_can_take_an_address_beforehand(app: Quart, client: Browser) -> None:
-    """Of several registrations the one whose mail is read decides; what the others know is worth nothing."""
+    """Of several registrations the one whose mail is read decides.
+
+    What the others know is worth nothing.
+    """
     stranger = app.test_client()
-    theirs = FORM | {"first_name": "Mallory", "password": "nine green lanterns", "password2": "nine green lanterns"}
+    theirs = FORM | {
+        "first_name": "Mallory",
+        "password": "nine green lanterns",
+        "password2": "nine green lanterns",
+    }
     await stranger.post("/account/register", form=theirs)
     await mails(client)
     credentials = {"email": FORM["email"], "password": theirs["password"]}
@@ -122,7 +140,9 @@ async def test_nobody_can_take_an_address_beforehand(app: Quart, client: Browser
     [user] = await users()
     assert (user.first_name, user.confirmed) == ("Robin", True)
     nobody = app.test_client()
-    assert (await nobody.get("/api/v1/account", headers={"Authorization": f"Bearer {token}"})).status_code == 401
+    assert (
+        await nobody.get("/api/v1/account", headers={"Authorization": f"Bearer {token}"})
+    ).status_code == 401
     assert (await nobody.post("/api/v1/session", json=credentials)).status_code == 401
     assert (await nobody.post(first)).status_code == 410
     right = {"email": FORM["email"], "password": PASSWORD}
@@ -142,17 +162,31 @@ async def test_a_mail_that_is_sent_twice_holds_links_that_work(client: Browser) 
     assert (await client.post(link_in(second))).status_code == 410
 
 
-async def test_8_parallel_registrations_of_one_address_make_one_account(app: Quart, client: Browser) -> None:
-    spellings = ["robin@example.com", "ROBIN@example.com", "Robin@Example.COM", "robin@EXAMPLE.com"] * 2
+async def test_8_parallel_registrations_of_one_address_make_one_account(
+    app: Quart, client: Browser
+) -> None:
+    spellings = [
+        "robin@example.com",
+        "ROBIN@example.com",
+        "Robin@Example.COM",
+        "robin@EXAMPLE.com",
+    ] * 2
     answers = await asyncio.gather(
-        *(app.test_client().post("/account/register", form={**FORM, "email": email}) for email in spellings)
+        *(
+            app.test_client().post("/account/register", form={**FORM, "email": email})
+            for email in spellings
+        )
     )
-    assert {(answer.status_code, answer.headers["Location"]) for answer in answers} == {(303, "/account/login")}
+    assert {(answer.status_code, answer.headers["Location"]) for answer in answers} == {
+        (303, "/account/login")
+    }
     assert [user.email for user in await users()] == ["robin@example.com"]
     assert len(await mails(client)) == 8
 
 
-async def test_the_database_itself_refuses_a_second_account(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_database_itself_refuses_a_second_account(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from app.accounts import service
 
     async def nobody(*_: object) -> None:
@@ -169,14 +203,26 @@ async def test_the_database_itself_refuses_a_second_account(app: Quart, monkeypa
     ("change", "message"),
     [
         ({"email": "robin"}, "Enter an e-mail address, like name@example.com."),
-        ({"email": "robin@example.com\r\nBcc: x@example.com"}, "Enter an e-mail address, like name@example.com."),
-        ({"email": "=?utf-8?q?all=40example.org=2C?=@example.com"}, "Enter an e-mail address, like name@example.com."),
+        (
+            {"email": "robin@example.com\r\nBcc: x@example.com"},
+            "Enter an e-mail address, like name@example.com.",
+        ),
+        (
+            {"email": "=?utf-8?q?all=40example.org=2C?=@example.com"},
+            "Enter an e-mail address, like name@example.com.",
+        ),
         ({"first_name": " "}, "This field is required."),
-        ({"first_name": "Robin\r\nBcc: x@example.com"}, "This holds characters that do not belong in a name."),
+        (
+            {"first_name": "Robin\r\nBcc: x@example.com"},
+            "This holds characters that do not belong in a name.",
+        ),
         ({"last_name": "x" * 65}, "Use at most 64 characters."),
         ({"password2": "another one, surely"}, "This is not the same password."),
         ({"password": "short", "password2": "short"}, "Use 12 to 128 characters."),
-        ({"password": "robin@example.com", "password2": "robin@example.com"}, "This password is easy to guess."),
+        (
+            {"password": "robin@example.com", "password2": "robin@example.com"},
+            "This password is easy to guess.",
+        ),
         ({"confirmed": "1"}, "There is no such field."),
         ({"role": "Administrator"}, "There is no such field."),
     ],
@@ -190,7 +236,10 @@ async def test_a_mistake_is_named_and_what_was_typed_is_kept(
     assert response.status_code in (409, 422)
     assert message in page
     assert 'value="Example"' in page or change.get("last_name")
-    assert form["password"] not in page.replace("robin@example.com", "") or form["password"] == "robin@example.com"
+    assert (
+        form["password"] not in page.replace("robin@example.com", "")
+        or form["password"] == "robin@example.com"
+    )
     assert 'type="password" value' not in page
     assert await users() == []
     if "password2" not in change:
@@ -198,7 +247,9 @@ async def test_a_mistake_is_named_and_what_was_typed_is_kept(
         assert await users() == []
 
 
-async def test_registering_the_administrators_address_makes_no_administrator(client: Browser, settings: Config) -> None:
+async def test_registering_the_administrators_address_makes_no_administrator(
+    client: Browser, settings: Config
+) -> None:
     await client.post("/account/register", form={**FORM, "email": settings.ADMIN_EMAIL})
     path = link_in((await mails(client))[0])
     await client.post(path)
@@ -211,14 +262,19 @@ async def test_who_has_not_confirmed_is_kept_until_they_do(client: Browser) -> N
     await log_in(client, person)
     for path in ("/", "/docs", "/admin"):
         response = await client.get(path)
-        assert (response.status_code, response.headers["Location"]) == (303, "/account/unconfirmed"), path
+        assert (response.status_code, response.headers["Location"]) == (
+            303,
+            "/account/unconfirmed",
+        ), path
     assert (await client.get("/account/unconfirmed")).status_code == 200
     assert (await client.get("/account/manage")).status_code == 200
     assert (await client.get("/static/app.css")).status_code == 200
     assert (await client.get("/livez")).status_code == 200
     assert (await client.get("/no-such-page")).status_code == 404
     assert (await client.get("/api/v1/account")).status_code == 200
-    assert (await client.post("/account/confirm-account")).headers["Location"] == "/account/unconfirmed"
+    assert (await client.post("/account/confirm-account")).headers[
+        "Location"
+    ] == "/account/unconfirmed"
     [mail] = await mails(client)
     assert (await client.post(link_in(mail))).headers["Location"] == "/"
     assert (await client.get("/")).status_code == 200
@@ -239,15 +295,21 @@ async def test_sending_again_is_limited_and_says_so(client: Browser, settings: C
 
 async def test_asking_again_by_get_sends_nothing(client: Browser) -> None:
     await log_in(client, await make_person(confirmed=False))
-    assert (await client.get("/account/confirm-account")).headers["Location"] == "/account/unconfirmed"
+    assert (await client.get("/account/confirm-account")).headers[
+        "Location"
+    ] == "/account/unconfirmed"
     async with db.session() as session:
         assert await session.scalar(select(func.count(Job.id))) == 0
 
 
-async def test_registrations_from_one_address_are_limited(client: Browser, settings: Config) -> None:
+async def test_registrations_from_one_address_are_limited(
+    client: Browser, settings: Config
+) -> None:
     settings.REGISTRATION_LIMIT = "2/hour"
     for number, status in enumerate((303, 303, 429)):
-        response = await client.post("/account/register", form={**FORM, "email": f"robin{number}@example.com"})
+        response = await client.post(
+            "/account/register", form={**FORM, "email": f"robin{number}@example.com"}
+        )
         assert response.status_code == status
     assert response.headers["Retry-After"]
     assert 'value="Robin"' in await response.get_data(as_text=True)
@@ -266,7 +328,11 @@ async def test_nobody_fills_somebodys_mailbox_through_us(client: Browser, settin
 
 
 async def test_mailed_links_start_with_base_url_whatever_the_request_says(client: Browser) -> None:
-    forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+    forged = {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+    }
     await client.post("/account/register", form=FORM, headers=forged)
     [mail] = await mails(client)
     assert "evil" not in mail["text"] + mail["html"]

@@ -22,7 +22,9 @@ from tests.factories.people import PASSWORD, Person, make_person
 async def begin(
     client: Browser, person: Person, password: str = PASSWORD, **more: object
 ) -> tuple[int, dict[str, object]]:
-    response = await client.post("/api/v1/session", json={"email": person.email, "password": password, **more})
+    response = await client.post(
+        "/api/v1/session", json={"email": person.email, "password": password, **more}
+    )
     return response.status_code, await response.get_json()
 
 
@@ -36,7 +38,11 @@ async def test_the_token_of_a_log_in_tells_who_one_is(app: Quart, client: Browse
     assert status == 201
     response = await app.test_client().get("/api/v1/account", headers=bearer(body["token"]))
     account = await response.get_json()
-    assert (response.status_code, account["email"], account["first_name"]) == (200, person.email, "Kim")
+    assert (response.status_code, account["email"], account["first_name"]) == (
+        200,
+        person.email,
+        "Kim",
+    )
     assert (account["role"], account["confirmed"]) == ("User", True)
 
 
@@ -67,7 +73,10 @@ async def test_without_a_session_the_account_is_a_401_problem(client: Browser) -
 async def test_wrong_password_and_unknown_address_look_the_same(client: Browser) -> None:
     person = await make_person()
     nobody = Person(0, "nobody@example.com", "", "")
-    (wrong_status, wrong), (unknown_status, unknown) = await begin(client, person, "wrong"), await begin(client, nobody)
+    (wrong_status, wrong), (unknown_status, unknown) = (
+        await begin(client, person, "wrong"),
+        await begin(client, nobody),
+    )
     del wrong["request_id"], unknown["request_id"]
     assert (wrong_status, wrong) == (unknown_status, unknown)
     assert (wrong_status, wrong["code"]) == (401, "wrong-credentials")
@@ -81,7 +90,10 @@ async def test_an_address_is_the_same_in_any_case(client: Browser) -> None:
 
 async def test_fields_nobody_asked_for_are_refused(client: Browser) -> None:
     status, body = await begin(client, await make_person(), role="Administrator")
-    assert (status, body["errors"]) == (422, [{"field": "role", "message": "There is no such field."}])
+    assert (status, body["errors"]) == (
+        422,
+        [{"field": "role", "message": "There is no such field."}],
+    )
 
 
 async def test_a_disabled_account_ends_at_the_next_request(client: Browser) -> None:
@@ -101,12 +113,16 @@ async def test_an_expired_session_is_no_session(client: Browser) -> None:
 
 
 @pytest.mark.parametrize(("remember", "hours"), [(False, 12), (True, 14 * 24)])
-async def test_a_session_lives_as_long_as_it_is_used(client: Browser, remember: bool, hours: int) -> None:
+async def test_a_session_lives_as_long_as_it_is_used(
+    client: Browser, remember: bool, hours: int
+) -> None:
     await begin(client, await make_person(), remember_me=remember)
     long_ago = utcnow() - timedelta(minutes=6)
     async with db.transaction() as session:
         await session.execute(
-            update(Credential).values(last_used_at=long_ago, expires_at=utcnow() + timedelta(minutes=1))
+            update(Credential).values(
+                last_used_at=long_ago, expires_at=utcnow() + timedelta(minutes=1)
+            )
         )
     assert (await client.get("/api/v1/account")).status_code == 200
     async with db.session() as session:
@@ -142,12 +158,17 @@ async def test_a_new_log_in_replaces_the_session_that_came_with_it(client: Brows
 
 
 async def test_a_session_that_was_planted_is_not_taken_over(app: Quart) -> None:
-    """Session fixation: the secret that a browser brings to log-in is never the one it leaves with."""
+    """Session fixation.
+
+    The secret that a browser brings to log-in is never the one it leaves with.
+    """
     client = app.test_client()
     client.set_cookie("localhost", "session", "planted-by-somebody-else")
     _, body = await begin(client, await make_person())
     assert body["token"] != "planted-by-somebody-else"
-    response = await app.test_client().get("/api/v1/account", headers=bearer("planted-by-somebody-else"))
+    response = await app.test_client().get(
+        "/api/v1/account", headers=bearer("planted-by-somebody-else")
+    )
     assert response.status_code == 401
 
 
@@ -168,13 +189,17 @@ async def test_a_password_changed_between_check_and_log_in_is_refused(app: Quart
     assert (await client.get("/api/v1/account")).status_code == 401
 
 
-async def test_five_failures_close_an_account_to_one_address_only(app: Quart, settings: Config) -> None:
+async def test_five_failures_close_an_account_to_one_address_only(
+    app: Quart, settings: Config
+) -> None:
     person = await make_person()
     settings.TRUSTED_PROXIES = 0
     client = app.test_client()
     statuses = [(await begin(client, person, "wrong"))[0] for _ in range(6)]
     assert statuses == [401] * 5 + [429]
-    response = await client.post("/api/v1/session", json={"email": person.email, "password": PASSWORD})
+    response = await client.post(
+        "/api/v1/session", json={"email": person.email, "password": PASSWORD}
+    )
     assert response.status_code == 429
     assert 0 < int(response.headers["Retry-After"]) <= 300
     elsewhere = app.test_client()
@@ -202,7 +227,10 @@ async def test_parallel_attempts_do_not_slip_past_the_limit(app: Quart) -> None:
 
 
 async def test_attempts_from_one_address_are_limited_whoever_they_are_for(client: Browser) -> None:
-    statuses = [(await begin(client, Person(0, f"nobody{n}@example.com", "", ""), "wrong"))[0] for n in range(31)]
+    statuses = [
+        (await begin(client, Person(0, f"nobody{n}@example.com", "", ""), "wrong"))[0]
+        for n in range(31)
+    ]
     assert statuses == [401] * 30 + [429]
 
 
@@ -225,7 +253,9 @@ async def test_the_default_password_logs_in_from_this_machine_only(app: Quart) -
     assert await attempt("127.0.0.1", Host="rebound.example.com") == 401
 
 
-async def test_a_session_that_ends_while_a_request_is_under_way_stays_ended(client: Browser) -> None:
+async def test_a_session_that_ends_while_a_request_is_under_way_stays_ended(
+    client: Browser,
+) -> None:
     """Noting its use must not bring it back to life."""
     person = await make_person()
     _, body = await begin(client, person)
@@ -242,7 +272,11 @@ async def test_a_credential_for_one_purpose_is_no_session(app: Quart, purpose: P
     person = await make_person()
     async with db.transaction() as session:
         expires_at = utcnow() + timedelta(hours=1)
-        session.add(Credential(purpose=purpose, digest=digest("mailed"), user_id=person.id, expires_at=expires_at))
+        session.add(
+            Credential(
+                purpose=purpose, digest=digest("mailed"), user_id=person.id, expires_at=expires_at
+            )
+        )
     client = app.test_client()
     client.set_cookie("localhost", "session", "mailed")
     assert (await client.get("/api/v1/account")).status_code == 401
@@ -250,7 +284,9 @@ async def test_a_credential_for_one_purpose_is_no_session(app: Quart, purpose: P
     assert response.status_code == (200 if purpose is Purpose.TOKEN else 401)
 
 
-async def test_a_cookie_is_no_token_and_a_tokens_log_out_ends_both_that_are_shown(app: Quart) -> None:
+async def test_a_cookie_is_no_token_and_a_tokens_log_out_ends_both_that_are_shown(
+    app: Quart,
+) -> None:
     person = await make_person()
     _, one = await begin(app.test_client(), person)
     _, other = await begin(app.test_client(), person)
@@ -258,28 +294,40 @@ async def test_a_cookie_is_no_token_and_a_tokens_log_out_ends_both_that_are_show
     client.set_cookie("localhost", "session", str(other["token"]))
     assert (await client.delete("/api/v1/session", headers=bearer(one["token"]))).status_code == 204
     for token in (one["token"], other["token"]):
-        assert (await app.test_client().get("/api/v1/account", headers=bearer(token))).status_code == 401
+        assert (
+            await app.test_client().get("/api/v1/account", headers=bearer(token))
+        ).status_code == 401
 
 
 async def from_address(app: Quart, peer: str, person: Person, password: str) -> int:
     body = {"email": person.email, "password": password}
-    response = await app.test_client().post("/api/v1/session", json=body, scope_base={"client": (peer, 1)})
+    response = await app.test_client().post(
+        "/api/v1/session", json=body, scope_base={"client": (peer, 1)}
+    )
     return response.status_code
 
 
-async def test_failures_from_everywhere_close_an_account_but_not_where_its_owner_logged_in(app: Quart) -> None:
+async def test_failures_from_everywhere_close_an_account_but_not_where_its_owner_logged_in(
+    app: Quart,
+) -> None:
     person = await make_person()
     assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201
     for number in range(50):
         assert await from_address(app, f"192.0.2.{number}", person, "wrong") == 401
     assert await from_address(app, "192.0.2.201", person, PASSWORD) == 429, "fifty an hour in all"
-    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201, "nobody can lock the owner out"
+    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201, (
+        "nobody can lock the owner out"
+    )
 
 
-async def test_successes_do_not_count_towards_the_limit_of_an_account(app: Quart, settings: Config) -> None:
+async def test_successes_do_not_count_towards_the_limit_of_an_account(
+    app: Quart, settings: Config
+) -> None:
     settings.LOGIN_LIMIT_ACCOUNT = "3/hour"
     person = await make_person()
-    assert [await from_address(app, f"192.0.2.{n}", person, PASSWORD) for n in range(6)] == [201] * 6
+    assert [await from_address(app, f"192.0.2.{n}", person, PASSWORD) for n in range(6)] == [
+        201
+    ] * 6
 
 
 async def test_an_unknown_address_costs_as_much_work_as_a_known_one(
@@ -302,5 +350,7 @@ async def test_expired_credentials_are_deleted_and_others_are_not(client: Browse
     async with db.transaction() as session:
         oldest = (await session.execute(select(func.min(Credential.created_at)))).scalar_one()
         past = utcnow() - timedelta(days=1)
-        await session.execute(update(Credential).where(Credential.created_at == oldest).values(expires_at=past))
+        await session.execute(
+            update(Credential).where(Credential.created_at == oldest).values(expires_at=past)
+        )
     await delete_expired_credentials()

@@ -1,4 +1,7 @@
-"""Debian's Chromium, driven by Playwright; nothing is downloaded. And a site for it, with its worker."""
+"""Debian's Chromium, driven by Playwright; nothing is downloaded.
+
+And a site for it, with its worker.
+"""
 
 import os
 import shutil
@@ -16,9 +19,17 @@ from app import create_app
 from app.environment import PROJECT_ROOT
 from tests.processes import NO_LIMITS, Served, manage, served, variables
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-MORE = ("REGISTRATION_LIMIT", "RESET_LIMIT_ADDRESS", "RESET_LIMIT_ACCOUNT", "CONFIRMATION_LIMIT", "ACCOUNT_MAIL_LIMIT")
+MORE = (
+    "REGISTRATION_LIMIT",
+    "RESET_LIMIT_ADDRESS",
+    "RESET_LIMIT_ACCOUNT",
+    "CONFIRMATION_LIMIT",
+    "ACCOUNT_MAIL_LIMIT",
+)
 
 expect.set_options(timeout=15_000)  # milliseconds: machines may be busy
 
@@ -63,7 +74,9 @@ def worker(site: Served) -> Iterator[None]:
     with (site.log.parent / "worker.log").open("ab") as output:
         command = [sys.executable, str(PROJECT_ROOT / "manage.py"), "run-worker"]
         env = {**site.env, "WORKER_SWEEP": "0.2"}
-        process = subprocess.Popen(command, env=env, cwd=os.environ["TEST_FOLDER"], stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, env=env, cwd=os.environ["TEST_FOLDER"], stdout=output, stderr=output
+        )
     yield
     process.terminate()
     process.wait(30)

@@ -10,20 +10,29 @@ from playwright.async_api import Browser, Locator, Page, Response, expect
 from tests.factories.people import NUMBERS, Person
 from tests.processes import Served
 
-NEW, WEAK, WRONG = "seven brass turnips whisper", "password1234", "not what it is at all"  # passwords
+NEW, WEAK, WRONG = (
+    "seven brass turnips whisper",
+    "password1234",
+    "not what it is at all",
+)  # passwords
 WIDTHS, SCHEMES = (375, 1280), ("light", "dark")
-ON_PURPOSE = "Failed to load resource: the server responded with a status of 4"  # pages that are errors on purpose
+# pages that are errors on purpose
+ON_PURPOSE = "Failed to load resource: the server responded with a status of 4"
 STOPS = 40  # of the focus on a page: more than any has
 
-# What has the focus: whether that can be seen, how far down the page it is, and which form it belongs to.
+# What has the focus: whether that can be seen, how far down the page it is, and which form it
+# belongs to.
 FOCUSED = """target => {
-  const element = document.activeElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
+  const element = document.activeElement;
+  const style = getComputedStyle(element), box = element.getBoundingClientRect();
   return {
     there: element === target,
     what: element.outerHTML.slice(0, 200),
     nothing: element === document.body,
-    ring: element.matches(":focus-visible") && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
-    seen: box.width > 1 && box.height > 1 && box.bottom > 0 && box.top < innerHeight && box.right > 0,
+    ring: element.matches(":focus-visible")
+      && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    seen: box.width > 1 && box.height > 1 && box.bottom > 0
+      && box.top < innerHeight && box.right > 0,
     bottom: box.bottom + scrollY,
     form: element.form ? [...document.forms].indexOf(element.form) : -1,
   };
@@ -46,7 +55,10 @@ async def page_of(
     user_agent: str | None = None,
     expected: str = ON_PURPOSE,
 ) -> AsyncIterator[Page]:
-    """A page in a browser of its own; whatever it complains about fails the test, but for what begins as expected."""
+    """A page in a browser of its own.
+
+    Whatever it complains about fails the test, but for what begins as expected.
+    """
     context = await chromium.new_context(
         base_url=address(site),
         viewport={"width": width, "height": 800},
@@ -58,13 +70,18 @@ async def page_of(
     context.set_default_timeout(15_000)
     page = await context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     try:
         yield page
     finally:
         await context.close()
-    assert [complaint for complaint in complaints if not complaint.startswith((ON_PURPOSE, expected))] == []
+    assert [
+        complaint for complaint in complaints if not complaint.startswith((ON_PURPOSE, expected))
+    ] == []
 
 
 def new_address(who: str) -> str:
@@ -73,7 +90,10 @@ def new_address(who: str) -> str:
 
 
 async def violations(page: Page, *rules: str) -> list[str]:
-    """What axe finds, by all its rules or some. Swagger UI's own elements are left out: they are not ours to mend."""
+    """What axe finds, by all its rules or some.
+
+    Swagger UI's own elements are left out: they are not ours to mend.
+    """
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
     result = await Axe().run(page, context={"exclude": [["#swagger-ui"]]}, options=options)
     return [f"{each['id']}: {each['nodes'][0]['html']}" for each in result.response["violations"]]
@@ -163,24 +183,34 @@ class Hands:
     async def is_told(self, words: str, about: str) -> None:
         """A form came back: this field is wrong, says why right below, and has the focus."""
         field = self.field(about)
-        said = self.main.locator(".field", has=self.page.get_by_label(about, exact=True)).get_by_text(words)
+        said = self.main.locator(
+            ".field", has=self.page.get_by_label(about, exact=True)
+        ).get_by_text(words)
         await expect(said).to_be_visible()
         await expect(field).to_be_focused()
         await expect(field).to_have_attribute("aria-invalid", "true")
         assert words in str(
-            await field.evaluate("e => e.ariaDescribedByElements.map(each => each.innerText).join(' ')")
+            await field.evaluate(
+                "e => e.ariaDescribedByElements.map(each => each.innerText).join(' ')"
+            )
         )
 
     async def look(self) -> None:
         """The page fits and, in both schemes, is accessible to everybody."""
         width = await self.page.evaluate("innerWidth")
-        assert await self.page.evaluate("document.documentElement.scrollWidth") <= width, self.page.url
+        assert await self.page.evaluate("document.documentElement.scrollWidth") <= width, (
+            self.page.url
+        )
         assert await self.page.locator("h1").count() == 1
         if self.javascript:  # axe is a script
-            await self.page.emulate_media(color_scheme="light", reduced_motion="reduce")  # no colours on their way
+            await self.page.emulate_media(
+                color_scheme="light", reduced_motion="reduce"
+            )  # no colours on their way
             assert await violations(self.page) == [], self.page.url
             await self.page.emulate_media(color_scheme="dark")
-            assert await violations(self.page, "color-contrast") == [], f"{self.page.url} in the dark"
+            assert await violations(self.page, "color-contrast") == [], (
+                f"{self.page.url} in the dark"
+            )
 
 
 class Keyboard(Hands):
@@ -206,7 +236,9 @@ class Keyboard(Hands):
                 assert now["ring"], f"this focus cannot be seen: {now['what']}"
                 assert now["seen"], f"the focus is out of sight: {now['what']}"
                 if before and now["form"] == before["form"] != -1:
-                    assert now["bottom"] >= before["bottom"] - 10, f"the focus jumps back: {now['what']}"
+                    assert now["bottom"] >= before["bottom"] - 10, (
+                        f"the focus jumps back: {now['what']}"
+                    )
                 before = now
             if now["there"]:
                 return

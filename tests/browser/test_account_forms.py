@@ -1,4 +1,7 @@
-"""The forms of accounts in a real browser: what they keep, and how they speak of passwords while they are typed."""
+"""The forms of accounts in a real browser.
+
+What they keep, and how they speak of passwords while they are typed.
+"""
 
 import pytest
 from playwright.async_api import Browser, Page, Request, Route, expect
@@ -6,7 +9,17 @@ from playwright.async_api import Browser, Page, Request, Route, expect
 from app.accounts import links
 from app.accounts.models import Purpose, User
 from app.database import db
-from tests.browser.pages import NEW, WEAK, WRONG, Hands, Keyboard, address, begin_session, new_address, page_of
+from tests.browser.pages import (
+    NEW,
+    WEAK,
+    WRONG,
+    Hands,
+    Keyboard,
+    address,
+    begin_session,
+    new_address,
+    page_of,
+)
 from tests.factories.people import PASSWORD, make_person
 from tests.processes import Served
 
@@ -31,9 +44,21 @@ FORMS: dict[str, tuple[str, dict[str, str | bool], str]] = {
         },
         "Register",
     ),
-    "forgotten password": ("/account/reset-password", {"E-mail address": "nobody"}, "Send the link"),
-    "reset": ("/account/reset-password/{reset}", {"New password": WEAK, "Password, once more": WEAK}, "Save it"),
-    "invitation": ("/account/join-from-invite/{invite}", {"Password": NEW, "Password, once more": WRONG}, "Join"),
+    "forgotten password": (
+        "/account/reset-password",
+        {"E-mail address": "nobody"},
+        "Send the link",
+    ),
+    "reset": (
+        "/account/reset-password/{reset}",
+        {"New password": WEAK, "Password, once more": WEAK},
+        "Save it",
+    ),
+    "invitation": (
+        "/account/join-from-invite/{invite}",
+        {"Password": NEW, "Password, once more": WRONG},
+        "Join",
+    ),
     "name": ("/account/manage", {"First name": "Somebody", "Last name": " "}, "Save"),
     "password": (
         "/account/manage/change-password",
@@ -51,18 +76,24 @@ FORMS: dict[str, tuple[str, dict[str, str | bool], str]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-async def test_a_form_that_failed_keeps_all_but_passwords(chromium: Browser, site: Served, name: str) -> None:
+async def test_a_form_that_failed_keeps_all_but_passwords(
+    chromium: Browser, site: Served, name: str
+) -> None:
     path, typed, button = FORMS[name]
     robin = await make_person()
     async with db.transaction() as session:
         user = await session.get_one(User, robin.id)
-        secrets = {kind: links.new_link(session, user, Purpose(kind)) for kind in ("reset", "invite")}
+        secrets = {
+            kind: links.new_link(session, user, Purpose(kind)) for kind in ("reset", "invite")
+        }
     async with page_of(chromium, site) as page:
         hands = Hands(page, javascript=True)
         if name not in ("log in", "register", "forgotten password"):
             await begin_session(page, robin)
         await hands.open(path.format(**secrets))
-        await hands.main.locator("form").evaluate_all("forms => forms.forEach(form => form.noValidate = true)")
+        await hands.main.locator("form").evaluate_all(
+            "forms => forms.forEach(form => form.noValidate = true)"
+        )
         for label, text in typed.items():
             await (hands.field(label).check() if text is True else hands.fill(label, str(text)))
         came_back = await hands.press(button)
@@ -75,9 +106,13 @@ async def test_a_form_that_failed_keeps_all_but_passwords(chromium: Browser, sit
             if text is True:
                 await expect(field).to_be_checked()
             else:
-                await expect(field).to_have_value("" if "assword" in label or "once more" in label else str(text))
+                await expect(field).to_have_value(
+                    "" if "assword" in label or "once more" in label else str(text)
+                )
         wrong = page.locator("[aria-invalid=true]")
-        await expect(wrong.first if await wrong.count() else page.locator("input[type=password]")).to_be_focused()
+        await expect(
+            wrong.first if await wrong.count() else page.locator("input[type=password]")
+        ).to_be_focused()
 
 
 def asks(page: Page) -> list[Request]:
@@ -87,7 +122,9 @@ def asks(page: Page) -> list[Request]:
     return found
 
 
-async def test_the_strength_of_a_password_is_asked_of_this_server_alone(chromium: Browser, site: Served) -> None:
+async def test_the_strength_of_a_password_is_asked_of_this_server_alone(
+    chromium: Browser, site: Served
+) -> None:
     async with page_of(chromium, site) as page:
         hands = Keyboard(page, javascript=True)
         await hands.open("/account/register")
@@ -108,7 +145,9 @@ async def test_the_strength_of_a_password_is_asked_of_this_server_alone(chromium
         await expect(meter).to_be_visible()
         assert float(await meter.evaluate("e => e.value")) >= 3
         await hands.look()
-        assert {(each.method, each.url) for each in asked} == {("POST", f"{address(site)}{STRENGTH}")}
+        assert {(each.method, each.url) for each in asked} == {
+            ("POST", f"{address(site)}{STRENGTH}")
+        }
         assert PASSWORD in str(asked[-1].post_data)
         await hands.page.keyboard.press("Control+A")
         await hands.page.keyboard.press("Delete")

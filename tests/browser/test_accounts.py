@@ -1,4 +1,7 @@
-"""What people do with their accounts, in a real browser: by hand and by keyboard, with and without JavaScript."""
+"""What people do with their accounts, in a real browser.
+
+By hand and by keyboard, with and without JavaScript.
+"""
 
 import asyncio
 import json
@@ -17,7 +20,16 @@ from sqlalchemy import update
 from app.accounts.models import Credential, Purpose
 from app.database import db, utcnow
 from tests.accounts.mailbox import link_in
-from tests.browser.pages import NEW, WEAK, WRONG, Hands, Keyboard, begin_session, new_address, page_of
+from tests.browser.pages import (
+    NEW,
+    WEAK,
+    WRONG,
+    Hands,
+    Keyboard,
+    begin_session,
+    new_address,
+    page_of,
+)
 from tests.factories.people import Person, invite, make_person
 from tests.processes import Served, get
 
@@ -34,7 +46,9 @@ Mailed = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
-async def hands(request: pytest.FixtureRequest, chromium: Browser, site: Served) -> AsyncIterator[Hands]:
+async def hands(
+    request: pytest.FixtureRequest, chromium: Browser, site: Served
+) -> AsyncIterator[Hands]:
     """Somebody at a page, in each of the ways that there are."""
     width, javascript, kind = request.param
     async with page_of(chromium, site, width=width, javascript=javascript) as page:
@@ -49,12 +63,20 @@ def mailed(site: Served) -> Mailed:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             _, text = await asyncio.to_thread(get, f"{site.url}/dev/mail.json")
-            found = [mail for mail in json.loads(text) if mail["to"] == [to] and mail["subject"].endswith(subject)]
+            found = [
+                mail
+                for mail in json.loads(text)
+                if mail["to"] == [to] and mail["subject"].endswith(subject)
+            ]
             if len(found) >= number:
-                assert "{{" not in found[0]["html"] + found[0]["text"]  # templates that were not rendered
+                assert (
+                    "{{" not in found[0]["html"] + found[0]["text"]
+                )  # templates that were not rendered
                 return dict(found[0])
             await asyncio.sleep(0.05)
-        raise AssertionError(f"no mail about {subject!r} to {to}: {(site.log.parent / 'worker.log').read_text()}")
+        raise AssertionError(
+            f"no mail about {subject!r} to {to}: {(site.log.parent / 'worker.log').read_text()}"
+        )
 
     return wait
 
@@ -98,7 +120,9 @@ async def test_a_forgotten_password_is_replaced(hands: Hands, mailed: Mailed) ->
     await hands.look()
 
 
-async def test_a_password_is_changed(hands: Hands, chromium: Browser, site: Served, mailed: Mailed) -> None:
+async def test_a_password_is_changed(
+    hands: Hands, chromium: Browser, site: Served, mailed: Mailed
+) -> None:
     robin = await make_person()
     async with page_of(chromium, site) as elsewhere:
         await begin_session(elsewhere, robin)
@@ -151,14 +175,20 @@ async def test_an_address_is_changed(hands: Hands, mailed: Mailed) -> None:
     await expect(hands.main.get_by_text(robin.email)).to_have_count(0)
 
 
-async def test_a_change_of_address_is_objected_to(hands: Hands, chromium: Browser, mailed: Mailed) -> None:
-    """The owner reads the notice after whoever knows their password has already confirmed the other address."""
+async def test_a_change_of_address_is_objected_to(
+    hands: Hands, chromium: Browser, mailed: Mailed
+) -> None:
+    """The owner reads the notice after whoever knows their password has already confirmed the other
+    address.
+    """
     robin, email = await make_person(), new_address("thief")
     await begin_session(hands.page, robin)
     thief = hands.page.request
     await thief.post("/api/v1/account/email", data={"email": email, "password": robin.password})
     token = link_in(await mailed(email, "Confirm your new email")).rpartition("/")[2]
-    assert (await thief.post("/api/v1/account/email/confirmation", data={"token": token})).status == 200
+    assert (
+        await thief.post("/api/v1/account/email/confirmation", data={"token": token})
+    ).status == 200
     assert await may_log_in(hands.page, email, robin.password)
     await hands.page.context.clear_cookies()
     await hands.open(link_in(await mailed(robin.email, "Your e-mail address is about to change")))
@@ -203,7 +233,9 @@ async def test_an_invitation_that_expired_is_sent_again(hands: Hands, mailed: Ma
     await invite(email)
     link = link_in(await mailed(email, "You are invited to join"))
     async with db.transaction() as session:
-        await session.execute(update(Credential).where(Credential.email == email).values(expires_at=utcnow()))
+        await session.execute(
+            update(Credential).where(Credential.email == email).values(expires_at=utcnow())
+        )
     await hands.open(link)
     await hands.is_at("does not work any more")
     await hands.sees("If you have no password yet")
@@ -238,17 +270,24 @@ async def test_ones_name_is_changed(hands: Hands) -> None:
     await expect(hands.page.get_by_role("banner")).to_contain_text("Wren Kept")
 
 
-async def test_sessions_are_ended_from_another_browser(hands: Hands, chromium: Browser, site: Served) -> None:
+async def test_sessions_are_ended_from_another_browser(
+    hands: Hands, chromium: Browser, site: Served
+) -> None:
     robin = await make_person()
     await begin_session(hands.page, robin)
-    async with page_of(chromium, site, user_agent=FIREFOX) as elsewhere, page_of(chromium, site) as third:
+    async with (
+        page_of(chromium, site, user_agent=FIREFOX) as elsewhere,
+        page_of(chromium, site) as third,
+    ):
         await begin_session(elsewhere, robin)
         await hands.open("/account/manage")
         await hands.follow("Sessions")
         await expect(hands.main.get_by_role("row")).to_have_count(3)
         await expect(hands.main.get_by_role("row", name="This one")).to_have_count(1)
         await hands.look()
-        await hands.follow(hands.main.get_by_role("button", name="End the session of Firefox on Linux"))
+        await hands.follow(
+            hands.main.get_by_role("button", name="End the session of Firefox on Linux")
+        )
         await hands.sees("That session has ended.")
         await is_logged_out(elsewhere)
         await begin_session(elsewhere, robin)
@@ -292,7 +331,9 @@ async def test_downloading_asks_for_the_password_after_a_while(hands: Hands) -> 
     await begin_session(hands.page, robin)
     before = {"authenticated_at": utcnow() - timedelta(hours=1)}
     async with db.transaction() as session:
-        await session.execute(update(Credential).where(Credential.user_id == robin.id).values(**before))
+        await session.execute(
+            update(Credential).where(Credential.user_id == robin.id).values(**before)
+        )
     await hands.open("/account/delete")
     await hands.follow("Download")
     await hands.is_at("Is it you?")
@@ -336,7 +377,9 @@ async def test_the_last_administrator_stays(hands: Hands) -> None:
     assert await may_log_in(hands.page, admin.email, admin.password)
 
 
-async def test_registering_an_address_again_tells_its_owner_alone(hands: Hands, mailed: Mailed) -> None:
+async def test_registering_an_address_again_tells_its_owner_alone(
+    hands: Hands, mailed: Mailed
+) -> None:
     robin = await make_person()
     await hands.open("/account/register")
     await hands.fill("First name", "Somebody")
@@ -348,7 +391,9 @@ async def test_registering_an_address_again_tells_its_owner_alone(hands: Hands, 
     await hands.is_at("Log in")
     await hands.look()
     mail = await mailed(robin.email, "You have an account already")
-    [log_in, reset] = [urlsplit(each).path for each in re.findall(r"http://localhost/account\S+", mail["text"])]
+    [log_in, reset] = [
+        urlsplit(each).path for each in re.findall(r"http://localhost/account\S+", mail["text"])
+    ]
     await hands.open(reset)
     await hands.is_at("Reset your password")
     await hands.open(log_in)

@@ -1,4 +1,7 @@
-"""Every page in a real browser: phone and desktop, light and dark, by keyboard, without JavaScript."""
+"""Every page in a real browser.
+
+Phone and desktop, light and dark, by keyboard, without JavaScript.
+"""
 
 import asyncio
 from typing import Any
@@ -22,7 +25,9 @@ async def log_in(page: Page, password: str = "password") -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_pages_are_accessible_and_fit(chromium: Browser, site: Served, width: int, scheme: str) -> None:
+async def test_pages_are_accessible_and_fit(
+    chromium: Browser, site: Served, width: int, scheme: str
+) -> None:
     async with page_of(chromium, site, width=width, scheme=scheme) as page:
 
         async def look(path: str) -> None:
@@ -30,7 +35,14 @@ async def test_pages_are_accessible_and_fit(chromium: Browser, site: Served, wid
             assert await violations(page) == [], path
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
-        for path in ("/", "/account/login", "/account/register", "/docs", "/dev/mail", "/no-such-page"):
+        for path in (
+            "/",
+            "/account/login",
+            "/account/register",
+            "/docs",
+            "/dev/mail",
+            "/no-such-page",
+        ):
             await look(path)
         await log_in(page, "wrong")
         await expect(page.get_by_role("alert")).to_contain_text("wrong")
@@ -43,8 +55,13 @@ async def test_pages_are_accessible_and_fit(chromium: Browser, site: Served, wid
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("javascript", [True, False])
-async def test_one_registers_and_confirms(chromium: Browser, site: Served, width: int, javascript: bool) -> None:
-    """Kept until the link in the mail is opened and its button pressed; every page on the way is accessible."""
+async def test_one_registers_and_confirms(
+    chromium: Browser, site: Served, width: int, javascript: bool
+) -> None:
+    """Kept until the link in the mail is opened and its button pressed.
+
+    Every page on the way is accessible.
+    """
     email, password = f"robin{width}{javascript}@example.com", "a violet kettle sings"
     async with page_of(chromium, site, width=width, javascript=javascript) as page:
 
@@ -55,7 +72,9 @@ async def test_one_registers_and_confirms(chromium: Browser, site: Served, width
                 assert await page.locator("h1").count() == 1
 
         await page.goto("/account/register")
-        await expect(page.get_by_label("First name")).to_be_focused()  # which may come after the page is loaded
+        await expect(
+            page.get_by_label("First name")
+        ).to_be_focused()  # which may come after the page is loaded
         for typed in ("Robin", "Example", email, password):
             await page.keyboard.type(typed)
             await page.keyboard.press("Tab")
@@ -97,7 +116,11 @@ async def test_one_registers_and_confirms(chromium: Browser, site: Served, width
         await page.goto(link)
         await expect(page.get_by_role("heading", level=1)).to_contain_text("does not work any more")
         await check()
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width if javascript else True
+        assert (
+            await page.evaluate("document.documentElement.scrollWidth") <= width
+            if javascript
+            else True
+        )
 
 
 async def test_one_logs_in_and_out_by_keyboard_alone(chromium: Browser, site: Served) -> None:
@@ -119,7 +142,9 @@ async def test_one_logs_in_and_out_by_keyboard_alone(chromium: Browser, site: Se
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-async def test_everything_works_without_javascript(chromium: Browser, site: Served, width: int) -> None:
+async def test_everything_works_without_javascript(
+    chromium: Browser, site: Served, width: int
+) -> None:
     async with page_of(chromium, site, width=width, javascript=False) as page:
         await log_in(page)
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
@@ -127,23 +152,33 @@ async def test_everything_works_without_javascript(chromium: Browser, site: Serv
             await page.locator(".menu-toggle > summary").click()
         await page.get_by_role("link", name="Administration").first.click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Overview")
-        await page.locator(".menu-toggle > summary" if width < 640 else ".account-toggle > summary").click()
+        await page.locator(
+            ".menu-toggle > summary" if width < 640 else ".account-toggle > summary"
+        ).click()
         await page.get_by_role("button", name="Log out").click()
         await expect(page.get_by_text("You are logged out.")).to_be_visible()
 
 
-async def test_a_page_that_needs_somebody_comes_back_after_log_in(chromium: Browser, site: Served) -> None:
+async def test_a_page_that_needs_somebody_comes_back_after_log_in(
+    chromium: Browser, site: Served
+) -> None:
     async with page_of(chromium, site) as page:
         await page.goto("/account/manage")
-        await expect(page).to_have_url(f"http://localhost:{site.port}/account/login?next=/account/manage")
+        await expect(page).to_have_url(
+            f"http://localhost:{site.port}/account/login?next=/account/manage"
+        )
         await page.get_by_label("E-mail address").fill("admin@example.com")
         await page.get_by_label("Password", exact=True).fill("password")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Your account")
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "/\\evil.example", "/%09/evil.example", "https://evil.example"])
-async def test_no_browser_can_be_led_elsewhere(chromium: Browser, site: Served, target: str) -> None:
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "/\\evil.example", "/%09/evil.example", "https://evil.example"]
+)
+async def test_no_browser_can_be_led_elsewhere(
+    chromium: Browser, site: Served, target: str
+) -> None:
     """Browsers read some of these as other sites, whatever a server thinks of them."""
     async with page_of(chromium, site) as page:
         requested: list[str] = []
@@ -153,11 +188,15 @@ async def test_no_browser_can_be_led_elsewhere(chromium: Browser, site: Served, 
         await page.get_by_label("Password", exact=True).fill("password")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")
-        assert not [url for url in requested if not url.startswith(f"http://localhost:{site.port}/")]
+        assert not [
+            url for url in requested if not url.startswith(f"http://localhost:{site.port}/")
+        ]
 
 
 async def test_a_foreign_page_cannot_log_anybody_out(chromium: Browser, site: Served) -> None:
-    """Another port of this machine is another site to the guard, although its requests bring the cookie along."""
+    """Another port of this machine is another site to the guard, although its requests bring the
+    cookie along.
+    """
     async with page_of(chromium, site) as page:
         await log_in(page)
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")

@@ -1,4 +1,6 @@
-"""What the original's documentation has people type first, on a clean clone and on a database with people in it."""
+"""What the original's documentation has people type first, on a clean clone and on a database with
+people in it.
+"""
 
 import subprocess
 import sys
@@ -38,10 +40,17 @@ async def test_a_broken_production_database_is_not_sent_to_recreate_db(clone: Cl
     assert "recreate-db" not in words
 
 
-async def test_the_plain_function_recreates_in_a_process_that_has_loaded_nothing_else(clone: Clone) -> None:
+async def test_the_plain_function_recreates_in_a_process_that_has_loaded_nothing_else(
+    clone: Clone,
+) -> None:
     script = "import asyncio, manage; print(len(asyncio.run(manage.recreate_db()).created))"
     found = subprocess.run(
-        [sys.executable, "-c", script], cwd=clone.folder, env=clone.env, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=clone.folder,
+        env=clone.env,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert found.stdout == "5\n"
     assert await clone.counts() == EMPTY

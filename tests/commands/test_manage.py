@@ -52,7 +52,9 @@ def test_setup_dev_can_be_run_again_and_again(env: dict[str, str], database: Pat
     for _ in range(2):
         process = invoke("setup-dev", env=env)
         assert process.returncode == 0, process.stderr
-    assert rows(database, 'SELECT name, permissions, "index", "default" FROM roles ORDER BY id') == [
+    assert rows(
+        database, 'SELECT name, permissions, "index", "default" FROM roles ORDER BY id'
+    ) == [
         ("User", 1, "main", 1),
         ("Administrator", 255, "admin", 0),
     ]
@@ -73,27 +75,39 @@ def test_recreate_db_says_what_is_gone_and_leaves_what_upgrade_and_check_accept(
 
 
 @pytest.mark.parametrize("name", ["production", "heroku", "unix"])
-def test_recreate_db_refuses_under_every_production_configuration(database: Path, name: str) -> None:
+def test_recreate_db_refuses_under_every_production_configuration(
+    database: Path, name: str
+) -> None:
     env = production(f"sqlite:///{database}")
     assert invoke("-c", name, "db", "upgrade", env=env).returncode == 0
-    assert f"refused under the configuration '{name}'" in one_line(invoke("-c", name, "recreate-db", env=env))
+    assert f"refused under the configuration '{name}'" in one_line(
+        invoke("-c", name, "recreate-db", env=env)
+    )
     assert rows(database, "SELECT count(*) FROM users") == [(0,)]
 
 
 @pytest.mark.parametrize("command", ["recreate-db", "add-fake-data"])
-def test_another_configurations_name_does_not_get_past_the_refusal(database: Path, command: str) -> None:
+def test_another_configurations_name_does_not_get_past_the_refusal(
+    database: Path, command: str
+) -> None:
     env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
     assert invoke("setup-prod", env=env).returncode == 0
-    assert "refused under the configuration 'production'" in one_line(invoke("-c", "development", command, env=env))
+    assert "refused under the configuration 'production'" in one_line(
+        invoke("-c", "development", command, env=env)
+    )
     assert rows(database, "SELECT count(*) FROM users") == [(1,)]
 
 
-def test_add_fake_data_adds_users_and_no_administrators(env: dict[str, str], database: Path) -> None:
+def test_add_fake_data_adds_users_and_no_administrators(
+    env: dict[str, str], database: Path
+) -> None:
     invoke("setup-dev", env=env)
     assert invoke("add-fake-data", "-n", "7", env=env).returncode == 0
     assert invoke("add-fake-data", "--number-users", "3", env=env).returncode == 0
     found = rows(
-        database, "SELECT roles.name, count(*) FROM users JOIN roles ON roles.id = role_id GROUP BY 1 ORDER BY 1"
+        database,
+        "SELECT roles.name, count(*) FROM users JOIN roles ON roles.id = role_id GROUP BY 1 "
+        "ORDER BY 1",
     )
     assert found == [("Administrator", 1), ("User", 10)]
 
@@ -104,7 +118,11 @@ def test_add_fake_data_refuses_in_production(database: Path) -> None:
 
 
 def test_setup_prod_makes_an_administrator_with_a_password_of_its_own(database: Path) -> None:
-    env = production(f"sqlite:///{database}", ADMIN_EMAIL="Boss@example.org", ADMIN_PASSWORD="seven purple herons")
+    env = production(
+        f"sqlite:///{database}",
+        ADMIN_EMAIL="Boss@example.org",
+        ADMIN_PASSWORD="seven purple herons",
+    )
     for _ in range(2):
         process = invoke("setup-prod", env=env)
         assert process.returncode == 0, process.stderr
@@ -120,7 +138,9 @@ def test_setup_prod_makes_an_administrator_with_a_password_of_its_own(database: 
         ("passwordpassword", "easy to guess"),
     ],
 )
-def test_setup_prod_refuses_a_password_that_others_know(database: Path, password: str, words: str) -> None:
+def test_setup_prod_refuses_a_password_that_others_know(
+    database: Path, password: str, words: str
+) -> None:
     env = production(f"sqlite:///{database}", ADMIN_PASSWORD=password)
     assert words in one_line(invoke("setup-prod", env=env))
     assert not database.exists(), "nothing half done"
@@ -131,15 +151,22 @@ def test_create_admin_creates_and_promotes(env: dict[str, str], database: Path) 
     invoke("add-fake-data", "-n", "1", env=env)
     [(somebody,)] = rows(database, "SELECT email FROM users WHERE email != 'admin@example.com'")
     for email, words in (("new@example.com", "a new"), (str(somebody), "now an")):
-        process = invoke("create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n")
+        process = invoke(
+            "create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n"
+        )
         assert (process.returncode, words in process.stdout) == (0, True), process.stderr
-    found = rows(database, "SELECT count(*) FROM users JOIN roles ON roles.id = role_id WHERE permissions = 255")
+    found = rows(
+        database,
+        "SELECT count(*) FROM users JOIN roles ON roles.id = role_id WHERE permissions = 255",
+    )
     assert found == [(3,)]
 
 
 def test_create_admin_refuses_a_weak_password(env: dict[str, str]) -> None:
     invoke("setup-dev", env=env)
-    process = invoke("create-admin", "new@example.com", "--password-stdin", env=env, stdin="new@example.com\n")
+    process = invoke(
+        "create-admin", "new@example.com", "--password-stdin", env=env, stdin="new@example.com\n"
+    )
     assert "easy to guess" in one_line(process)
 
 
@@ -151,12 +178,19 @@ def test_setup_prod_needs_no_password_once_there_is_an_administrator(database: P
 
 
 @pytest.mark.parametrize("email", ["boss", "boss@", "two words@example.com"])
-def test_nobody_administers_under_an_address_that_is_none(env: dict[str, str], database: Path, email: str) -> None:
+def test_nobody_administers_under_an_address_that_is_none(
+    env: dict[str, str], database: Path, email: str
+) -> None:
     invoke("setup-dev", env=env)
-    process = invoke("create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n")
+    process = invoke(
+        "create-admin", email, "--password-stdin", env=env, stdin="seven purple herons\n"
+    )
     assert "not an e-mail address" in one_line(process)
     assert rows(database, "SELECT count(*) FROM users") == [(1,)]
-    assert "ADMIN_EMAIL" in invoke("setup-prod", env=production(f"sqlite:///{database}", ADMIN_EMAIL=email)).stderr
+    assert (
+        "ADMIN_EMAIL"
+        in invoke("setup-prod", env=production(f"sqlite:///{database}", ADMIN_EMAIL=email)).stderr
+    )
 
 
 def test_a_database_without_roles_is_not_ready(env: dict[str, str]) -> None:
@@ -193,16 +227,21 @@ def test_a_command_on_an_empty_database_says_what_to_run(env: dict[str, str]) ->
     assert "Run: python manage.py setup-dev" in one_line(invoke("add-fake-data", env=env))
 
 
-def test_a_database_in_a_folder_that_is_not_there_is_named(env: dict[str, str], tmp_path: Path) -> None:
+def test_a_database_in_a_folder_that_is_not_there_is_named(
+    env: dict[str, str], tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path / 'nowhere' / 'test.sqlite3'}"
-    assert "does not exist: make it" in one_line(invoke("db", "upgrade", env=env | {"TEST_DATABASE_URL": url}))
+    assert "does not exist: make it" in one_line(
+        invoke("db", "upgrade", env=env | {"TEST_DATABASE_URL": url})
+    )
 
 
 def test_the_shell_awaits_a_script_from_stdin(env: dict[str, str]) -> None:
     invoke("setup-dev", env=env)
     script = (
         "role = await session.scalar(select(Role).where(Role.default))\n"
-        "session.add(User(email='me@example.com', first_name='Me', last_name='Too', role_id=role.id))\n"
+        "session.add(User(email='me@example.com', first_name='Me', last_name='Too', "
+        "role_id=role.id))\n"
         "await session.commit()\n"
         "me = await session.scalar(select(User.id).where(User.email == 'me@example.com'))\n"
         "print(me, app.config['CONFIG_NAME'], db)\n"
@@ -222,10 +261,19 @@ def test_a_script_that_fails_in_the_shell_fails(env: dict[str, str]) -> None:
 
 
 def test_the_shells_prompt_awaits_and_survives_mistakes(env: dict[str, str]) -> None:
-    pexpect = pytest.importorskip("pexpect", reason="a prompt needs a terminal to be tested with: pip install pexpect")
+    pexpect = pytest.importorskip(
+        "pexpect", reason="a prompt needs a terminal to be tested with: pip install pexpect"
+    )
     invoke("setup-dev", env=env)
     command = [str(PROJECT_ROOT / "manage.py"), "shell"]
-    child = pexpect.spawn(sys.executable, command, env=env, cwd=os.environ["TEST_FOLDER"], encoding="utf-8", timeout=20)
+    child = pexpect.spawn(
+        sys.executable,
+        command,
+        env=env,
+        cwd=os.environ["TEST_FOLDER"],
+        encoding="utf-8",
+        timeout=20,
+    )
     child.expect(">>> ")
     for line, answer in (
         ("await session.scalar(select(User.email))", "'admin@example.com'"),
@@ -243,7 +291,9 @@ def test_the_shells_prompt_awaits_and_survives_mistakes(env: dict[str, str]) -> 
     assert child.exitstatus == 0
 
 
-def test_check_passes_when_all_is_well_and_names_what_is_not(env: dict[str, str], tmp_path: Path) -> None:
+def test_check_passes_when_all_is_well_and_names_what_is_not(
+    env: dict[str, str], tmp_path: Path
+) -> None:
     process = invoke("check", env=env)
     assert process.returncode == 1
     assert "qb.E002" in process.stderr
@@ -267,7 +317,17 @@ def test_tests_exit_status_is_passed_on(tmp_path: Path) -> None:
     failing = tmp_path / "test_failing.py"
     failing.write_text("def test_fails(): assert False")
     env = variables() | {"TEST_FOLDER": os.environ["TEST_FOLDER"]}
-    arguments = ("test", "-n", "0", "--noconftest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(failing))
+    arguments = (
+        "test",
+        "-n",
+        "0",
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(failing),
+    )
     assert manage(*arguments, env=env).returncode == 1
     failing.write_text("def test_passes(): assert True")
     assert manage(*arguments, env=env).returncode == 0
@@ -287,10 +347,22 @@ def test_a_failure_of_a_process_is_one_clear_line_as_well(env: dict[str, str]) -
 @pytest.mark.parametrize(
     ("arguments", "more", "words"),
     [
-        (["-c", "prod", "check"], {}, "There is no configuration named 'prod'. Choose one of: development"),
+        (
+            ["-c", "prod", "check"],
+            {},
+            "There is no configuration named 'prod'. Choose one of: development",
+        ),
         (["routes"], {"QUART_CONFIG": "nonsense"}, "There is no configuration named 'nonsense'"),
-        (["db", "upgrade"], {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"}, "The database"),
-        (["setup-dev"], {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"}, "The database"),
+        (
+            ["db", "upgrade"],
+            {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"},
+            "The database",
+        ),
+        (
+            ["setup-dev"],
+            {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"},
+            "The database",
+        ),
         (["db", "downgrade", "nothing"], {}, "Alembic says"),
         (
             ["run-worker", "--burst"],
@@ -318,15 +390,22 @@ def test_a_wrong_setting_is_named_and_nothing_is_done(database: Path) -> None:
 
 
 def test_help_is_quick() -> None:
-    """Under 0.4 s of CPU; measured as the child's own user and system time, which a busy machine does not change."""
+    """Under 0.4 s of CPU.
+
+    Measured as the child's own user and system time, which a busy machine does not change.
+    """
     before = os.times()
     process = manage("--help", env=variables())
     after = os.times()
     assert "recreate-db" in process.stdout
-    assert (after.children_user - before.children_user) + (after.children_system - before.children_system) < 0.4
+    assert (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    ) < 0.4
 
 
-async def test_the_plain_functions_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_plain_functions_do_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = tmp_path / "test.sqlite3"
     monkeypatch.setenv("TEST_DATABASE_URL", f"sqlite:///{database}")
     await commands.setup_dev(config_name="testing")

@@ -30,7 +30,11 @@ async def insert_roles() -> None:
 
 
 async def make_person(
-    *, email: str | None = None, first_name: str = "Robin", role: str = service.USER, confirmed: bool = True
+    *,
+    email: str | None = None,
+    first_name: str = "Robin",
+    role: str = service.USER,
+    confirmed: bool = True,
 ) -> Person:
     """Somebody with an account and a password."""
     email = email or f"robin{next(NUMBERS)}@example.com"
@@ -50,7 +54,9 @@ async def make_person(
 
 async def log_in(client: Browser, person: Person) -> None:
     """Log a browser in, as its form does."""
-    response = await client.post("/account/login", form={"email": person.email, "password": person.password})
+    response = await client.post(
+        "/account/login", form={"email": person.email, "password": person.password}
+    )
     assert response.status_code == 303, await response.get_data(as_text=True)
 
 
@@ -63,4 +69,6 @@ def secret_of(browser: Browser) -> str:
 async def invite(email: str = "guest@example.com", role: str = service.USER) -> None:
     """Make an account without a password, whose owner gets a mail."""
     async with db.transaction() as session:
-        await registration.invite_user(session, email=email, first_name="Kim", last_name="Guest", role_name=role)
+        await registration.invite_user(
+            session, email=email, first_name="Kim", last_name="Guest", role_name=role
+        )

@@ -27,7 +27,9 @@ def set_up(url: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def deployment(request: pytest.FixtureRequest, tmp_path: Path, worker_number: int) -> dict[str, str]:
+async def deployment(
+    request: pytest.FixtureRequest, tmp_path: Path, worker_number: int
+) -> dict[str, str]:
     """The environment of a production system that has been set up."""
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
     if request.param == "postgresql":

@@ -43,7 +43,9 @@ class Serve:
         deadline = time.monotonic() + timeout
         while not (match := re.compile(pattern).search(self.output, after)):
             assert time.monotonic() < deadline, f"{pattern!r} is missing in:\n{self.output}"
-            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
+            assert self.process.poll() is None, (
+                f"ended with {self.process.returncode}:\n{self.output}"
+            )
             time.sleep(0.02)
         return match
 

@@ -1,4 +1,5 @@
-"""Rows 4, 7, 8, 11 and 12 for accounts, over two server processes on one PostgreSQL and one Redis."""
+"""Rows 4, 7, 8, 11 and 12 for accounts, over two server processes on one PostgreSQL and
+one Redis."""
 
 import asyncio
 import http.client
@@ -39,11 +40,19 @@ pytestmark = pytest.mark.faults
 PASSWORD = "a violet kettle sings"
 NEW = "nine green lanterns hum"
 WRONG = "not what it is at all"
-COSTS = {name: Config.model_fields[f"ARGON2_{name.upper()}"].default for name in ("memory_cost", "time_cost")}
+COSTS = {
+    name: Config.model_fields[f"ARGON2_{name.upper()}"].default
+    for name in ("memory_cost", "time_cost")
+}
 HASH = PasswordHasher(parallelism=1, **COSTS).hash(PASSWORD)
 NUMBERS = count(100_000)
 
-MAIL_LIMITS = ("REGISTRATION_LIMIT", "CONFIRMATION_LIMIT", "RESET_LIMIT_ACCOUNT", "RESET_LIMIT_ADDRESS")
+MAIL_LIMITS = (
+    "REGISTRATION_LIMIT",
+    "CONFIRMATION_LIMIT",
+    "RESET_LIMIT_ACCOUNT",
+    "RESET_LIMIT_ADDRESS",
+)
 NO_LIMITS_AT_ALL = NO_LIMITS | dict.fromkeys((*MAIL_LIMITS, "ACCOUNT_MAIL_LIMIT"), "100000/minute")
 
 Pair = tuple[Served, Served]
@@ -67,15 +76,21 @@ def ask(
     cookies: Fields | None = None,
     headers: Fields | None = None,
 ) -> Answer:
-    """Send JSON to the API, a form to a page, over a connection of its own or over one that stays open."""
+    """Send JSON to the API, a form to a page, over a connection of its own or over one that stays
+    open.
+    """
     if isinstance(where, Served):
         with closing(http.client.HTTPConnection("127.0.0.1", where.port, timeout=30)) as connection:
-            return ask(connection, method, path, fields, bearer=bearer, cookies=cookies, headers=headers)
+            return ask(
+                connection, method, path, fields, bearer=bearer, cookies=cookies, headers=headers
+            )
     sent = dict(headers or {})
     body = None
     if fields is not None:
         program = path.startswith("/api/")
-        sent["Content-Type"] = "application/json" if program else "application/x-www-form-urlencoded"
+        sent["Content-Type"] = (
+            "application/json" if program else "application/x-www-form-urlencoded"
+        )
         body = json.dumps(fields) if program else urllib.parse.urlencode(fields)
     if bearer:
         sent["Authorization"] = f"Bearer {bearer}"
@@ -84,7 +99,9 @@ def ask(
     where.request(method, path, body, sent)
     response = where.getresponse()
     text = response.read().decode()
-    set_cookies = [line.partition(";")[0].partition("=") for line in response.headers.get_all("Set-Cookie", [])]
+    set_cookies = [
+        line.partition(";")[0].partition("=") for line in response.headers.get_all("Set-Cookie", [])
+    ]
     found = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status, found, {name: value for name, _, value in set_cookies}, text)
 
@@ -121,12 +138,16 @@ async def make_people(
         return [Person(user.id, user.email) for user in users]
 
 
-async def make_person(env: dict[str, str], *, confirmed: bool = True, invited: bool = False) -> Person:
+async def make_person(
+    env: dict[str, str], *, confirmed: bool = True, invited: bool = False
+) -> Person:
     [person] = await make_people(env, 1, confirmed=confirmed, invited=invited)
     return person
 
 
-async def make_credential(env: dict[str, str], person: Person, purpose: Purpose, email: str | None = None) -> str:
+async def make_credential(
+    env: dict[str, str], person: Person, purpose: Purpose, email: str | None = None
+) -> str:
     """A token, or what a mailed link holds; only its digest is stored."""
     secret = new_secret()
     async with transaction(env) as session:
@@ -151,7 +172,9 @@ def begin_session(server: Served, person: Person) -> str:
 @pytest.fixture(scope="module")
 async def env(tmp_path_factory: pytest.TempPathFactory, worker_number: int) -> dict[str, str]:
     """A deployment on PostgreSQL for all tests here; Redis is emptied before each."""
-    return set_up(await create_database(f"test_accounts_{worker_number}"), tmp_path_factory.mktemp("accounts"))
+    return set_up(
+        await create_database(f"test_accounts_{worker_number}"), tmp_path_factory.mktemp("accounts")
+    )
 
 
 def start_pair(env: dict[str, str], folder: Path, stack: ExitStack) -> Pair:
@@ -163,7 +186,8 @@ def start_pair(env: dict[str, str], folder: Path, stack: ExitStack) -> Pair:
 def pair(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two processes with the limits that they have by default.
 
-    They wait for Redis: on a busy machine each would else begin to count by itself, as it should when Redis is away.
+    They wait for Redis: on a busy machine each would else begin to count by itself, as it should
+    when Redis is away.
     """
     with ExitStack() as stack:
         yield start_pair(env | {"REDIS_TIMEOUT": "20"}, tmp_path_factory.mktemp("pair"), stack)
@@ -178,7 +202,10 @@ LINKS = {
     Purpose.INVITE: ("/account/join-from-invite/", "/api/v1/account/invitation"),
     Purpose.OBJECT: ("/account/keep-email/", "/api/v1/account/email/objection"),
 }
-API_FIELDS: dict[Purpose, Fields] = {Purpose.RESET: {"new_password": NEW}, Purpose.INVITE: {"password": NEW}}
+API_FIELDS: dict[Purpose, Fields] = {
+    Purpose.RESET: {"new_password": NEW},
+    Purpose.INVITE: {"password": NEW},
+}
 PAGE_FIELDS: dict[Purpose, Fields] = {
     Purpose.RESET: {"new_password": NEW, "new_password2": NEW},
     Purpose.INVITE: {"password": NEW, "password2": NEW},
@@ -207,11 +234,15 @@ async def make_holder(env: dict[str, str], pair: Pair) -> Holder:
     """Their address waits to be confirmed, since else no link would confirm it."""
     person = await make_person(env, confirmed=False)
     links = {
-        purpose: await make_credential(env, person, purpose, new_email() if purpose is Purpose.CHANGE_EMAIL else None)
+        purpose: await make_credential(
+            env, person, purpose, new_email() if purpose is Purpose.CHANGE_EMAIL else None
+        )
         for purpose in LINKS
     }
     token = await make_credential(env, person, Purpose.TOKEN)
-    return Holder(person, begin_session(pair[0], person), begin_session(pair[1], person), token, links)
+    return Holder(
+        person, begin_session(pair[0], person), begin_session(pair[1], person), token, links
+    )
 
 
 def session_works(server: Served, secret: str) -> bool:
@@ -241,7 +272,11 @@ def link_works(server: Served, purpose: Purpose, secret: str) -> bool:
 
 
 def what_works(server: Served, holder: Holder) -> set[str]:
-    found = {purpose.value for purpose, secret in holder.links.items() if link_works(server, purpose, secret)}
+    found = {
+        purpose.value
+        for purpose, secret in holder.links.items()
+        if link_works(server, purpose, secret)
+    }
     found |= {name for name in ("this", "other") if session_works(server, getattr(holder, name))}
     return found | ({"token"} if token_works(server, holder.token) else set())
 
@@ -255,7 +290,9 @@ def log_out_by_api(server: Served, holder: Holder) -> None:
 
 
 def log_out_by_page(server: Served, holder: Holder) -> None:
-    assert ask(server, "POST", "/account/logout", {}, cookies={"session": holder.this}).status == 303
+    assert (
+        ask(server, "POST", "/account/logout", {}, cookies={"session": holder.this}).status == 303
+    )
 
 
 def change_password_by_api(server: Served, holder: Holder) -> str:
@@ -267,7 +304,9 @@ def change_password_by_api(server: Served, holder: Holder) -> str:
 
 def change_password_by_page(server: Served, holder: Holder) -> str:
     fields = {"old_password": PASSWORD, "new_password": NEW, "new_password2": NEW}
-    answer = ask(server, "POST", "/account/manage/change-password", fields, cookies={"session": holder.this})
+    answer = ask(
+        server, "POST", "/account/manage/change-password", fields, cookies={"session": holder.this}
+    )
     assert answer.status == 303, answer
     return answer.cookies["session"]
 
@@ -295,25 +334,32 @@ def change_email_by_page(server: Served, holder: Holder) -> str:
 
 
 def delete_by_api(server: Served, holder: Holder) -> None:
-    answer = ask(server, "POST", "/api/v1/account/deletion", {"password": PASSWORD}, bearer=holder.this)
+    answer = ask(
+        server, "POST", "/api/v1/account/deletion", {"password": PASSWORD}, bearer=holder.this
+    )
     assert answer.status == 204, answer
 
 
 def delete_by_page(server: Served, holder: Holder) -> None:
-    answer = ask(server, "POST", "/account/delete", {"password": PASSWORD}, cookies={"session": holder.this})
+    answer = ask(
+        server, "POST", "/account/delete", {"password": PASSWORD}, cookies={"session": holder.this}
+    )
     assert answer.status == 303, answer
 
 
 def disable(server: Served, holder: Holder) -> None:
     async def mark() -> None:
         async with transaction(server.env) as session:
-            await session.execute(update(User).where(User.id == holder.person.id).values(disabled_at=utcnow()))
+            await session.execute(
+                update(User).where(User.id == holder.person.id).values(disabled_at=utcnow())
+            )
 
     asyncio.run(mark())
 
 
 MAILED = {purpose.value for purpose in LINKS}
-# Whoever reads the former address's mail can object whatever else has happened: see `service.EVERYTHING`.
+# Whoever reads the former address's mail can object whatever else has happened: see
+# `service.EVERYTHING`.
 OBJECTION = {Purpose.OBJECT.value}
 
 
@@ -339,7 +385,10 @@ async def test_what_an_event_ends_is_refused_at_once_by_the_other_process_and_th
     holder, goes_on = await make_holder(env, pair), GOES_ON[event]
     here, there = pair
     for server in pair:  # both have seen all of it by now
-        assert await asyncio.to_thread(what_works, server, holder) == {"this", "other", "token"} | MAILED
+        assert (
+            await asyncio.to_thread(what_works, server, holder)
+            == {"this", "other", "token"} | MAILED
+        )
     renewed = await asyncio.to_thread(event, here, holder)
     assert await asyncio.to_thread(what_works, there, holder) == goes_on
     if renewed:
@@ -381,7 +430,11 @@ def forged(number: int) -> Fields:
     }
 
 
-LOG_IN, RESET, REGISTER = "/api/v1/session", "/api/v1/account/password/reset/mail", "/api/v1/account"
+LOG_IN, RESET, REGISTER = (
+    "/api/v1/session",
+    "/api/v1/account/password/reset/mail",
+    "/api/v1/account",
+)
 
 
 @pytest.mark.parametrize(
@@ -429,7 +482,11 @@ async def test_of_40_parallel_guesses_over_two_processes_at_most_5_are_checked(
 ) -> None:
     person = await make_person(env)
     secret = begin_session(pair[0], person) if surface == "signed in" else None
-    path = {"api": LOG_IN, "page": "/account/login", "signed in": "/api/v1/session/reauthentication"}[surface]
+    path = {
+        "api": LOG_IN,
+        "page": "/account/login",
+        "signed in": "/api/v1/session/reauthentication",
+    }[surface]
     fields = {"password": WRONG} if secret else {"email": person.email, "password": WRONG}
     answers = at_once(40, lambda number: ask(pair[number % 2], "POST", path, fields, bearer=secret))
     found = Counter(answer.status for answer in answers)
@@ -450,7 +507,9 @@ async def test_of_20_parallel_uses_of_a_link_over_two_processes_one_wins(
     env: dict[str, str], pair: Pair, purpose: Purpose
 ) -> None:
     invited = purpose is Purpose.INVITE
-    person = await make_person(env, confirmed=purpose not in (Purpose.CONFIRM, Purpose.INVITE), invited=invited)
+    person = await make_person(
+        env, confirmed=purpose not in (Purpose.CONFIRM, Purpose.INVITE), invited=invited
+    )
     new = new_email() if purpose is Purpose.CHANGE_EMAIL else person.email
     secret = await make_credential(env, person, purpose, new)
 
@@ -471,7 +530,9 @@ async def test_of_20_parallel_uses_of_a_link_over_two_processes_one_wins(
     user = await stored(env, person)
     assert (user.email, user.confirmed) == (new, True)
     if purpose in API_FIELDS:
-        assert PasswordHasher().verify(str(user.password_hash), f"{NEW} {won[0]}"), "the winner's password counts"
+        assert PasswordHasher().verify(str(user.password_hash), f"{NEW} {won[0]}"), (
+            "the winner's password counts"
+        )
     if purpose is Purpose.OBJECT:
         async with transaction(env) as session:
             mine = (Credential.user_id == person.id, Credential.purpose == Purpose.RESET)
@@ -482,7 +543,8 @@ async def test_of_20_parallel_uses_of_a_link_over_two_processes_one_wins(
 
 SAMPLES = 200
 APART = 0.005  # seconds between the medians
-STRETCHED = 0.1  # the same as a part of them: on a machine that has other things to do all of it takes longer
+# the same as a part of them: on a machine that has other things to do all of it takes longer
+STRETCHED = 0.1
 TRIES = 3
 
 Request = Callable[[], tuple[str, Fields, str]]  # the path, the fields, and what must not show
@@ -496,9 +558,16 @@ def unlimited(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def seen(answer: Answer, hidden: str) -> tuple[int, frozenset[str], str, str]:
-    """What somebody sees, without the address or secret that they sent and the number of their request."""
+    """What somebody sees, without the address or secret that they sent and the number of their
+    request.
+    """
     body = answer.body.replace(hidden, "…").replace(answer.headers["x-request-id"], "…")
-    return answer.status, frozenset(answer.headers), answer.headers.get("location", "").replace(hidden, "…"), body
+    return (
+        answer.status,
+        frozenset(answer.headers),
+        answer.headers.get("location", "").replace(hidden, "…"),
+        body,
+    )
 
 
 def compare(server: Served, known: Request, unknown: Request, bearer: str | None = None) -> None:
@@ -507,7 +576,9 @@ def compare(server: Served, known: Request, unknown: Request, bearer: str | None
     for _ in range(TRIES):
         times: dict[Request, list[float]] = {known: [], unknown: []}
         answers = set()
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        ) as connection:
             for number in range(SAMPLES + 5):
                 for each in (known, unknown):
                     path, fields, hidden = each()
@@ -521,7 +592,9 @@ def compare(server: Served, known: Request, unknown: Request, bearer: str | None
         assert answers.pop()[0] not in (429, 503)
         medians.append([statistics.median(times[each]) for each in (known, unknown)])
         path = path.replace(hidden, "…")
-        print(f"{path}: known {medians[-1][0] * 1000:.2f} ms, unknown {medians[-1][1] * 1000:.2f} ms")
+        print(
+            f"{path}: known {medians[-1][0] * 1000:.2f} ms, unknown {medians[-1][1] * 1000:.2f} ms"
+        )
         if abs(medians[-1][0] - medians[-1][1]) < max(APART, STRETCHED * min(medians[-1])):
             return
     raise AssertionError(f"{path}: medians of known and unknown in seconds: {medians}")
@@ -539,7 +612,9 @@ async def people(env: dict[str, str]) -> list[Person]:
     return await make_people(env, SAMPLES + 5)
 
 
-def test_logging_in_does_not_tell_who_has_an_account(unlimited: Served, people: list[Person]) -> None:
+def test_logging_in_does_not_tell_who_has_an_account(
+    unlimited: Served, people: list[Person]
+) -> None:
     emails = each_of(people)
 
     def attempt(email: str) -> tuple[str, Fields, str]:
@@ -548,11 +623,17 @@ def test_logging_in_does_not_tell_who_has_an_account(unlimited: Served, people: 
     compare(unlimited, lambda: attempt(next(emails)), lambda: attempt(new_email()))
 
 
-def test_registering_does_not_tell_who_has_an_account(unlimited: Served, people: list[Person]) -> None:
+def test_registering_does_not_tell_who_has_an_account(
+    unlimited: Served, people: list[Person]
+) -> None:
     emails = each_of(people)
 
     def attempt(email: str) -> tuple[str, Fields, str]:
-        return REGISTER, {"email": email, "password": NEW, "first_name": "Robin", "last_name": "Example"}, email
+        return (
+            REGISTER,
+            {"email": email, "password": NEW, "first_name": "Robin", "last_name": "Example"},
+            email,
+        )
 
     compare(unlimited, lambda: attempt(next(emails)), lambda: attempt(new_email()))
 
@@ -579,7 +660,11 @@ async def test_changing_ones_address_does_not_tell_who_has_an_account(
         return "/api/v1/account/email", {"email": email, "password": PASSWORD}, email
 
     await asyncio.to_thread(
-        compare, unlimited, lambda: attempt(next(emails)), lambda: attempt(new_email()), bearer=secret
+        compare,
+        unlimited,
+        lambda: attempt(next(emails)),
+        lambda: attempt(new_email()),
+        bearer=secret,
     )
 
 
@@ -588,7 +673,9 @@ async def test_changing_ones_address_does_not_tell_who_has_an_account(
 async def test_an_invitation_that_works_no_more_looks_like_one_that_never_was(
     env: dict[str, str], unlimited: Served, state: str, by_page: bool
 ) -> None:
-    secret = await make_credential(env, await make_person(env, confirmed=False, invited=True), Purpose.INVITE)
+    secret = await make_credential(
+        env, await make_person(env, confirmed=False, invited=True), Purpose.INVITE
+    )
     if state == "used":
         assert use_link(unlimited, Purpose.INVITE, secret).status == 204
     else:
@@ -601,10 +688,14 @@ async def test_an_invitation_that_works_no_more_looks_like_one_that_never_was(
             return LINKS[Purpose.INVITE][0] + token, PAGE_FIELDS[Purpose.INVITE], token
         return LINKS[Purpose.INVITE][1], {"token": token, "password": NEW}, token
 
-    await asyncio.to_thread(compare, unlimited, lambda: attempt(secret), lambda: attempt(new_secret()))
+    await asyncio.to_thread(
+        compare, unlimited, lambda: attempt(secret), lambda: attempt(new_secret())
+    )
 
 
-def page_and_next(server: Served, path: str, fields: Fields, secret: str | None) -> tuple[object, ...]:
+def page_and_next(
+    server: Served, path: str, fields: Fields, secret: str | None
+) -> tuple[object, ...]:
     """What a browser shows: the answer, and the page that it leads to, with its message."""
     hidden = fields["email"]
     cookies = {"session": secret} if secret else {}
@@ -621,9 +712,14 @@ async def test_a_page_shows_the_same_for_every_kind_of_account_and_for_none(
     env: dict[str, str], unlimited: Served, page: str
 ) -> None:
     kinds = [await make_person(env), await make_person(env, confirmed=False)]
-    kinds += [await make_person(env, confirmed=False, invited=True), disabled := await make_person(env)]
+    kinds += [
+        await make_person(env, confirmed=False, invited=True),
+        disabled := await make_person(env),
+    ]
     async with transaction(env) as session:
-        await session.execute(update(User).where(User.id == disabled.id).values(disabled_at=utcnow()))
+        await session.execute(
+            update(User).where(User.id == disabled.id).values(disabled_at=utcnow())
+        )
     fields: Fields = {}
     if page == "login":
         fields = {"password": WRONG}
@@ -643,7 +739,10 @@ async def test_a_page_shows_the_same_for_every_kind_of_account_and_for_none(
 async def test_the_limits_do_not_tell_who_has_an_account(env: dict[str, str], pair: Pair) -> None:
     found = []
     for email in ((await make_person(env)).email, new_email()):
-        log_in = [ask(pair[n % 2], "POST", LOG_IN, {"email": email, "password": WRONG}).status for n in range(7)]
+        log_in = [
+            ask(pair[n % 2], "POST", LOG_IN, {"email": email, "password": WRONG}).status
+            for n in range(7)
+        ]
         reset = [ask(pair[n % 2], "POST", RESET, {"email": email}).status for n in range(5)]
         found.append(log_in + reset)
     assert found[0] == found[1] == [401] * 5 + [429] * 2 + [202] * 3 + [429] * 2
@@ -686,7 +785,9 @@ async def test_without_redis_resets_and_passwords_are_limited_all_the_same_and_n
 
     resets = [status(RESET, {"email": resetter.email}) for _ in range(5)]
     assert resets == [202] * 3 + [429] * 2
-    guesses = [status("/api/v1/session/reauthentication", {"password": WRONG}, secret) for _ in range(7)]
+    guesses = [
+        status("/api/v1/session/reauthentication", {"password": WRONG}, secret) for _ in range(7)
+    ]
     assert guesses == [403] * 5 + [429] * 2
     for path, fields in (  # whichever form is guessed at
         ("/api/v1/account/password", {"old_password": PASSWORD, "new_password": NEW}),

@@ -1,4 +1,6 @@
-"""The commands of the Procfile and of the systemd units, on nothing but the files that the image has."""
+"""The commands of the Procfile and of the systemd units, on nothing but the files that the image
+has.
+"""
 
 import contextlib
 import json
@@ -38,29 +40,44 @@ def image(tmp_path: Path) -> Path:
     for name in copied():
         source = PROJECT_ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            shutil.copytree(
+                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
+            )
         else:
             shutil.copy(source, folder)
-    # The tests' environment has this checkout installed, where an import of what is left out would find it after all.
+    # The tests' environment has this checkout installed, where an import of what is left out would
+    # find it after all.
     for name in ("development", "tests"):
         (folder / f"{name}.py").write_text("raise ImportError('this is not in the image')")
     return folder
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def env(request: pytest.FixtureRequest, tmp_path: Path, image: Path, worker_number: int) -> dict[str, str]:
-    """The environment of a platform: a database that has never been used, and a port to listen on."""
+async def env(
+    request: pytest.FixtureRequest, tmp_path: Path, image: Path, worker_number: int
+) -> dict[str, str]:
+    """The environment of a platform.
+
+    A database that has never been used, and a port to listen on.
+    """
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
     if request.param == "postgresql":
         url = await create_database(f"test_faults_{worker_number}")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    more = {"PATH": path, "PORT": str(free_port()), "PYTHONPATH": str(image), "INSTANCE_PATH": str(tmp_path)}
+    more = {
+        "PATH": path,
+        "PORT": str(free_port()),
+        "PYTHONPATH": str(image),
+        "INSTANCE_PATH": str(tmp_path),
+    }
     return production(url, **more)
 
 
 @pytest.fixture
 def start(image: Path, tmp_path: Path) -> Iterator[Starter]:
-    """Starts processes of the Procfile as a platform does, with their output in a file, and leaves none behind."""
+    """Starts processes of the Procfile as a platform does, with their output in a file, and leaves
+    none behind.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, env: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -107,7 +124,9 @@ def test_a_release_on_an_empty_database_is_all_that_web_and_worker_need(
     # The first administrator, as the README makes one
     command = ["python", "manage.py", "create-admin", ADMINISTRATOR["email"], "--password-stdin"]
     password = ADMINISTRATOR["password"]
-    subprocess.run(command, cwd=tmp_path / "image", env=env, input=password, text=True, check=True, timeout=60)
+    subprocess.run(
+        command, cwd=tmp_path / "image", env=env, input=password, text=True, check=True, timeout=60
+    )
     request = urllib.request.Request(
         f"http://127.0.0.1:{env['PORT']}/api/v1/session",
         json.dumps(ADMINISTRATOR).encode(),
@@ -124,13 +143,17 @@ def test_a_release_on_an_empty_database_is_all_that_web_and_worker_need(
 
 @pytest.mark.parametrize("env", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", ["release", "web", "worker"])
-def test_without_a_secret_nothing_starts(env: dict[str, str], start: Starter, tmp_path: Path, name: str) -> None:
+def test_without_a_secret_nothing_starts(
+    env: dict[str, str], start: Starter, tmp_path: Path, name: str
+) -> None:
     assert start(name, env | {"SECRET_KEY": ""}).wait(30) not in (0, None)
     assert "SECRET_KEY: is not set" in logs(tmp_path)
     assert "Traceback" not in logs(tmp_path)
 
 
-def test_a_release_that_cannot_reach_the_database_fails(env: dict[str, str], start: Starter, tmp_path: Path) -> None:
+def test_a_release_that_cannot_reach_the_database_fails(
+    env: dict[str, str], start: Starter, tmp_path: Path
+) -> None:
     away = env | {"DATABASE_URL": "postgresql://nobody:canary@127.0.0.1:1/test"}
     assert start("release", away).wait(30) not in (0, None)
     assert "canary" not in logs(tmp_path)
@@ -142,13 +165,19 @@ def test_a_socket_of_systemd_is_used_and_refuses_nobody_between_two_servers(
     env: dict[str, str], start: Starter, tmp_path: Path, image: Path
 ) -> None:
     assert start("release", env).wait(60) == 0, logs(tmp_path)
-    command = shlex.split(directives(PROJECT_ROOT / "deploy" / "quart-base-web.service")["ExecStart"])
+    command = shlex.split(
+        directives(PROJECT_ROOT / "deploy" / "quart-base-web.service")["ExecStart"]
+    )
     command[0] = str(Path(sys.executable).parent / Path(command[0]).name)
     unit = [sys.executable, "-c", PASS_SOCKET]
     request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    with socket.create_server(("127.0.0.1", 0)) as listening, (tmp_path / "unit.log").open("ab") as log:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        (tmp_path / "unit.log").open("ab") as log,
+    ):
         for _ in range(2):
-            # Nobody serves at this moment: the request waits in the socket for the server that starts now.
+            # Nobody serves at this moment: the request waits in the socket for the server that
+            # starts now.
             with socket.create_connection(listening.getsockname(), timeout=30) as connection:
                 connection.sendall(request)
                 descriptor = listening.fileno()
@@ -167,4 +196,6 @@ def test_a_socket_of_systemd_is_used_and_refuses_nobody_between_two_servers(
                 finally:
                     server.kill()
                     server.wait()
-    assert "127.0.0.1:8000" not in (tmp_path / "unit.log").read_text(), "bind of hypercorn.toml is overridden"
+    assert "127.0.0.1:8000" not in (tmp_path / "unit.log").read_text(), (
+        "bind of hypercorn.toml is overridden"
+    )

@@ -37,23 +37,34 @@ async def log_in_and_leave(server: Served, delay: float) -> None:
 async def pool_in_use(url: str) -> int:
     """Connections of the application that are in a transaction, as PostgreSQL sees them."""
     parts = make_url(url)
-    connection = await asyncpg.connect(host=parts.query["host"], user=parts.username, database=parts.database)
+    connection = await asyncpg.connect(
+        host=parts.query["host"], user=parts.username, database=parts.database
+    )
     try:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'quart-base' AND state <> 'idle'"
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'quart-base' AND "
+            "state <> 'idle'"
+        )
         return int(await connection.fetchval(query))
     finally:
         await connection.close()
 
 
-async def test_whoever_leaves_takes_no_connection_along(deployment: dict[str, str], tmp_path: Path) -> None:
+async def test_whoever_leaves_takes_no_connection_along(
+    deployment: dict[str, str], tmp_path: Path
+) -> None:
     env = deployment | NO_LIMITS | {"DATABASE_POOL_SIZE": "3", "DATABASE_POOL_TIMEOUT": "1"}
     with served(env, tmp_path / "server.log") as server:
         delays = [random.uniform(0, 0.12) for _ in range(ATTEMPTS)]
         for start in range(0, ATTEMPTS, 6):
-            await asyncio.gather(*(log_in_and_leave(server, delay) for delay in delays[start : start + 6]))
+            await asyncio.gather(
+                *(log_in_and_leave(server, delay) for delay in delays[start : start + 6])
+            )
         await asyncio.sleep(0.5)
         log = (tmp_path / "server.log").read_text()
-        statuses = [json.loads(line)["status"] for line in log.splitlines() if '"/api/v1/session"' in line]
+        statuses = [
+            json.loads(line)["status"] for line in log.splitlines() if '"/api/v1/session"' in line
+        ]
         assert 0 in statuses, "some were gone before there was an answer"
         assert 201 in statuses, "some were not"
         # Were one of the three connections lost for each that left, none would be left to ask with.
@@ -64,7 +75,9 @@ async def test_whoever_leaves_takes_no_connection_along(deployment: dict[str, st
             assert await pool_in_use(env["DATABASE_URL"]) == 0
         else:
             # Nobody holds the write lock.
-            database = sqlite3.connect(str(make_url(env["DATABASE_URL"]).database), timeout=1, isolation_level=None)
+            database = sqlite3.connect(
+                str(make_url(env["DATABASE_URL"]).database), timeout=1, isolation_level=None
+            )
             database.execute("BEGIN IMMEDIATE")
             whole = database.execute(
                 "SELECT count(*) FROM credentials WHERE digest IS NULL OR user_id IS NULL"

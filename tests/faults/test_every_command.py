@@ -1,7 +1,9 @@
-"""Every command as a shell runs it: a fresh process in a clean clone, on an empty database and on a full one.
+"""Every command as a shell runs it.
 
-What it did is read back from the database, past the application. `lint`, `test` and `format` check code rather than a
-database: `.ci/run` runs them in a clean clone.
+A fresh process in a clean clone, on an empty database and on a full one.
+
+What it did is read back from the database, past the application. `lint`, `test` and `format` check
+code rather than a database: `.ci/run` runs them in a clean clone.
 """
 
 import http.cookiejar
@@ -73,7 +75,9 @@ def command(*names: str) -> Callable[[Test], Test]:
 
 
 @command("recreate-db", "setup-dev", "add-fake-data")
-async def test_the_first_commands_that_people_type_on_nothing_and_on_what_is_there(empty: Clone) -> None:
+async def test_the_first_commands_that_people_type_on_nothing_and_on_what_is_there(
+    empty: Clone,
+) -> None:
     for _ in range(2):
         empty.does("recreate-db")
         assert await empty.counts() == EMPTY
@@ -100,9 +104,13 @@ async def test_serve_leaves_people_as_they_are(full: Clone) -> None:
 
 async def serves_and_lets_the_administrator_in(clone: Clone) -> None:
     database, redis = clone.env["DATABASE_URL"], clone.env["REDIS_URL"]
-    run = Serve(clone.folder, "serve", "--port", "0", DATABASE_URL=database, REDIS_URL=redis).started()
+    run = Serve(
+        clone.folder, "serve", "--port", "0", DATABASE_URL=database, REDIS_URL=redis
+    ).started()
     family = run.family()
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+    browser = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    )
     who = urllib.parse.urlencode({"email": "admin@example.com", "password": "password"}).encode()
     with browser.open(f"http://localhost:{run.port}/account/login", who, timeout=20) as page:
         assert "Hello, Admin" in page.read().decode()
@@ -135,15 +143,17 @@ async def test_what_needs_tables_says_what_to_run_where_there_are_none(empty: Cl
         ("jobs", "list"),
     ):
         assert "setup-dev" in empty.refuses(*arguments, stdin="seven purple herons\n"), arguments
-    assert "no such table" in empty.run("shell", stdin="await session.execute(select(User))").stderr.replace(
-        'relation "users" does not exist', "no such table"
-    )
+    assert "no such table" in empty.run(
+        "shell", stdin="await session.execute(select(User))"
+    ).stderr.replace('relation "users" does not exist', "no such table")
     assert await empty.tables() <= {"alembic_version"}
 
 
 @command("shell", "create-admin", "routes", "check")
 async def test_commands_on_what_is_there(full: Clone) -> None:
-    assert full.does("shell", stdin="print(len((await session.execute(select(User))).all()))") == "4\n"
+    assert (
+        full.does("shell", stdin="print(len((await session.execute(select(User))).all()))") == "4\n"
+    )
     assert "a new administrator" in full.does(
         "create-admin", "new@example.com", "--password-stdin", stdin="seven purple herons\n"
     )
@@ -151,7 +161,8 @@ async def test_commands_on_what_is_there(full: Clone) -> None:
         "create-admin", "new@example.com", "--password-stdin", stdin="seven purple geese\n"
     )
     found = await full.query(
-        "SELECT confirmed, roles.name FROM users JOIN roles ON roles.id = role_id WHERE email = 'new@example.com'"
+        "SELECT confirmed, roles.name FROM users JOIN roles ON roles.id = role_id WHERE email = "
+        "'new@example.com'"
     )
     assert [(bool(confirmed), role) for confirmed, role in found] == [(True, "Administrator")]
     assert "/account/login" in full.does("routes")
@@ -175,7 +186,16 @@ async def test_jobs_on_what_is_there(full: Clone) -> None:
     assert await full.query("SELECT state FROM jobs") == [("done",), ("done",)]
 
 
-@command("db upgrade", "db check", "db current", "db heads", "db history", "db show", "db downgrade", "db stamp")
+@command(
+    "db upgrade",
+    "db check",
+    "db current",
+    "db heads",
+    "db history",
+    "db show",
+    "db downgrade",
+    "db stamp",
+)
 async def test_migrations_on_an_empty_database(empty: Clone) -> None:
     for shown in ("heads", "history", "show", "current"):
         empty.does("db", shown)

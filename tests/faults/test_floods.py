@@ -1,4 +1,7 @@
-"""Rows 25, 26 and 29: bodies over the limit, bombs, and floods of log-ins and of whatever else costs as much."""
+"""Rows 25, 26 and 29.
+
+Bodies over the limit, bombs, and floods of log-ins and of whatever else costs as much.
+"""
 
 import asyncio
 import json
@@ -42,15 +45,23 @@ async def test_a_chunked_body_over_the_limit_is_a_413(server: Served) -> None:
     for path in ("/account/login", "/api/v1/session"):
         for kind in ("application/json", FORM, "multipart/form-data; boundary=b", "text/plain"):
             head = (HEAD.format(path, kind) + "Transfer-Encoding: chunked\r\n\r\n").encode()
-            answer = await asyncio.to_thread(exchange, server.port, head, first, *[CHUNK] * 40, b"0\r\n\r\n", timeout=5)
-            taken = kind == "application/json" if "api" in path else kind in (FORM, "multipart/form-data; boundary=b")
+            answer = await asyncio.to_thread(
+                exchange, server.port, head, first, *[CHUNK] * 40, b"0\r\n\r\n", timeout=5
+            )
+            taken = (
+                kind == "application/json"
+                if "api" in path
+                else kind in (FORM, "multipart/form-data; boundary=b")
+            )
             assert status_of(answer) in ({413} if taken else {413, 415}), f"{path} {kind}"
 
 
 async def test_a_bomb_of_fields_is_refused_and_holds_nobody_up(server: Served) -> None:
     """13 MB of a=&a=&… cost 3 s of the event loop when every field is parsed."""
     bomb = b"a=&" * 4_400_000
-    announced = (HEAD.format("/account/login", FORM) + f"Content-Length: {len(bomb)}\r\n\r\n").encode()
+    announced = (
+        HEAD.format("/account/login", FORM) + f"Content-Length: {len(bomb)}\r\n\r\n"
+    ).encode()
     chunked = (HEAD.format("/account/login", FORM) + "Transfer-Encoding: chunked\r\n\r\n").encode()
     small = b"a=&" * 20_000  # within the size, beyond the number of fields
     fits = (HEAD.format("/account/login", FORM) + f"Content-Length: {len(small)}\r\n\r\n").encode()
@@ -64,18 +75,23 @@ async def test_a_bomb_of_fields_is_refused_and_holds_nobody_up(server: Served) -
                 (fits, small),
             )
         ]
-        # A server that answers while the body is still coming closes the connection: the answer may be lost on the way.
+        # A server that answers while the body is still coming closes the connection: the answer may
+        # be lost on the way.
         assert {status_of(answer) for answer in answers[:2]} <= {413, 0}
         assert status_of(answers[2]) == 413
 
     assert await wait_is_short(server, explode)
 
 
-async def wait_is_short(server: Served, happen: Callable[[], Awaitable[object]], most: float = 0.1) -> bool:
-    """Whether /livez took less than `most` seconds all the while, on a machine that has nothing else to do.
+async def wait_is_short(
+    server: Served, happen: Callable[[], Awaitable[object]], most: float = 0.1
+) -> bool:
+    """Whether /livez took less than `most` seconds all the while, on a machine that has nothing
+    else to do.
 
-    On one that has, twice the wait of a moment without load comes on top, and of three times the best counts: a busy
-    machine makes some of them slow, work on the event loop (0.7 s and more here) would make all of them slow.
+    On one that has, twice the wait of a moment without load comes on top, and of three times the
+    best counts: a busy machine makes some of them slow, work on the event loop (0.7 s and more
+    here) would make all of them slow.
     """
     for _ in range(3):
         with watching(server) as idle:
@@ -83,13 +99,18 @@ async def wait_is_short(server: Served, happen: Callable[[], Awaitable[object]],
         with watching(server) as livez:
             await happen()
         assert livez["answers"] > 20
-        print(f"/livez took {livez['worst'] * 1000:.0f} ms at most, {idle['worst'] * 1000:.0f} ms before")
+        print(
+            f"/livez took {livez['worst'] * 1000:.0f} ms at most, {idle['worst'] * 1000:.0f} ms "
+            "before"
+        )
         if livez["worst"] - 2 * idle["worst"] < most:
             return True
     return False
 
 
-async def exchange_json(server: Served, path: str, fields: object, bearer: str = "") -> tuple[int, bytes]:
+async def exchange_json(
+    server: Served, path: str, fields: object, bearer: str = ""
+) -> tuple[int, bytes]:
     """Post to the API over a connection of its own; gives the status and the body."""
     body = json.dumps(fields).encode()
     head = HEAD.format(path, "application/json") + f"Content-Length: {len(body)}\r\n"
@@ -128,7 +149,8 @@ async def test_a_flood_of_log_ins_is_bounded_and_the_rest_goes_on(server: Served
     assert await post(server, LOG_IN, ADMINISTRATOR) == 201, "afterwards everything is as before"
 
 
-# zxcvbn is written in Python: its threads take turns with the event loop, where hashing goes on beside it.
+# zxcvbn is written in Python: its threads take turns with the event loop, where hashing goes on
+# beside it.
 WEIGHED = 1.0  # seconds; on the event loop it would be all that the flood takes, some ten seconds
 
 
@@ -139,15 +161,21 @@ async def begin_session(server: Served) -> str:
 
 
 async def test_a_flood_of_changed_passwords_is_bounded_and_the_rest_goes_on(server: Served) -> None:
-    """Each is checked, weighed and hashed; the new password is the former one, so that all of them are right."""
+    """Each is checked, weighed and hashed.
+
+    The new password is the former one, so that all of them are right.
+    """
     statuses: list[int] = []
 
     async def flood() -> None:
         fields = {"old_password": PASSWORD, "new_password": PASSWORD}
-        statuses[:] = await post_200(server, "/api/v1/account/password", fields, await begin_session(server))
+        statuses[:] = await post_200(
+            server, "/api/v1/account/password", fields, await begin_session(server)
+        )
 
     assert await wait_is_short(server, flood, WEIGHED)
-    # One ends the session of all others; but whoever was recognised before, and is checked afterwards, is right again.
+    # One ends the session of all others; but whoever was recognised before, and is checked
+    # afterwards, is right again.
     assert set(statuses) <= {200, 401, 403, 503}
     assert 200 in statuses
     assert statuses.count(503) > 0
@@ -157,8 +185,12 @@ async def test_a_flood_of_changed_passwords_is_bounded_and_the_rest_goes_on(serv
 async def make_reset_link(env: dict[str, str]) -> str:
     secret = new_secret()
     async with transaction(env) as session:
-        user = (await session.execute(select(User).where(User.email == ADMINISTRATOR["email"]))).scalar_one()
-        link = Credential(purpose=Purpose.RESET, digest=digest(secret), user_id=user.id, email=user.email)
+        user = (
+            await session.execute(select(User).where(User.email == ADMINISTRATOR["email"]))
+        ).scalar_one()
+        link = Credential(
+            purpose=Purpose.RESET, digest=digest(secret), user_id=user.id, email=user.email
+        )
         link.expires_at = utcnow() + timedelta(minutes=10)
         session.add(link)
     return secret
@@ -172,17 +204,22 @@ async def test_a_flood_of_resets_is_bounded_and_the_rest_goes_on(server: Served)
         statuses[:] = await post_200(server, "/api/v1/account/password/reset", fields)
 
     assert await wait_is_short(server, flood, WEIGHED)
-    # Those that come after one has won are told so before anything is weighed or hashed, so there may be no 503.
+    # Those that come after one has won are told so before anything is weighed or hashed, so there
+    # may be no 503.
     assert set(statuses) <= {204, 410, 503}
     assert statuses.count(204) == 1
     assert await begin_session(server), "afterwards everything is as before"
 
 
-async def test_a_flood_of_questions_about_passwords_is_bounded_and_the_rest_goes_on(server: Served) -> None:
+async def test_a_flood_of_questions_about_passwords_is_bounded_and_the_rest_goes_on(
+    server: Served,
+) -> None:
     statuses: list[int] = []
 
     async def flood() -> None:
-        statuses[:] = await post_200(server, "/api/v1/password-strength", {"password": PASSWORD, "about": ["Kim"]})
+        statuses[:] = await post_200(
+            server, "/api/v1/password-strength", {"password": PASSWORD, "about": ["Kim"]}
+        )
 
     assert await wait_is_short(server, flood, WEIGHED)
     assert set(statuses) <= {200, 503}
@@ -191,7 +228,10 @@ async def test_a_flood_of_questions_about_passwords_is_bounded_and_the_rest_goes
 
 
 async def test_a_password_that_is_hard_to_judge_holds_nobody_up(server: Served) -> None:
-    """Characters that stand for letters, of many kinds: zxcvbn tries what they may mean, in every combination."""
+    """Characters that stand for letters, of many kinds.
+
+    Zxcvbn tries what they may mean, in every combination.
+    """
     hard = {"password": "4@8({[<369&#!1/|0$5+7%2" * 5}
     asked = [asyncio.create_task(post(server, "/api/v1/password-strength", hard)) for _ in range(4)]
     await asyncio.sleep(0.1)  # they are in the threads, or wait for them
@@ -208,9 +248,14 @@ def memory(server: Served, name: str) -> float:
     return int(kib) / 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux: the memory is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="needs Linux: the memory is read from /proc"
+)
 async def test_floods_take_a_bounded_amount_of_memory_and_give_it_back(server: Served) -> None:
-    """A thread takes 19 MiB for a hash; what waits takes a few KiB, and what was refused nothing."""
+    """A thread takes 19 MiB for a hash.
+
+    What waits takes a few KiB, and what was refused nothing.
+    """
     question = {"password": PASSWORD, "about": ["Kim"]}
 
     async def flood() -> None:
@@ -224,6 +269,9 @@ async def test_floods_take_a_bounded_amount_of_memory_and_give_it_back(server: S
         await flood()
     grown, most = memory(server, "VmRSS") - before, memory(server, "VmHWM")
     threads = os.cpu_count() or 1
-    print(f"idle {idle:.1f} MiB, after one {before:.1f}, after three more {before + grown:.1f}, at most {most:.1f}")
+    print(
+        f"idle {idle:.1f} MiB, after one {before:.1f}, after three more {before + grown:.1f}, at "
+        f"most {most:.1f}"
+    )
     assert grown < 20
     assert most < idle + threads * 19 + 60

@@ -67,10 +67,19 @@ class Stage:
 
     def signal_redis(self, number: signal.Signals) -> None:
         assert self.valkey
-        subprocess.run(["pkill", f"-{number.name[3:]}", "-P", str(self.valkey.process.pid)], check=True)
+        subprocess.run(
+            ["pkill", f"-{number.name[3:]}", "-P", str(self.valkey.process.pid)], check=True
+        )
 
-    def start_worker(self, module: str = "tests.faults.working", **more: str) -> subprocess.Popen[bytes]:
-        settings = {"WORKER_LEASE": str(LEASE), "WORKER_SWEEP": "0.5", "JOB_BACKOFF": "0.5", "LOG_LEVEL": "INFO"}
+    def start_worker(
+        self, module: str = "tests.faults.working", **more: str
+    ) -> subprocess.Popen[bytes]:
+        settings = {
+            "WORKER_LEASE": str(LEASE),
+            "WORKER_SWEEP": "0.5",
+            "JOB_BACKOFF": "0.5",
+            "LOG_LEVEL": "INFO",
+        }
         env = variables(
             QUART_CONFIG="testing",
             TEST_DATABASE_URL=os.environ["TEST_DATABASE_URL"],
@@ -91,7 +100,11 @@ class Stage:
         lines = [line.split() for line in self.effects_file.read_text().splitlines()]
         found = [Effect(event, what, int(pid), float(at)) for event, what, pid, at in lines]
         # What the schedule enqueues each minute is another story.
-        return [e for e in found if event in (None, e.event) and (e.what == what or (not what and e.what != "tick"))]
+        return [
+            e
+            for e in found
+            if event in (None, e.event) and (e.what == what or (not what and e.what != "tick"))
+        ]
 
     def end(self) -> None:
         for worker in self.workers:
@@ -104,7 +117,9 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(app: Quart, make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def stage(
+    app: Quart, make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
     """The stage, inside the context of an app that wakes its workers."""
     stage = Stage(tmp_path)
     monkeypatch.setenv("REDIS_URL", f"unix://{stage.socket}")
@@ -156,7 +171,11 @@ async def test_jobs_outlive_killed_workers_and_wiped_redis(stage: Stage) -> None
         for number in numbers:
             with contextlib.suppress(ZeroDivisionError):
                 async with db.transaction() as session:
-                    await enqueue(session, "faults.work", number=number if number not in rolled_back else -number - 1)
+                    await enqueue(
+                        session,
+                        "faults.work",
+                        number=number if number not in rolled_back else -number - 1,
+                    )
                     if number in rolled_back:
                         raise ZeroDivisionError
                 committed.add(str(number))
@@ -191,7 +210,9 @@ async def test_jobs_outlive_killed_workers_and_wiped_redis(stage: Stage) -> None
     for what, times in Counter(effect.what for effect in begun).items():
         # Whoever began it and is not the last was killed: its outcome could not be written.
         earlier = [effect.pid for effect in begun if effect.what == what][:-1]
-        assert times == 1 or set(earlier) <= set(killed), f"{what} ran {times} times: {earlier}, killed {killed}"
+        assert times == 1 or set(earlier) <= set(killed), (
+            f"{what} ran {times} times: {earlier}, killed {killed}"
+        )
     assert await count(State.DONE) == COMMITTED
 
 
@@ -205,7 +226,8 @@ async def test_a_killed_workers_job_runs_again_within_its_lease(stage: Stage) ->
     await until(lambda: stage.effects("end"), stage)
     [first, second] = stage.effects("begin")
     assert first.pid == victim.pid
-    # The lease, what the first attempt is spread over, two sweeps, and the start of a process on a busy machine.
+    # The lease, what the first attempt is spread over, two sweeps, and the start of a process on a
+    # busy machine.
     assert second.at - killed_at < LEASE + 2 + 1 + 4
 
 
@@ -222,7 +244,11 @@ async def test_a_redis_that_forgets_what_it_was_handed_loses_nothing(stage: Stag
     await until(nothing_open, stage)
     assert Counter(effect.what for effect in stage.effects("end")) == Counter(map(str, range(20)))
     async with db.session() as session:
-        attempts = (await session.execute(select(Job.attempt).where(Job.name == "faults.work"))).scalars().all()
+        attempts = (
+            (await session.execute(select(Job.attempt).where(Job.name == "faults.work")))
+            .scalars()
+            .all()
+        )
     assert attempts == [1] * 20
 
 
@@ -232,11 +258,18 @@ async def test_a_job_that_has_been_taken_over_is_stopped(stage: Stage) -> None:
     await until(lambda: stage.effects("begin"), stage)
     async with db.transaction() as session:
         later = utcnow() + timedelta(hours=1)
-        await session.execute(update(Job).values(lease=Job.lease + 1, worker="another", due_at=later))
+        await session.execute(
+            update(Job).values(lease=Job.lease + 1, worker="another", due_at=later)
+        )
     await until(lambda: "was left to another worker" in stage.log(), stage, LEASE)
     async with db.session() as session:
         [job] = (await session.execute(select(Job))).scalars()
-    assert (job.state, job.worker, job.attempt, stage.effects("end")) == ("running", "another", 1, [])
+    assert (job.state, job.worker, job.attempt, stage.effects("end")) == (
+        "running",
+        "another",
+        1,
+        [],
+    )
 
 
 async def test_sigterm_lets_jobs_finish_and_hands_the_others_back(stage: Stage) -> None:
@@ -255,7 +288,9 @@ async def test_sigterm_lets_jobs_finish_and_hands_the_others_back(stage: Stage) 
     found = {row.args["number"]: row for row in rows}
     assert (found[1].state, found[2].state, found[3].state) == ("done", "waiting", "waiting")
     assert (found[2].attempt, found[3].attempt) == (0, 0), "neither has used up an attempt"
-    assert all(found[number].due_at <= utcnow() for number in (2, 3)), "another worker may have them at once"
+    assert all(found[number].due_at <= utcnow() for number in (2, 3)), (
+        "another worker may have them at once"
+    )
     assert "Traceback" not in stage.log()
 
 
@@ -296,7 +331,9 @@ async def test_a_job_that_overruns_is_never_at_work_twice_at_once(stage: Stage) 
     await put("faults.stubborn")
     await until(nothing_open, stage, 40)
     runs = stage.effects(None, "stubborn")
-    assert [effect.event for effect in runs] == ["begin", "end"], "it took longer than a lease, which was renewed"
+    assert [effect.event for effect in runs] == ["begin", "end"], (
+        "it took longer than a lease, which was renewed"
+    )
 
 
 async def test_a_job_that_takes_no_notice_of_its_end_does_not_keep_the_worker(stage: Stage) -> None:
@@ -311,7 +348,9 @@ async def test_a_job_that_takes_no_notice_of_its_end_does_not_keep_the_worker(st
     assert (job.state, job.attempt) == ("running", 1), "its lease ends after the process has"
 
 
-async def test_completing_may_take_longer_than_a_lease_and_harms_nobody(stage: Stage, backend: str) -> None:
+async def test_completing_may_take_longer_than_a_lease_and_harms_nobody(
+    stage: Stage, backend: str
+) -> None:
     if backend == "sqlite":
         pytest.skip("there a transaction that writes keeps everybody else from writing")
     stage.start_worker()
@@ -352,10 +391,14 @@ async def test_schedules_tick_once_for_all_workers_whatever_their_clocks_say(sta
     before = len(stage.effects("begin", "tick"))
     for missed in (1, 30):
         async with db.transaction() as session:
-            await session.execute(update(Schedule).values(tick=utcnow() - timedelta(minutes=missed, seconds=60)))
+            await session.execute(
+                update(Schedule).values(tick=utcnow() - timedelta(minutes=missed, seconds=60))
+            )
         await asyncio.sleep(2)
         before += 1
-        assert len(stage.effects("begin", "tick")) == before, f"{missed} missed ticks are caught up once"
+        assert len(stage.effects("begin", "tick")) == before, (
+            f"{missed} missed ticks are caught up once"
+        )
     async with db.session() as session:
         [row] = (await session.execute(select(Schedule))).scalars()
     assert timedelta() <= utcnow() - row.tick < timedelta(minutes=1, seconds=5)
@@ -372,7 +415,9 @@ async def test_a_new_job_waits_for_a_worker_that_knows_it(stage: Stage) -> None:
     assert len(stage.effects("begin", "newer")) == 1
 
 
-async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(stage: Stage, backend: str) -> None:
+async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(
+    stage: Stage, backend: str
+) -> None:
     if backend == "sqlite":
         pytest.skip(ONE_IS_ENOUGH)
     stage.start_worker()
@@ -389,7 +434,11 @@ async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(stage: St
     await until(nothing_open, stage, 20)
     assert stage.workers[0].poll() is None, "the worker has lived through it"
     async with db.session() as session:
-        attempts = (await session.execute(select(Job.attempt).where(Job.name == "faults.work"))).scalars().all()
+        attempts = (
+            (await session.execute(select(Job.attempt).where(Job.name == "faults.work")))
+            .scalars()
+            .all()
+        )
     assert attempts == [1] * 21
     assert Counter(effect.what for effect in stage.effects("end")) == Counter(map(str, range(21)))
 
@@ -412,7 +461,9 @@ async def test_a_redis_that_takes_no_writes_is_waited_for(stage: Stage, backend:
     assert [effect.what for effect in stage.effects("end")] == ["0", "1"]
 
 
-async def test_a_frozen_redis_does_not_end_a_worker_and_it_can_be_stopped(stage: Stage, backend: str) -> None:
+async def test_a_frozen_redis_does_not_end_a_worker_and_it_can_be_stopped(
+    stage: Stage, backend: str
+) -> None:
     if backend == "sqlite":
         pytest.skip(ONE_IS_ENOUGH)
     worker = stage.start_worker()

@@ -49,33 +49,50 @@ def start(env: dict[str, str], timeout: float = 30) -> subprocess.CompletedProce
 async def test_production_serves_and_a_session_holds_in_a_second_process(
     deployment: dict[str, str], tmp_path: Path
 ) -> None:
-    with served(deployment, tmp_path / "one.log") as one, served(deployment, tmp_path / "two.log") as two:
+    with (
+        served(deployment, tmp_path / "one.log") as one,
+        served(deployment, tmp_path / "two.log") as two,
+    ):
         token = log_in(one)
-        request = urllib.request.Request(f"{two.url}/api/v1/account", headers={"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(
+            f"{two.url}/api/v1/account", headers={"Authorization": f"Bearer {token}"}
+        )
         with urllib.request.urlopen(request, timeout=10) as response:
             assert json.load(response)["email"] == ADMINISTRATOR["email"]
         status, body = get(f"{one.url}/readyz")
         assert (status, json.loads(body)["status"]) == (200, "degraded"), "no worker runs here"
-        raw = exchange(one.port, b"GET /no-such-page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        raw = exchange(
+            one.port, b"GET /no-such-page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
         assert b"404" in raw.split(b"\r\n")[0]
         assert b"\nserver:" not in raw.lower()
         log = (tmp_path / "one.log").read_text()
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-        assert any(line.get("route") == "/api/v1/session" and line["status"] == 201 for line in lines)
+        assert any(
+            line.get("route") == "/api/v1/session" and line["status"] == 201 for line in lines
+        )
         assert ADMINISTRATOR["password"] not in log
         assert token not in log
 
 
-async def test_a_wrong_configuration_lists_every_mistake_and_serves_nothing(deployment: dict[str, str]) -> None:
+async def test_a_wrong_configuration_lists_every_mistake_and_serves_nothing(
+    deployment: dict[str, str],
+) -> None:
     process = start(deployment | {"MAIL_PORT": "many", "SECRET_KEY": "short", "BASE_URL": ""})
     assert process.returncode != 0
-    for name in ("MAIL_PORT: got 'many'", "SECRET_KEY: got a value of 5 characters", "BASE_URL: is not set"):
+    for name in (
+        "MAIL_PORT: got 'many'",
+        "SECRET_KEY: got a value of 5 characters",
+        "BASE_URL: is not set",
+    ):
         assert name in process.stderr
     assert "Traceback" not in process.stderr
 
 
 def test_a_database_that_is_away_at_the_start_is_one_line_and_a_failure(tmp_path: Path) -> None:
-    process = start(production("postgresql://nobody:canary@127.0.0.1:1/test", INSTANCE_PATH=str(tmp_path)))
+    process = start(
+        production("postgresql://nobody:canary@127.0.0.1:1/test", INSTANCE_PATH=str(tmp_path))
+    )
     assert process.returncode != 0
     assert len(process.stderr.strip().splitlines()) == 1
     assert "qb" not in process.stderr
@@ -85,19 +102,26 @@ def test_a_database_that_is_away_at_the_start_is_one_line_and_a_failure(tmp_path
 
 def test_a_pending_migration_is_one_line_and_a_failure(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "test.sqlite3").close()
-    process = start(production(f"sqlite:///{tmp_path / 'test.sqlite3'}", INSTANCE_PATH=str(tmp_path)))
+    process = start(
+        production(f"sqlite:///{tmp_path / 'test.sqlite3'}", INSTANCE_PATH=str(tmp_path))
+    )
     assert process.returncode != 0
     assert process.stderr.strip().endswith("has no tables yet. Run: python manage.py setup-prod")
 
 
-async def test_sigterm_lets_requests_in_flight_finish(deployment: dict[str, str], tmp_path: Path) -> None:
+async def test_sigterm_lets_requests_in_flight_finish(
+    deployment: dict[str, str], tmp_path: Path
+) -> None:
     with served(deployment, tmp_path / "server.log") as server:
         body = json.dumps(ADMINISTRATOR).encode()
         head = (
-            b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+            b"application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
-        exchanged = asyncio.create_task(asyncio.to_thread(exchange, server.port, head, body, pause=0.6))
+        exchanged = asyncio.create_task(
+            asyncio.to_thread(exchange, server.port, head, body, pause=0.6)
+        )
         await asyncio.sleep(0.3)  # the head is there, the body is not
         server.process.send_signal(signal.SIGTERM)
         assert b"201" in (await exchanged).split(b"\r\n")[0]
@@ -116,7 +140,9 @@ async def test_a_killed_server_leaves_nothing_that_keeps_the_next_from_starting(
             assert server.process.wait() == -signal.SIGKILL
 
 
-async def test_without_redis_people_can_still_log_in(deployment: dict[str, str], tmp_path: Path) -> None:
+async def test_without_redis_people_can_still_log_in(
+    deployment: dict[str, str], tmp_path: Path
+) -> None:
     env = deployment | {"REDIS_URL": f"unix://{tmp_path / 'nobody'}"}
     with served(env, tmp_path / "server.log") as server:
         assert log_in(server)

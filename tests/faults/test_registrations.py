@@ -1,4 +1,7 @@
-"""Registrations as they are deployed: web server, worker, Redis and an SMTP server, each on its own."""
+"""Registrations as they are deployed.
+
+Web server, worker, Redis and an SMTP server, each on its own.
+"""
 
 import asyncio
 import contextlib
@@ -45,10 +48,16 @@ class Post:
         self.port = free_port()
         self.auth: list[tuple[str, str]] = []
         self.controller = Controller(
-            self, hostname="127.0.0.1", port=self.port, authenticator=self.authenticate, auth_require_tls=False
+            self,
+            hostname="127.0.0.1",
+            port=self.port,
+            authenticator=self.authenticate,
+            auth_require_tls=False,
         )
 
-    def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+    def authenticate(
+        self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any
+    ) -> AuthResult:
         return AuthResult(success=True)
 
     async def handle_RCPT(  # noqa: N802
@@ -74,14 +83,26 @@ class Post:
 class System:
     """Everything that a deployment is made of."""
 
-    def __init__(self, env: dict[str, str], folder: Path, server: Served, valkey: Server, post: Post) -> None:
-        self.env, self.folder, self.server, self.valkey, self.post = env, folder, server, valkey, post
+    def __init__(
+        self, env: dict[str, str], folder: Path, server: Served, valkey: Server, post: Post
+    ) -> None:
+        self.env, self.folder, self.server, self.valkey, self.post = (
+            env,
+            folder,
+            server,
+            valkey,
+            post,
+        )
         with (folder / "worker.log").open("ab") as log:
             command = [sys.executable, "-m", "arq", "worker.WorkerSettings"]
-            self.worker = subprocess.Popen(command, env=env, cwd=PROJECT_ROOT, stdout=log, stderr=log)
+            self.worker = subprocess.Popen(
+                command, env=env, cwd=PROJECT_ROOT, stdout=log, stderr=log
+            )
 
     def signal_redis(self, number: signal.Signals) -> None:
-        subprocess.run(["pkill", f"-{number.name[3:]}", "-P", str(self.valkey.process.pid)], check=True)
+        subprocess.run(
+            ["pkill", f"-{number.name[3:]}", "-P", str(self.valkey.process.pid)], check=True
+        )
 
     def restart_redis(self) -> None:
         (self.folder / "valkey.sock").unlink(missing_ok=True)
@@ -103,7 +124,9 @@ class System:
 
         parts = urllib.parse.urlsplit(self.env["DATABASE_URL"])
         host = urllib.parse.parse_qs(parts.query)["host"][0]
-        connection = await asyncpg.connect(host=host, user="postgres", database=parts.path.strip("/"))
+        connection = await asyncpg.connect(
+            host=host, user="postgres", database=parts.path.strip("/")
+        )
         try:
             return [tuple(row.values()) for row in await connection.fetch(query)]
         finally:
@@ -111,7 +134,11 @@ class System:
 
     def register(self, number: int) -> tuple[int, float]:
         """The status and the seconds of a registration by page."""
-        form = {"first_name": "Robin", "last_name": "Example", "email": f"robin{number}@example.com"}
+        form = {
+            "first_name": "Robin",
+            "last_name": "Example",
+            "email": f"robin{number}@example.com",
+        }
         body = urllib.parse.urlencode(form | {"password": PASSWORD, "password2": PASSWORD})
         return self.request("POST", "/account/register", body)
 
@@ -202,9 +229,18 @@ def test_redis_killed_and_frozen_fails_no_registration_and_loses_no_mail(system:
     time.sleep(1)
     received = Counter(str(mail["To"]) for mail in system.post.mails)
     assert received == Counter(f"robin{number}@example.com" for number in answers)
-    assert {str(mail["Subject"]) for mail in system.post.mails} == {"[quart-base] Confirm your account"}
-    links = {link for n in range(len(answers)) for link in re.findall(r"http\S+", system.post.text(n)) if "/" in link}
-    assert len([link for link in links if "/account/confirm-account/" in link]) == len(answers), "each has its own"
+    assert {str(mail["Subject"]) for mail in system.post.mails} == {
+        "[quart-base] Confirm your account"
+    }
+    links = {
+        link
+        for n in range(len(answers))
+        for link in re.findall(r"http\S+", system.post.text(n))
+        if "/" in link
+    }
+    assert len([link for link in links if "/account/confirm-account/" in link]) == len(answers), (
+        "each has its own"
+    )
 
 
 def test_pages_answer_within_a_second_while_redis_is_frozen(system: System) -> None:
@@ -213,7 +249,11 @@ def test_pages_answer_within_a_second_while_redis_is_frozen(system: System) -> N
         pytest.skip("it takes half a minute, and the database has no part in it")
     right = urllib.parse.urlencode(ADMINISTRATOR)
     wrong = urllib.parse.urlencode(ADMINISTRATOR | {"password": "not it, surely"})
-    requests = [("GET", "/", None, 200), ("POST", "/account/login", right, 303), ("POST", "/account/login", wrong, 401)]
+    requests = [
+        ("GET", "/", None, 200),
+        ("POST", "/account/login", right, 303),
+        ("POST", "/account/login", wrong, 401),
+    ]
     requests += [("GET", "/account/login", None, 200), ("GET", "/livez", None, 200)]
     assert [system.request(*each[:3])[0] for each in requests] == [each[3] for each in requests]
     system.signal_redis(signal.SIGSTOP)
@@ -233,7 +273,9 @@ def test_a_server_that_refuses_for_a_while_gets_the_same_message_later(system: S
     system.post.answers = ["421 later", "450 later"]
     assert system.register(1)[0] == 303
     system.wait_for_mails(1)
-    [(identifier, state, attempt)] = system.rows("SELECT id, state, attempt FROM jobs WHERE name LIKE 'accounts.send%'")
+    [(identifier, state, attempt)] = system.rows(
+        "SELECT id, state, attempt FROM jobs WHERE name LIKE 'accounts.send%'"
+    )
     deadline = time.monotonic() + 5
     while state != "done" and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -241,7 +283,9 @@ def test_a_server_that_refuses_for_a_while_gets_the_same_message_later(system: S
             "SELECT id, state, attempt FROM jobs WHERE name LIKE 'accounts.send%'"
         )
     assert (state, attempt) == ("done", 3)
-    assert str(identifier).replace("-", "") in str(system.post.mails[0]["Message-ID"]).replace("-", "")
+    assert str(identifier).replace("-", "") in str(system.post.mails[0]["Message-ID"]).replace(
+        "-", ""
+    )
 
 
 def test_a_mail_that_is_refused_for_good_is_dead_and_says_why(system: System) -> None:
@@ -280,13 +324,22 @@ def test_no_secret_is_in_logs_jobs_or_redis(system: System) -> None:
     client = Redis(unix_socket_path=str(system.folder / "valkey.sock"))
     kept = []
     for key in client.scan_iter():
-        read = {b"string": client.get, b"list": all_of(client.lrange), b"zset": all_of(client.zrange)}
+        read = {
+            b"string": client.get,
+            b"list": all_of(client.lrange),
+            b"zset": all_of(client.zrange),
+        }
         kept.append((key, read[cast(bytes, client.type(key))](key)))
     client.close()
     jobs = repr(system.rows("SELECT * FROM jobs"))
     assert "accounts.send_link" in jobs
     assert "accounts.send_link" in system.logs()
     secrets = [PASSWORD, PASSWORD.split()[0], MAIL_PASSWORD, token, system.env["SECRET_KEY"]]
-    for place, content in (("logs", system.logs()), ("jobs", jobs), ("redis", repr(kept)), ("answer", answer)):
+    for place, content in (
+        ("logs", system.logs()),
+        ("jobs", jobs),
+        ("redis", repr(kept)),
+        ("answer", answer),
+    ):
         assert [secret for secret in secrets if secret in content] == [], place
     assert os.environ.get("MAIL_PASSWORD") is None

@@ -1,4 +1,6 @@
-"""Restarts of the documented deployment, on a socket that the supervisor keeps open as systemd's socket units do."""
+"""Restarts of the documented deployment, on a socket that the supervisor keeps open as systemd's
+socket units do.
+"""
 
 import json
 import signal
@@ -22,7 +24,8 @@ pytestmark = pytest.mark.faults
 START = 20  # seconds; it takes about two
 BODY = json.dumps(ADMINISTRATOR).encode()
 LOG_IN = (
-    b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: "
+    b"application/json\r\n"
     b"Content-Length: %d\r\n\r\n" % len(BODY)
 )
 
@@ -56,10 +59,21 @@ def launch(deployment: dict[str, str], listener: socket.socket, tmp_path: Path) 
     """Launches a server on that socket; what it says is in `servers.log`."""
     processes = []
 
-    def run(settings: Path = PROJECT_ROOT / "hypercorn.toml", app: str = "app.asgi:app") -> "subprocess.Popen[bytes]":
+    def run(
+        settings: Path = PROJECT_ROOT / "hypercorn.toml", app: str = "app.asgi:app"
+    ) -> "subprocess.Popen[bytes]":
         with (tmp_path / "servers.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hypercorn", "-c", str(settings), "-b", f"fd://{listener.fileno()}", app],
+                [
+                    sys.executable,
+                    "-m",
+                    "hypercorn",
+                    "-c",
+                    str(settings),
+                    "-b",
+                    f"fd://{listener.fileno()}",
+                    app,
+                ],
                 env=deployment | NO_LIMITS | {"PYTHONPATH": str(tmp_path)},
                 cwd=PROJECT_ROOT,
                 pass_fds=[listener.fileno()],
@@ -82,7 +96,9 @@ def start(launch: Launch, listener: socket.socket, tmp_path: Path) -> Launch:
 
     def run(settings: Path = PROJECT_ROOT / "hypercorn.toml") -> "subprocess.Popen[bytes]":
         process = launch(settings)
-        assert answer(listener, page("/livez")).startswith(b"HTTP/1.1 200"), (tmp_path / "servers.log").read_text()
+        assert answer(listener, page("/livez")).startswith(b"HTTP/1.1 200"), (
+            tmp_path / "servers.log"
+        ).read_text()
         return process
 
     return run
@@ -94,7 +110,9 @@ def answer(listener: socket.socket, *parts: bytes, pause: float = 0) -> bytes:
 
 
 class Visitors:
-    """People who ask for pages all the while, each time over a new connection, the request some time after it."""
+    """People who ask for pages all the while, each time over a new connection, the request some
+    time after it.
+    """
 
     PAUSES = (0, 0.005, 0.02)
 
@@ -104,7 +122,9 @@ class Visitors:
         self.failures: list[str] = []
         self.leaving = threading.Event()
         self.threads = [
-            threading.Thread(target=self.ask, args=(path, pause)) for path in ("/livez", "/") for pause in self.PAUSES
+            threading.Thread(target=self.ask, args=(path, pause))
+            for path in ("/livez", "/")
+            for pause in self.PAUSES
         ]
 
     def ask(self, path: str, pause: float) -> None:
@@ -113,10 +133,14 @@ class Visitors:
                 received = answer(self.listener, b"", page(path), pause=pause)
             except OSError as error:
                 received = repr(error).encode()
-            if received.startswith(b"HTTP/1.1 200") and (path == "/livez" or b"</html>" in received):
+            if received.startswith(b"HTTP/1.1 200") and (
+                path == "/livez" or b"</html>" in received
+            ):
                 self.answers += 1
             else:
-                self.failures.append(f"{path}, asked {pause} s after connecting: {received[:200]!r}")
+                self.failures.append(
+                    f"{path}, asked {pause} s after connecting: {received[:200]!r}"
+                )
 
     def __enter__(self) -> Self:
         for thread in self.threads:
@@ -184,7 +208,9 @@ def test_sigterm_while_it_starts_drops_nobody_who_waits(
         assert visitor.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def test_unfinished_request_does_not_keep_the_process(start: Launch, listener: socket.socket, tmp_path: Path) -> None:
+def test_unfinished_request_does_not_keep_the_process(
+    start: Launch, listener: socket.socket, tmp_path: Path
+) -> None:
     settings = tmp_path / "hypercorn.toml"
     words = (PROJECT_ROOT / "hypercorn.toml").read_text()
     assert "graceful_timeout = 25 " in words

@@ -1,4 +1,7 @@
-"""`serve`, with real processes: what it brings up, what it survives, and that it leaves nothing behind."""
+"""`serve`, with real processes.
+
+What it brings up, what it survives, and that it leaves nothing behind.
+"""
 
 import shutil
 import signal
@@ -48,7 +51,9 @@ def serve(project: Path) -> Iterator[Callable[..., Serve]]:
     runs: list[Serve] = []
 
     def run(*options: str, config: str = "default", port: int = 0, **variables: str) -> Serve:
-        runs.append(Serve(project, "-c", config, "serve", "--port", str(port), *options, **variables))
+        runs.append(
+            Serve(project, "-c", config, "serve", "--port", str(port), *options, **variables)
+        )
         return runs[-1]
 
     yield run
@@ -77,7 +82,9 @@ def test_fresh_clone_serves_with_worker_and_valkey_and_ctrl_c_leaves_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_ways_to_be_told_to_stop_leave_nothing(number: int, serve: Callable[..., Serve]) -> None:
+def test_other_ways_to_be_told_to_stop_leave_nothing(
+    number: int, serve: Callable[..., Serve]
+) -> None:
     run = serve().started()
     family = run.family()
     assert run.end(number) == 0
@@ -94,7 +101,9 @@ def test_killed_supervisor_leaves_nothing(project: Path, serve: Callable[..., Se
     assert not valkey.answers(project / "instance")
 
 
-def test_killed_supervisor_lets_the_worker_take_its_leave_of_valkey(serve: Callable[..., Serve]) -> None:
+def test_killed_supervisor_lets_the_worker_take_its_leave_of_valkey(
+    serve: Callable[..., Serve],
+) -> None:
     run = serve().started()
     worker = run.child("worker")
     family = run.family()
@@ -139,7 +148,9 @@ def test_saved_syntax_error_is_survived_and_its_correction_picked_up(
     assert run.end() == 0
 
 
-def test_mistake_at_the_start_is_reported_and_its_correction_served(project: Path, serve: Callable[..., Serve]) -> None:
+def test_mistake_at_the_start_is_reported_and_its_correction_served(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
     models = project / "app" / "models.py"
     code = models.read_text()
     models.write_text(f"{code}\n1 / 0\n")
@@ -151,7 +162,9 @@ def test_mistake_at_the_start_is_reported_and_its_correction_served(project: Pat
     assert run.get()
 
 
-def test_dead_process_is_reported_and_replaced_while_the_other_goes_on(serve: Callable[..., Serve]) -> None:
+def test_dead_process_is_reported_and_replaced_while_the_other_goes_on(
+    serve: Callable[..., Serve],
+) -> None:
     run = serve().started()
     worker = run.child("worker")
     worker.kill()
@@ -161,13 +174,16 @@ def test_dead_process_is_reported_and_replaced_while_the_other_goes_on(serve: Ca
     assert run.child("worker") != worker
 
 
-def test_server_comes_back_once_a_new_migration_is_applied(project: Path, serve: Callable[..., Serve]) -> None:
+def test_server_comes_back_once_a_new_migration_is_applied(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
     run = serve().started()
     run.child("worker")
     position = len(run.output)
     (head,) = ScriptDirectory(str(project / "alembic")).get_heads()
     (project / "alembic" / "versions" / "later.py").write_text(
-        f"revision = 'later'\ndown_revision = {head!r}\ndef upgrade(): pass\ndef downgrade(): pass\n"
+        f"revision = 'later'\ndown_revision = {head!r}\ndef upgrade(): pass\ndef downgrade(): "
+        "pass\n"
     )
     run.until(r"The web server ended with status 1\. Trying again", after=position)
     assert "db upgrade" in run.output[position:]
@@ -178,7 +194,9 @@ def test_server_comes_back_once_a_new_migration_is_applied(project: Path, serve:
     assert run.get()
 
 
-def test_requests_wait_while_the_server_restarts(project: Path, serve: Callable[..., Serve]) -> None:
+def test_requests_wait_while_the_server_restarts(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
     run = serve().started()
     answers: list[str] = []
     failures: list[Exception] = []
@@ -205,7 +223,9 @@ def test_requests_wait_while_the_server_restarts(project: Path, serve: Callable[
     assert len(answers) > 20
 
 
-def test_request_on_a_connection_that_is_open_already_is_still_answered(serve: Callable[..., Serve]) -> None:
+def test_request_on_a_connection_that_is_open_already_is_still_answered(
+    serve: Callable[..., Serve],
+) -> None:
     run = serve("--no-reload").started()
     with socket.create_connection(("127.0.0.1", run.port)) as visitor:
         time.sleep(0.3)
@@ -271,12 +291,14 @@ def test_port_in_use_is_one_line(serve: Callable[..., Serve]) -> None:
         run = serve(port=port)
         assert run.process.wait(START) == 1
     assert run.output == (
-        f"Error: Port {port} on 127.0.0.1 is in use by another program. Stop it, or choose another: --port {port + 1}\n"
+        f"Error: Port {port} on 127.0.0.1 is in use by another program. Stop it, or choose "
+        f"another: --port {port + 1}\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("host", "words"), [("nowhere.invalid", "not the name or address"), ("192.0.2.1", "not one of this machine")]
+    ("host", "words"),
+    [("nowhere.invalid", "not the name or address"), ("192.0.2.1", "not one of this machine")],
 )
 def test_impossible_host_is_one_line(host: str, words: str, serve: Callable[..., Serve]) -> None:
     run = serve("--host", host)
@@ -285,7 +307,9 @@ def test_impossible_host_is_one_line(host: str, words: str, serve: Callable[...,
     assert run.output.count("\n") == 1
 
 
-def test_bad_production_configuration_is_refused_without_traceback(project: Path, serve: Callable[..., Serve]) -> None:
+def test_bad_production_configuration_is_refused_without_traceback(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
     run = serve(config="production")
     assert run.process.wait(START) == 1
     assert "SECRET_KEY: is not set" in run.output
@@ -305,9 +329,13 @@ def test_without_reloading_a_death_ends_everything(role: str, serve: Callable[..
     assert running(family) == []
 
 
-def test_valkey_of_another_terminal_is_replaced_when_that_leaves(project: Path, serve: Callable[..., Serve]) -> None:
+def test_valkey_of_another_terminal_is_replaced_when_that_leaves(
+    project: Path, serve: Callable[..., Serve]
+) -> None:
     owner = serve().started()
-    guest = serve("--no-worker").started()  # a worker that starts at that moment would be as quick to replace it
+    guest = serve(
+        "--no-worker"
+    ).started()  # a worker that starts at that moment would be as quick to replace it
     assert len(guest.family()) == 2, "it has a Valkey of its own"
     owner.end()
     guest.until("The embedded Valkey was gone")

@@ -1,6 +1,7 @@
 """A worker with jobs that misbehave: `arq tests.faults.working.WorkerSettings`.
 
-Each run of a job leaves lines in the file EFFECTS: what, its number, the process, the time, and begin or end.
+Each run of a job leaves lines in the file EFFECTS: what, its number, the process, the time, and
+begin or end.
 """
 
 import asyncio

@@ -27,7 +27,11 @@ async def put(name: str, **options: Any) -> Any:
 async def jobs(**values: Any) -> list[Job]:
     """All jobs with these values, the oldest first."""
     async with db.session() as session:
-        return list((await session.execute(select(Job).filter_by(**values).order_by(Job.created_at))).scalars())
+        return list(
+            (
+                await session.execute(select(Job).filter_by(**values).order_by(Job.created_at))
+            ).scalars()
+        )
 
 
 async def run_burst() -> Worker:

@@ -13,17 +13,27 @@ from tests.processes import invoke, variables
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     """The environment of a development system that has been set up."""
-    env = variables(DATABASE_URL=f"sqlite:///{tmp_path / 'test.sqlite3'}", INSTANCE_PATH=str(tmp_path / "instance"))
+    env = variables(
+        DATABASE_URL=f"sqlite:///{tmp_path / 'test.sqlite3'}",
+        INSTANCE_PATH=str(tmp_path / "instance"),
+    )
     assert invoke("setup-dev", env=env).returncode == 0
     return env
 
 
-def put(env: dict[str, str], name: str, state: str = "waiting", args: str = "{}", error: str | None = None) -> str:
+def put(
+    env: dict[str, str],
+    name: str,
+    state: str = "waiting",
+    args: str = "{}",
+    error: str | None = None,
+) -> str:
     """A row as the queue writes it; returns its id as people see it."""
     identifier = uuid.uuid4()
     with sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///")) as connection:
         connection.execute(
-            "INSERT INTO jobs (id, name, args, state, due_at, lease, attempt, error, created_at) VALUES "
+            "INSERT INTO jobs (id, name, args, state, due_at, lease, attempt, error, created_at) "
+            "VALUES "
             "(?, ?, ?, ?, '2026-01-01 00:00:00.000000', 0, 0, ?, '2026-01-01 00:00:00.000000')",
             (identifier.hex, name, args, state, error),
         )
@@ -33,7 +43,9 @@ def put(env: dict[str, str], name: str, state: str = "waiting", args: str = "{}"
 
 def state_of(env: dict[str, str], identifier: str) -> str:
     shown = run(env, "show", identifier).stdout
-    return next(line for line in shown.splitlines() if line.startswith("state:")).split(maxsplit=1)[1]
+    return next(line for line in shown.splitlines() if line.startswith("state:")).split(maxsplit=1)[
+        1
+    ]
 
 
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +70,14 @@ def test_list_shows_jobs_by_state_and_name(env: dict[str, str]) -> None:
 def test_show_shows_everything_of_one(env: dict[str, str]) -> None:
     dead = put(env, "accounts.send_link", "dead", '{"user_id": 7}', "No luck.\nAt all.")
     shown = run(env, "show", dead).stdout
-    for words in ("accounts.send_link", '{"user_id": 7}', "dead", "0/20", "2026-01-01", "No luck.\nAt all."):
+    for words in (
+        "accounts.send_link",
+        '{"user_id": 7}',
+        "dead",
+        "0/20",
+        "2026-01-01",
+        "No luck.\nAt all.",
+    ):
         assert words in shown
     assert "unknown to this release" in run(env, "show", put(env, "nobody.knows")).stdout
 
@@ -75,7 +94,10 @@ def test_an_id_that_is_none_or_nobodys_is_said_to_be(env: dict[str, str], comman
 
 
 def test_retry_and_discard_change_what_does_not_run(env: dict[str, str]) -> None:
-    dead, running = put(env, "jobs.delete_finished", "dead"), put(env, "jobs.delete_finished", "running")
+    dead, running = (
+        put(env, "jobs.delete_finished", "dead"),
+        put(env, "jobs.delete_finished", "running"),
+    )
     assert run(env, "retry", dead).stdout == "Retrying 1 job.\n"
     assert state_of(env, dead) == "waiting"
     assert run(env, "discard", dead).stdout == "Discarded 1 job.\n"
@@ -95,7 +117,9 @@ def test_run_runs_one_now_and_says_how_it_went(env: dict[str, str]) -> None:
     assert process.returncode == 1
     assert "nonsense" in process.stderr
     assert state_of(env, badly) == "waiting"
-    assert "runs at this moment" in run(env, "run", put(env, "jobs.delete_finished", "running")).stderr
+    assert (
+        "runs at this moment" in run(env, "run", put(env, "jobs.delete_finished", "running")).stderr
+    )
     assert "knows no job named nobody.knows" in run(env, "run", put(env, "nobody.knows")).stderr
 
 

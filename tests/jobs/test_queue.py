@@ -83,7 +83,12 @@ async def test_a_job_runs_once_with_its_arguments(work: Work) -> None:
     await work()
     assert RAN == [{"a": [1, "ü", None]}]
     [done] = await jobs()
-    assert (done.state, done.attempt, done.error, done.finished_at is not None) == ("done", 1, None, True)
+    assert (done.state, done.attempt, done.error, done.finished_at is not None) == (
+        "done",
+        1,
+        None,
+        True,
+    )
 
 
 async def test_a_rolled_back_transaction_leaves_no_job(work: Work) -> None:
@@ -198,7 +203,9 @@ async def test_a_job_that_gives_up_is_dead_at_once_and_says_why(work: Work, quic
         ("tests.cancel", "RuntimeError: Something that it waited for was cancelled."),
     ],
 )
-async def test_a_job_that_ends_in_odd_ways_takes_nobody_along(work: Work, name: str, error: str) -> None:
+async def test_a_job_that_ends_in_odd_ways_takes_nobody_along(
+    work: Work, name: str, error: str
+) -> None:
     await put(name)
     await put("tests.note", value=1)
     await work()
@@ -214,7 +221,9 @@ async def test_wrong_arguments_are_a_failure_like_any_other(work: Work) -> None:
     assert "nonsense" in str(failed.error)
 
 
-async def test_a_job_of_another_release_waits_for_a_worker_that_knows_it(work: Work, monkeypatch: Any) -> None:
+async def test_a_job_of_another_release_waits_for_a_worker_that_knows_it(
+    work: Work, monkeypatch: Any
+) -> None:
     await put("tests.newer", value=1)
     await work()
     [waiting] = await jobs()
@@ -265,7 +274,9 @@ async def test_redis_holds_ids_alone(app: Quart) -> None:
 async def test_a_message_planted_in_redis_runs_nothing(work: Work) -> None:
     @job("tests.planter")
     async def planter() -> None:
-        [arq_queue] = [key async for key in redis.scan_iter("arq:queue:*") if await redis.type(key) == b"zset"]
+        [arq_queue] = [
+            key async for key in redis.scan_iter("arq:queue:*") if await redis.type(key) == b"zset"
+        ]
         for key, function in (("1:1", "run"), ("planted", "tests.note"), ("other", "run")):
             payload: dict[str, Any] = {"t": None, "f": function, "a": [key], "k": {}, "et": 1}
             await redis.set(f"arq:job:{key}", json.dumps(payload))
@@ -314,7 +325,9 @@ async def test_a_job_completes_with_what_it_writes(work: Work) -> None:
         from app.accounts.models import User
 
         async with completing() as session:
-            await session.execute(update(User).where(User.id == person.id).values(first_name="Done"))
+            await session.execute(
+                update(User).where(User.id == person.id).values(first_name="Done")
+            )
             if fails:
                 raise ValueError
 
@@ -349,8 +362,12 @@ async def test_what_comes_after_completing_changes_nothing(work: Work) -> None:
     del queue.KINDS["tests.late"]
 
 
-async def test_a_job_with_a_unique_key_sees_what_was_written_with_a_wish_for_it(app: Quart, backend: str) -> None:
-    """The job that waits already must not start before the transaction ends that has wished for another."""
+async def test_a_job_with_a_unique_key_sees_what_was_written_with_a_wish_for_it(
+    app: Quart, backend: str
+) -> None:
+    """The job that waits already must not start before the transaction ends that has wished for
+    another.
+    """
     if backend == "sqlite":
         pytest.skip("one writer at a time: nothing can start in between")
     await put("tests.note", value=1, unique="key")
@@ -410,12 +427,19 @@ async def test_a_job_that_another_worker_has_taken_changes_nothing(work: Work) -
     await put("tests.loser")
     await work()
     [running] = await jobs()
-    assert (running.state, running.worker, running.progress, running.error) == ("running", "another", None, None)
+    assert (running.state, running.worker, running.progress, running.error) == (
+        "running",
+        "another",
+        None,
+        None,
+    )
     assert RAN == ["went on"]
     del queue.KINDS["tests.loser"]
 
 
-async def test_what_was_done_long_ago_is_deleted_and_what_died_is_kept(work: Work, settings: Config) -> None:
+async def test_what_was_done_long_ago_is_deleted_and_what_died_is_kept(
+    work: Work, settings: Config
+) -> None:
     for _ in range(3):
         await put("tests.note")
     await put("tests.give_up")
@@ -423,7 +447,9 @@ async def test_what_was_done_long_ago_is_deleted_and_what_died_is_kept(work: Wor
     recent = await put("tests.note")
     async with db.transaction() as session:
         old = utcnow() - timedelta(days=8)
-        await session.execute(update(Job).where(Job.finished_at.is_not(None)).values(finished_at=old))
+        await session.execute(
+            update(Job).where(Job.finished_at.is_not(None)).values(finished_at=old)
+        )
     await work()
     monkey = service.BATCH
     service.BATCH = 2
@@ -437,7 +463,9 @@ async def test_what_was_done_long_ago_is_deleted_and_what_died_is_kept(work: Wor
     assert [each.id for each in await jobs(name="tests.note")] == [recent]
 
 
-async def test_a_retried_job_has_all_its_attempts_again_and_a_discarded_one_none(work: Work) -> None:
+async def test_a_retried_job_has_all_its_attempts_again_and_a_discarded_one_none(
+    work: Work,
+) -> None:
     await put("tests.give_up")
     discarded = await put("tests.note", value="never")
     async with db.transaction() as session:

@@ -66,7 +66,9 @@ async def test_missed_ticks_are_caught_up_once(app: Quart) -> None:
     assert (job.name, job.unique_key) == ("tests.hourly", f"tests.hourly:{last.isoformat()}")
 
 
-async def test_workers_that_see_a_tick_at_once_make_one_job_of_it(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_workers_that_see_a_tick_at_once_make_one_job_of_it(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await enqueue_due(db)
     await set_tick(await tick() - timedelta(hours=1))
 

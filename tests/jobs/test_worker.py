@@ -39,7 +39,13 @@ async def test_every_attribute_is_the_classs_own_and_one_that_arq_knows(app: Qua
     known = inspect.signature(Worker).parameters
     own = {name for name in vars(worker_settings("testing")) if not name.startswith("__")}
     assert own <= known.keys()
-    assert {"redis_pool", "functions", "on_startup", "health_check_key", "job_completion_wait"} <= own
+    assert {
+        "redis_pool",
+        "functions",
+        "on_startup",
+        "health_check_key",
+        "job_completion_wait",
+    } <= own
 
 
 def test_without_redis_and_what_development_brings_it_says_what_to_do(
@@ -68,7 +74,11 @@ async def test_expired_credentials_are_deleted(app: Quart) -> None:
     person = await make_person()
     past = utcnow() - timedelta(days=1)
     async with db.transaction() as session:
-        session.add(Credential(purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=past))
+        session.add(
+            Credential(
+                purpose=Purpose.SESSION, digest=b"x" * 32, user_id=person.id, expires_at=past
+            )
+        )
     await put("accounts.delete_expired_credentials")
     await run_burst()
     async with db.session() as session:
@@ -113,7 +123,10 @@ async def test_a_malformed_payload_fails_once_and_the_worker_lives(app: Quart) -
 
 
 def test_payloads_are_json() -> None:
-    assert serialize({"a": [1, "ü"], "r": ValueError("x")}) == b'{"a": [1, "\\u00fc"], "r": "ValueError(\'x\')"}'
+    assert (
+        serialize({"a": [1, "ü"], "r": ValueError("x")})
+        == b'{"a": [1, "\\u00fc"], "r": "ValueError(\'x\')"}'
+    )
 
 
 async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) -> None:
@@ -173,7 +186,9 @@ async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
     assert lost
 
 
-async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the_worker(app: Quart) -> None:
+async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the_worker(
+    app: Quart,
+) -> None:
     worker = worker_redis(app.extensions["settings"], "queue", threading.Event())
     pipe: Any
     async with worker.pipeline(transaction=True) as pipe:  # these are arq's own steps
@@ -209,11 +224,15 @@ async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path
             await asyncio.sleep(0.05)
 
 
-async def test_a_worker_waits_for_a_redis_that_is_away_and_can_be_stopped_meanwhile(app: Quart, tmp_path: Path) -> None:
+async def test_a_worker_waits_for_a_redis_that_is_away_and_can_be_stopped_meanwhile(
+    app: Quart, tmp_path: Path
+) -> None:
     server, socket = start_valkey(tmp_path)
     own = Redis(unix_socket_path=socket)
     env = variables(
-        QUART_CONFIG="testing", TEST_DATABASE_URL=os.environ["TEST_DATABASE_URL"], REDIS_URL=f"unix://{socket}"
+        QUART_CONFIG="testing",
+        TEST_DATABASE_URL=os.environ["TEST_DATABASE_URL"],
+        REDIS_URL=f"unix://{socket}",
     )
     log = tmp_path / "worker.log"
     with log.open("wb") as output:
@@ -232,7 +251,9 @@ async def test_a_worker_waits_for_a_redis_that_is_away_and_can_be_stopped_meanwh
         await own.aclose()
 
 
-async def test_the_plain_arq_command_starts_is_checked_and_stops(app: Quart, tmp_path: Path) -> None:
+async def test_the_plain_arq_command_starts_is_checked_and_stops(
+    app: Quart, tmp_path: Path
+) -> None:
     env = variables(
         QUART_CONFIG="testing",
         TEST_DATABASE_URL=os.environ["TEST_DATABASE_URL"],
@@ -245,7 +266,12 @@ async def test_the_plain_arq_command_starts_is_checked_and_stops(app: Quart, tmp
     try:
         await until_alive(redis, process, log)
         check = await asyncio.to_thread(
-            subprocess.run, [*arq, "--check"], env=env, cwd=PROJECT_ROOT, capture_output=True, check=False
+            subprocess.run,
+            [*arq, "--check"],
+            env=env,
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            check=False,
         )
         assert check.returncode == 0, check.stderr
         started = time.monotonic()

@@ -23,11 +23,15 @@ async def test_a_password_verifies_against_its_own_hash_only(app: Quart) -> None
 
 def test_production_hashes_as_owasp_recommends() -> None:
     fields = Config.model_fields
-    cost = tuple(fields[f"ARGON2_{name}"].default for name in ("MEMORY_COST", "TIME_COST", "PARALLELISM"))
+    cost = tuple(
+        fields[f"ARGON2_{name}"].default for name in ("MEMORY_COST", "TIME_COST", "PARALLELISM")
+    )
     assert cost == (19456, 2, 1)
 
 
-async def test_without_a_hash_the_work_is_the_same(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_hash_the_work_is_the_same(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that the time of an answer does not tell whether an account exists."""
     checked: list[str] = []
     own: Passwords = app.extensions["passwords"]
@@ -57,7 +61,9 @@ async def test_beyond_the_queue_it_refuses_at_once(settings: Config) -> None:
     small.close()
 
 
-async def test_whoever_stops_waiting_makes_no_room_before_the_work_is_done(settings: Config) -> None:
+async def test_whoever_stops_waiting_makes_no_room_before_the_work_is_done(
+    settings: Config,
+) -> None:
     settings.PASSWORD_QUEUE = 1
     small = Passwords(settings)
     room, release = small._room, threading.Event()
@@ -96,12 +102,16 @@ async def test_the_event_loop_goes_on_while_passwords_are_hashed(settings: Confi
         ("robin@example.com", "easy to guess"),
     ],
 )
-async def test_a_password_that_would_be_guessed_is_refused_with_reasons(app: Quart, password: str, words: str) -> None:
+async def test_a_password_that_would_be_guessed_is_refused_with_reasons(
+    app: Quart, password: str, words: str
+) -> None:
     with pytest.raises(WeakPassword, match=words) as raised:
         await passwords.demand_good(password, ["robin@example.com", "Robin", "Example"])
     assert raised.value.field == "password"
 
 
-@pytest.mark.parametrize("password", ["a violet kettle sings", "x9$kQ" * 25, "märchen über grüne äpfel"])
+@pytest.mark.parametrize(
+    "password", ["a violet kettle sings", "x9$kQ" * 25, "märchen über grüne äpfel"]
+)
 async def test_a_long_and_odd_password_is_taken(app: Quart, password: str) -> None:
     await passwords.demand_good(password, ["robin@example.com"])

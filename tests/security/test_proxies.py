@@ -24,7 +24,9 @@ def app_behind(monkeypatch: pytest.MonkeyPatch, proxies: int) -> Quart:
 
 async def whoami(app: Quart, peer: str = "10.0.0.1", **headers: str) -> str:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    response = await app.test_client().get("/whoami", headers=named, scope_base={"client": (peer, 1)})
+    response = await app.test_client().get(
+        "/whoami", headers=named, scope_base={"client": (peer, 1)}
+    )
     return str(await response.get_data(as_text=True))
 
 
@@ -50,7 +52,9 @@ async def test_only_what_trusted_proxies_wrote_is_believed(
     assert (await whoami(app, X_Forwarded_For=forwarded)).split()[0] == expected
 
 
-async def test_the_scheme_is_believed_from_trusted_proxies_only(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_scheme_is_believed_from_trusted_proxies_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     forwarded = {"X_Forwarded_For": "192.0.2.1", "X_Forwarded_Proto": "https"}
     assert (await whoami(app_behind(monkeypatch, 1), **forwarded)).endswith(" https")
     assert (await whoami(app_behind(monkeypatch, 0), **forwarded)).endswith(" http")
@@ -63,4 +67,6 @@ async def test_an_address_that_is_not_believed_is_said_once(
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             await whoami(app, X_Forwarded_For="192.0.2.1")
-    assert len([record for record in caplog.records if "TRUSTED_PROXIES" in record.getMessage()]) == 1
+    assert (
+        len([record for record in caplog.records if "TRUSTED_PROXIES" in record.getMessage()]) == 1
+    )

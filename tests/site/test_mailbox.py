@@ -29,7 +29,14 @@ async def empty_mailbox(app: Quart, settings: Config, tmp_path: Path) -> AsyncIt
 async def send(to: str = "robin@example.com", subject: str = "Confirm your address") -> None:
     user = SimpleNamespace(first_name="<b>Robin</b>", email=to)
     await deliver(
-        Email(to=to, subject=subject, template="accounts/email/confirmation", user=user, link=LINK, time="24 hours")
+        Email(
+            to=to,
+            subject=subject,
+            template="accounts/email/confirmation",
+            user=user,
+            link=LINK,
+            time="24 hours",
+        )
     )
 
 
@@ -53,7 +60,9 @@ async def test_mails_are_listed_the_newest_first(client: Browser) -> None:
     for number in range(3):
         await send(to=f"robin{number}@example.com", subject=f"Number {number} & <more>")
     page = await text_of(client, "/dev/mail")
-    assert re.findall(r"Number \d &amp; &lt;more&gt;", page) == [f"Number {n} &amp; &lt;more&gt;" for n in (2, 1, 0)]
+    assert re.findall(r"Number \d &amp; &lt;more&gt;", page) == [
+        f"Number {n} &amp; &lt;more&gt;" for n in (2, 1, 0)
+    ]
     assert re.findall(r"robin\d@example\.com", page) == [f"robin{n}@example.com" for n in (2, 1, 0)]
 
 
@@ -72,7 +81,9 @@ async def test_programs_get_exactly_recipients_subject_and_both_parts(client: Br
     assert LINK.replace("&", "&amp;") in newer["html"]
 
 
-async def test_a_mail_shows_its_text_with_links_and_nothing_of_it_is_markup(client: Browser) -> None:
+async def test_a_mail_shows_its_text_with_links_and_nothing_of_it_is_markup(
+    client: Browser,
+) -> None:
     await send()
     [address] = await addresses(client)
     page = await text_of(client, address)
@@ -107,11 +118,19 @@ async def test_the_html_of_a_mail_may_bring_styles_and_nothing_else(client: Brow
     ],
     ids=str,
 )
-async def test_for_anybody_elsewhere_there_is_no_mailbox(client: Browser, request_of_another: dict[str, Any]) -> None:
+async def test_for_anybody_elsewhere_there_is_no_mailbox(
+    client: Browser, request_of_another: dict[str, Any]
+) -> None:
     await send()
     [address] = await addresses(client)
     await log_in(client, await make_person(role="Administrator"))
-    for path in ("/dev/mail", "/dev/mail.json", address, f"{address}/html", "/dev/mail/no-such-mail"):
+    for path in (
+        "/dev/mail",
+        "/dev/mail.json",
+        address,
+        f"{address}/html",
+        "/dev/mail/no-such-mail",
+    ):
         response = await client.get(path, **request_of_another)
         assert response.status_code == 404, path
         assert LINK.encode() not in await response.get_data()
@@ -119,7 +138,9 @@ async def test_for_anybody_elsewhere_there_is_no_mailbox(client: Browser, reques
     assert 'href="/dev/mail"' in await text_of(client, "/")
 
 
-async def test_one_need_not_be_confirmed_to_read_the_mail_that_one_confirms_with(client: Browser) -> None:
+async def test_one_need_not_be_confirmed_to_read_the_mail_that_one_confirms_with(
+    client: Browser,
+) -> None:
     await log_in(client, await make_person(confirmed=False))
     await send()
     [address] = await addresses(client)

@@ -16,7 +16,13 @@ from app.web.access import Access, confirmed, declared, limit, public, signed_in
 from tests.factories.people import PASSWORD, log_in, make_person
 
 # Values for the parameters of routes.
-VALUES = {"filename": "app.css", "user_id": "1", "token": "nonsense", "name": "nonsense", "session_id": str(uuid4())}
+VALUES = {
+    "filename": "app.css",
+    "user_id": "1",
+    "token": "nonsense",
+    "name": "nonsense",
+    "session_id": str(uuid4()),
+}
 
 
 def routes(app: Quart) -> list[tuple[str, str, Rule]]:
@@ -50,15 +56,23 @@ def is_kept_from_the_unconfirmed(path: str, access: Access) -> bool:
 
 async def test_every_route_lets_in_whom_it_declares_and_nobody_else(app: Quart) -> None:
     browsers = await callers(app)
-    for method, path, rule in sorted(routes(app), key=lambda route: route[1].endswith(("logout", "session"))):
+    for method, path, rule in sorted(
+        routes(app), key=lambda route: route[1].endswith(("logout", "session"))
+    ):
         access, _ = declared(app.view_functions[rule.endpoint])
         assert access
         for kind, browser in browsers.items():
-            if access.signed_in and (path.endswith("logout") or method == "DELETE") and kind != "nobody":
+            if (
+                access.signed_in
+                and (path.endswith("logout") or method == "DELETE")
+                and kind != "nobody"
+            ):
                 continue  # it would end the session that the rest of this test needs
             if path in ("/account/unconfirmed", "/account/confirm-account") and kind != "nobody":
                 continue  # they send everybody on: see test_registration
-            response = await getattr(browser, method.lower())(path, json={} if method == "POST" else None)
+            response = await getattr(browser, method.lower())(
+                path, json={} if method == "POST" else None
+            )
             refused = (
                 (access.signed_in and kind == "nobody")
                 or (access.confirmed and kind == "unconfirmed")
@@ -104,7 +118,9 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-async def test_no_unsafe_request_from_another_site_gets_through(app: Quart, headers: dict[str, str]) -> None:
+async def test_no_unsafe_request_from_another_site_gets_through(
+    app: Quart, headers: dict[str, str]
+) -> None:
     """Log-in and log-out included."""
     browsers = await callers(app)
     unsafe = [(method, path) for method, path, _ in routes(app) if method not in SAFE_METHODS]
@@ -135,9 +151,15 @@ async def test_ones_own_pages_and_programs_pass(client: Browser, headers: dict[s
 
 async def test_a_bearer_token_without_cookies_passes_from_anywhere(app: Quart) -> None:
     person = await make_person()
-    response = await app.test_client().post("/api/v1/session", json={"email": person.email, "password": PASSWORD})
+    response = await app.test_client().post(
+        "/api/v1/session", json={"email": person.email, "password": PASSWORD}
+    )
     token = (await response.get_json())["token"]
-    headers = {"Authorization": f"Bearer {token}", "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Origin": "https://evil.example",
+        "Sec-Fetch-Site": "cross-site",
+    }
     assert (await app.test_client().delete("/api/v1/session", headers=headers)).status_code == 204
 
 
@@ -149,10 +171,14 @@ async def test_a_listed_origin_may_use_the_api_but_no_page(app: Quart, settings:
     response = await app.test_client().post("/api/v1/session", json=body, headers=headers)
     assert response.status_code == 201
     assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
-    assert (await app.test_client().post("/account/login", form=body, headers=headers)).status_code == 403
+    assert (
+        await app.test_client().post("/account/login", form=body, headers=headers)
+    ).status_code == 403
     preflight = await app.test_client().options("/api/v1/account", headers=headers)
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
-    other = await app.test_client().get("/api/v1/account", headers={"Origin": "https://evil.example"})
+    other = await app.test_client().get(
+        "/api/v1/account", headers={"Origin": "https://evil.example"}
+    )
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
@@ -168,7 +194,9 @@ def production(monkeypatch: pytest.MonkeyPatch, **more: str) -> Quart:
     return create_app("production")
 
 
-async def test_in_production_the_origin_is_base_urls_whatever_the_host_says(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_production_the_origin_is_base_urls_whatever_the_host_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client = production(monkeypatch).test_client()
 
     async def status(origin: str, host: str) -> int:
@@ -181,9 +209,13 @@ async def test_in_production_the_origin_is_base_urls_whatever_the_host_says(monk
     assert await status("http://app.example.com", "app.example.com") == 403
 
 
-async def test_over_https_http_is_redirected_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_over_https_http_is_redirected_and_never_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client = production(monkeypatch).test_client()
-    response = await client.get("/account/login?next=/a%20b", headers={"Host": "evil.example"}, scheme="http")
+    response = await client.get(
+        "/account/login?next=/a%20b", headers={"Host": "evil.example"}, scheme="http"
+    )
     assert response.status_code == 308
     assert response.headers["Location"] == "https://app.example.com/account/login?next=/a%20b"
     response = await client.get("/account/login", scheme="https")
@@ -205,7 +237,9 @@ async def test_behind_a_proxy_that_ends_tls_pages_are_served_and_http_is_redirec
     assert await status("http", "/livez") == 200
 
 
-async def test_the_redirect_to_https_leads_to_base_url_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_redirect_to_https_leads_to_base_url_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client = production(monkeypatch).test_client()
     for path in ("//evil.example/", "/\\evil.example", "//evil.example/%2e%2e"):
         response = await client.get(path, scheme="http")
@@ -222,8 +256,10 @@ def test_a_limit_that_does_not_exist_is_a_mistake_at_once(rule: str) -> None:
 # Written out, so that weakening one of them is noticed.
 EXPECTED = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
+        "'self'; "
+        "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -245,8 +281,14 @@ async def test_every_answer_has_the_security_headers(app: Quart, settings: objec
 
     app._got_first_request = False
     app.add_url_rule("/test-broken", "test_broken", broken)
-    requests: list[tuple[str, str, dict[str, bytes]]] = [(method, path, {}) for method, path, _ in routes(app)]
-    requests += [("GET", "/no-such-page", {}), ("PATCH", "/", {}), ("POST", "/account/login", {"data": b"x" * 70_000})]
+    requests: list[tuple[str, str, dict[str, bytes]]] = [
+        (method, path, {}) for method, path, _ in routes(app)
+    ]
+    requests += [
+        ("GET", "/no-such-page", {}),
+        ("PATCH", "/", {}),
+        ("POST", "/account/login", {"data": b"x" * 70_000}),
+    ]
     seen = set()
     for kind in ("nobody", "administrator"):
         for method, path, more in requests:
@@ -260,7 +302,9 @@ async def test_every_answer_has_the_security_headers(app: Quart, settings: objec
     assert {200, 303, 401, 404, 405, 413, 500} <= seen
 
 
-async def test_cookies_are_locked_to_the_host_when_base_url_is_https(app: Quart, settings: object) -> None:
+async def test_cookies_are_locked_to_the_host_when_base_url_is_https(
+    app: Quart, settings: object
+) -> None:
     settings.BASE_URL = "https://localhost"  # type: ignore[attr-defined]
     person = await make_person()
     form = {"email": person.email, "password": PASSWORD}
@@ -272,7 +316,9 @@ async def test_cookies_are_locked_to_the_host_when_base_url_is_https(app: Quart,
     assert not any(attribute.startswith("Domain") for attribute in attributes)
 
 
-async def test_a_route_that_declares_nothing_is_refused(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_route_that_declares_nothing_is_refused(
+    app: Quart, caplog: pytest.LogCaptureFixture
+) -> None:
     async def forgotten() -> str:
         return "secret"
 
@@ -300,7 +346,9 @@ async def test_a_limit_is_kept_for_each_person_or_address(app: Quart, settings: 
     assert 0 < int(response.headers["Retry-After"]) <= 60
 
 
-@pytest.mark.parametrize("path", ["/", "/account/login", "/openapi.json", "/livez", "/static/app.css", "/nope"])
+@pytest.mark.parametrize(
+    "path", ["/", "/account/login", "/openapi.json", "/livez", "/static/app.css", "/nope"]
+)
 async def test_no_page_can_be_had_by_websocket(app: Quart, path: str) -> None:
     with pytest.raises(WebsocketResponseError) as raised:
         async with app.test_client().websocket(path) as connection:
@@ -361,7 +409,9 @@ async def test_what_host_says_decides_nothing(app: Quart) -> None:
         assert url_for("site.home", _external=True) == "http://localhost/"
 
 
-async def test_asking_for_nothing_again_and_again_is_limited_as_well(app: Quart, settings: object) -> None:
+async def test_asking_for_nothing_again_and_again_is_limited_as_well(
+    app: Quart, settings: object
+) -> None:
     settings.PAGE_LIMIT = "2/minute"  # type: ignore[attr-defined]
     client = app.test_client()
     assert [(await client.get("/no-such-page")).status_code for _ in range(3)] == [404, 404, 429]

@@ -46,7 +46,14 @@ BAD_FORMS = {
     "nothing": b"",
 }
 
-BAD_QUERIES = ["?next=%00", "?%00=1", "?next=%ff%fe", "?q=" + "9" * 400, "?cursor=%ed%a0%80", "?" + "a=1&" * 500]
+BAD_QUERIES = [
+    "?next=%00",
+    "?%00=1",
+    "?next=%ff%fe",
+    "?q=" + "9" * 400,
+    "?cursor=%ed%a0%80",
+    "?" + "a=1&" * 500,
+]
 
 
 @pytest.mark.parametrize("body", BAD_JSON.values(), ids=BAD_JSON.keys())
@@ -58,15 +65,24 @@ async def test_bad_json_is_the_senders_mistake_on_every_endpoint(app: Quart, bod
                 path, data=body, headers={"Content-Type": "application/json"}
             )
             assert response.status_code < 500, f"{kind} {method} {path}: {response.status_code}"
-    response = await app.test_client().post("/api/v1/session", data=body, headers={"Content-Type": "application/json"})
+    response = await app.test_client().post(
+        "/api/v1/session", data=body, headers={"Content-Type": "application/json"}
+    )
     assert response.status_code in (400, 422)
     assert response.content_type == "application/problem+json"
 
 
-@pytest.mark.parametrize("name", ["NUL", "lone surrogate in a password", "10^30", "1e999", "NaN", "deep nesting"])
-async def test_what_nobody_can_store_is_refused_before_it_is_looked_at(client: Browser, name: str) -> None:
-    """By the body's own check (400), not by chance because the schema finds something else (422)."""
-    response = await client.post("/api/v1/session", data=BAD_JSON[name], headers={"Content-Type": "application/json"})
+@pytest.mark.parametrize(
+    "name", ["NUL", "lone surrogate in a password", "10^30", "1e999", "NaN", "deep nesting"]
+)
+async def test_what_nobody_can_store_is_refused_before_it_is_looked_at(
+    client: Browser, name: str
+) -> None:
+    """By the body's own check (400), not by chance because the schema finds something else
+    (422)."""
+    response = await client.post(
+        "/api/v1/session", data=BAD_JSON[name], headers={"Content-Type": "application/json"}
+    )
     assert response.status_code == 400
 
 
@@ -81,18 +97,24 @@ async def test_the_headers_that_broke_things_break_nothing(app: Quart) -> None:
     body = {"email": person.email, "password": person.password}
     for headers in ({"Host": "["}, {"Host": "[::1"}, {"Host": "a b"}):
         assert (await client.post("/api/v1/session", json=body, headers=headers)).status_code == 201
-    assert (await client.post("/api/v1/session", json=body, headers={"Origin": "http://["})).status_code == 403
+    assert (
+        await client.post("/api/v1/session", json=body, headers={"Origin": "http://["})
+    ).status_code == 403
     for value in ("bytes=-1", "bytes=0-1", "bytes=9-1", "bytes=x"):
         assert (await client.get("/static/app.css", headers={"Range": value})).status_code == 200
     assert (await client.get("/static/" + "a" * 5000)).status_code == 404
 
 
-async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends(app: Quart) -> None:
+async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends(
+    app: Quart,
+) -> None:
     """Chunked multipart with valid fields first and too much after them, slowly."""
     head = b'--b\r\nContent-Disposition: form-data; name="email"\r\n\r\na@example.com\r\n'
     head += b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    async with app.test_client().request("/account/login", method="POST", headers=headers) as connection:
+    async with app.test_client().request(
+        "/account/login", method="POST", headers=headers
+    ) as connection:
         await connection.send(head)
         for _ in range(3):
             await asyncio.sleep(0.01)
@@ -106,7 +128,9 @@ async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends
 async def test_bad_forms_are_the_senders_mistake_on_every_page(app: Quart, body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     for method, path, _ in routes(app):
-        response = await getattr(app.test_client(), method.lower())(path, data=body, headers=headers)
+        response = await getattr(app.test_client(), method.lower())(
+            path, data=body, headers=headers
+        )
         assert response.status_code < 500, f"{method} {path}: {response.status_code}"
     response = await app.test_client().post("/account/login", data=body, headers=headers)
     assert response.status_code in (400, 422)
@@ -117,15 +141,21 @@ async def test_bad_query_strings_are_never_our_mistake(app: Quart, query: str) -
     for method, path, _ in routes(app):
         if method in ("GET", "HEAD"):
             response = await getattr(app.test_client(), method.lower())(path + query)
-            assert response.status_code < 500 or path == "/readyz", f"{method} {path}{query}: {response.status_code}"
+            assert response.status_code < 500 or path == "/readyz", (
+                f"{method} {path}{query}: {response.status_code}"
+            )
 
 
-@pytest.mark.parametrize("path", ["/%00", "/admin/%ff", "/static/%00", "/docs/assets/%00", "/" + quote("ü" * 3000)])
+@pytest.mark.parametrize(
+    "path", ["/%00", "/admin/%ff", "/static/%00", "/docs/assets/%00", "/" + quote("ü" * 3000)]
+)
 async def test_bad_paths_are_never_our_mistake(client: Browser, path: str) -> None:
     assert (await client.get(path)).status_code in (400, 404, 414)
 
 
-@pytest.mark.parametrize("header", ["Authorization", "Cookie", "Host", "Origin", "X-Forwarded-For", "Accept", "Range"])
+@pytest.mark.parametrize(
+    "header", ["Authorization", "Cookie", "Host", "Origin", "X-Forwarded-For", "Accept", "Range"]
+)
 @pytest.mark.parametrize(
     "value", ["\xff\xfe", "Bearer \xe4", "session=\xff", "bytes=9-1", "a" * 5000, "Bearer", "=;;="]
 )
@@ -135,9 +165,13 @@ async def test_bad_headers_are_never_our_mistake(client: Browser, header: str, v
         assert response.status_code < 500
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
 async def test_the_api_takes_json_and_says_so(client: Browser, kind: str) -> None:
-    response = await client.post("/api/v1/session", data=b"{}", headers={"Content-Type": kind} if kind else {})
+    response = await client.post(
+        "/api/v1/session", data=b"{}", headers={"Content-Type": kind} if kind else {}
+    )
     assert response.status_code == 415
     assert "application/json" in (await response.get_json())["detail"]
 
@@ -147,10 +181,14 @@ async def test_pages_take_forms_and_say_so(client: Browser) -> None:
     assert response.status_code == 415
 
 
-@pytest.mark.parametrize(("path", "limit"), [("/account/login", 64 * 1024), ("/api/v1/session", 64 * 1024)])
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/account/login", 64 * 1024), ("/api/v1/session", 64 * 1024)]
+)
 async def test_an_account_form_is_small(client: Browser, path: str, limit: int) -> None:
     at, over = b'{"x":"' + b"a" * (limit - 8) + b'"}', b'{"x":"' + b"a" * (limit - 7) + b'"}'
-    headers = {"Content-Type": "application/json" if "api" in path else "application/x-www-form-urlencoded"}
+    headers = {
+        "Content-Type": "application/json" if "api" in path else "application/x-www-form-urlencoded"
+    }
     assert (await client.post(path, data=at, headers=headers)).status_code in (400, 422)
     assert (await client.post(path, data=over, headers=headers)).status_code == 413
 
@@ -158,15 +196,21 @@ async def test_an_account_form_is_small(client: Browser, path: str, limit: int) 
 async def test_more_fields_than_a_form_has_are_refused(client: Browser, settings: Config) -> None:
     fields = "&".join(f"f{n}=1" for n in range(settings.MAX_FORM_PARTS))
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert (await client.post("/account/login", data=fields.encode(), headers=headers)).status_code == 422
-    assert (await client.post("/account/login", data=f"{fields}&g=1".encode(), headers=headers)).status_code == 413
+    assert (
+        await client.post("/account/login", data=fields.encode(), headers=headers)
+    ).status_code == 422
+    assert (
+        await client.post("/account/login", data=f"{fields}&g=1".encode(), headers=headers)
+    ).status_code == 413
 
 
 async def test_more_parts_than_a_form_has_are_refused(client: Browser, settings: Config) -> None:
     part = '--b\r\nContent-Disposition: form-data; name="f{}"\r\n\r\n1\r\n'
     body = "".join(part.format(n) for n in range(settings.MAX_FORM_PARTS + 1)) + "--b--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    assert (await client.post("/account/login", data=body.encode(), headers=headers)).status_code == 413
+    assert (
+        await client.post("/account/login", data=body.encode(), headers=headers)
+    ).status_code == 413
 
 
 async def test_a_password_of_ten_megabytes_is_refused_before_it_is_hashed(
@@ -183,6 +227,8 @@ async def test_a_password_of_ten_megabytes_is_refused_before_it_is_hashed(
     for length, status in ((10 * 1024 * 1024, 413), (129, 422), (128, 401)):
         body = json.dumps({"email": "a@example.com", "password": "x" * length})
         headers = {"Content-Type": "application/json"}
-        response = await app.test_client().post("/api/v1/session", data=body.encode(), headers=headers)
+        response = await app.test_client().post(
+            "/api/v1/session", data=body.encode(), headers=headers
+        )
         assert response.status_code == status
     assert hashed == [128]

@@ -89,7 +89,9 @@ def broken(app: Quart) -> Iterator[Quart]:
     yield app
 
 
-@pytest.mark.parametrize(("view", "status"), CASES.items(), ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("view", "status"), CASES.items(), ids=lambda value: getattr(value, "__name__", None)
+)
 async def test_each_error_is_a_page_for_people_and_a_problem_for_programs(
     broken: Quart, view: object, status: int
 ) -> None:
@@ -110,9 +112,13 @@ async def test_each_error_is_a_page_for_people_and_a_problem_for_programs(
 
 
 @pytest.mark.parametrize("view", [nul, wrong_sql], ids=lambda view: str(view.__name__))
-async def test_other_errors_of_the_database_are_no_tracebacks_either(broken: Quart, backend: str, view: object) -> None:
+async def test_other_errors_of_the_database_are_no_tracebacks_either(
+    broken: Quart, backend: str, view: object
+) -> None:
     response = await broken.test_client().get(f"/api/test/{view.__name__}")  # type: ignore[attr-defined]
-    assert response.status_code == (500 if view is wrong_sql else 200 if backend == "sqlite" else 400)
+    assert response.status_code == (
+        500 if view is wrong_sql else 200 if backend == "sqlite" else 400
+    )
     assert "SELECT" not in await response.get_data(as_text=True)
 
 
@@ -138,7 +144,9 @@ async def test_a_wrong_method_says_which_are_right(client: Browser) -> None:
     assert {"GET", "POST"} <= set(response.headers["Allow"].replace(" ", "").split(","))
 
 
-async def test_pages_answer_503_when_the_database_is_away(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_answer_503_when_the_database_is_away(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/test")
     client = make_app().test_client()
     assert (await client.get("/")).status_code == 200, "nobody's home page needs no database"

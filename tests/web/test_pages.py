@@ -49,14 +49,19 @@ async def test_the_current_page_is_marked(client: Browser) -> None:
     assert set(marked) == {"/docs"}
 
 
-async def test_static_files_are_addressed_by_their_content_and_cached_for_ever(client: Browser) -> None:
+async def test_static_files_are_addressed_by_their_content_and_cached_for_ever(
+    client: Browser,
+) -> None:
     page = await text_of(client, "/")
     address = re.search(r'href="(/static/app\.css\?v=[0-9a-f]{12})"', page)
     assert address
     response = await client.get(address[1])
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     for other in ("?v=wrong", "?v=", ""):
-        assert "immutable" not in (await client.get(f"/static/app.css{other}")).headers["Cache-Control"]
+        assert (
+            "immutable"
+            not in (await client.get(f"/static/app.css{other}")).headers["Cache-Control"]
+        )
     response = await client.get("/static/app.css")
     assert "immutable" not in response.headers["Cache-Control"]
 
@@ -75,6 +80,10 @@ async def test_nothing_is_inline_and_nothing_comes_from_elsewhere(app: Quart) ->
         assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', page)
 
 
-@pytest.mark.parametrize("path", ["/static/../config.py", "/static/%2e%2e/config.py", "/docs/assets/../__init__.py"])
-async def test_static_routes_give_nothing_from_outside_their_folder(client: Browser, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/static/../config.py", "/static/%2e%2e/config.py", "/docs/assets/../__init__.py"]
+)
+async def test_static_routes_give_nothing_from_outside_their_folder(
+    client: Browser, path: str
+) -> None:
     assert (await client.get(path)).status_code == 404
