@@ -6,7 +6,7 @@ Importing this is starting one: arq offers no earlier moment.
 import sys
 
 from app.errors import Problem
-from app.jobs.worker import worker_settings
+from app.worker import worker_settings
 
 try:
     WorkerSettings = worker_settings()

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
-import app.models  # noqa: F401  (every table)
+import app.features  # noqa: F401  (every table)
 from app.config import Config, load_settings
 from app.database import Base, UTCDateTime, create_engine
 from app.environment import load_environment

@@ -16,15 +16,15 @@ from pathlib import Path
 from quart import current_app
 
 from app import create_app
-from app.checks import check_database, demand_now
 from app.errors import Problem
+from app.health import probes
 
 # Seconds from accepting the last connection to having read its request.
 LAST_READING = 0.1
 
 try:
     app = create_app()
-    demand_now(check_database, app.extensions["settings"])
+    probes.require_now(app.extensions["settings"], probes.database)
 except Problem as problem:
     sys.exit(problem.message)
 

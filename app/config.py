@@ -25,8 +25,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quart import current_app
 from werkzeug.local import LocalProxy
 
-from app import addresses, valkey
-from app.environment import chosen_config, first_set, instance_path
+from app import validators
+from app.environment import chosen_config, embedded_redis_url, first_set, instance_path
 from app.errors import ConfigurationError, Problem
 
 DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105  (development only: it logs in from this machine alone)
@@ -60,15 +60,15 @@ def _split(value: object) -> object:
     )
 
 
-Email = Annotated[str, AfterValidator(addresses.email)]
-Site = Annotated[str, AfterValidator(addresses.base_url)]
-DatabaseURL = Annotated[str, AfterValidator(addresses.database_url)]
-RedisURL = Annotated[str, AfterValidator(addresses.redis_url)]
+Email = Annotated[str, AfterValidator(validators.email)]
+Site = Annotated[str, AfterValidator(validators.base_url)]
+DatabaseURL = Annotated[str, AfterValidator(validators.database_url)]
+RedisURL = Annotated[str, AfterValidator(validators.redis_url)]
 Rule = Annotated[str, AfterValidator(_rule)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[
-    list[Annotated[str, AfterValidator(addresses.origin)]], NoDecode, BeforeValidator(_split)
+    list[Annotated[str, AfterValidator(validators.origin)]], NoDecode, BeforeValidator(_split)
 ]
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
@@ -311,7 +311,7 @@ class Config(BaseSettings):
     @property
     def embedded_valkey(self) -> bool:
         """Whether Redis is the embedded server rather than a configured one."""
-        return valkey.url(self.INSTANCE_PATH) == self.REDIS_URL
+        return embedded_redis_url(self.INSTANCE_PATH) == self.REDIS_URL
 
     def for_quart(self) -> dict[str, Any]:
         """All values under their own names, as they land in `app.config`."""
@@ -349,7 +349,7 @@ class DevelopmentConfig(Config):
         if not {"DATABASE_URL", "DEV_DATABASE_URL"} & values.keys():
             values["DATABASE_URL"] = f"sqlite:///{instance / 'development.sqlite3'}"
         if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
-            values["REDIS_URL"] = valkey.url(instance)
+            values["REDIS_URL"] = embedded_redis_url(instance)
         if "SECRET_KEY" not in values:
             values["SECRET_KEY"] = generated_secret_key(instance)
         return values
@@ -385,7 +385,7 @@ class TestingConfig(Config):
         values.pop("DATABASE_URL", None)
         values.setdefault("TEST_DATABASE_URL", f"sqlite:///{instance / 'test.sqlite3'}")
         if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
-            values["REDIS_URL"] = valkey.url(instance)
+            values["REDIS_URL"] = embedded_redis_url(instance)
         return values
 
 

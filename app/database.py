@@ -11,7 +11,7 @@ from typing import Any, cast
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -175,6 +175,11 @@ SQLITE_AWAY = (
 )
 
 
+# What a query raises that got no answer, for whoever goes on without one. It includes questions
+# that were asked wrongly.
+DATABASE_AWAY = (SQLAlchemyError, OSError, TimeoutError)
+
+
 def is_away(error: DBAPIError) -> bool:
     """Whether the database is away, locked or overloaded, by its driver's codes, rather than asked
     wrongly.
@@ -229,7 +234,7 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
     folder = Path(str(engine.url.database)).absolute().parent
 
     @event.listens_for(engine.sync_engine, "do_connect")
-    def demand_folder(*_: Any) -> None:
+    def require_folder(*_: Any) -> None:
         if folder == settings.INSTANCE_PATH:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not folder.is_dir():

@@ -1,16 +1,24 @@
-"""The process' environment: `.env` files, and which configuration they choose.
+"""The process' environment: `.env` files, the configuration that they choose, the instance folder.
 
 Nothing here imports the application, so that the supervisor of `serve` outlives a mistake in it.
 """
 
+import hashlib
 import os
+import stat
+import sys
+import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, NotReady
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# The kernel takes 108 bytes for the path of a socket, macOS 104.
+LONGEST_PATH = 100
+
 FILES: tuple[str, ...] = (".env", "config.env")  # config.env is flask-base's name
 
 
@@ -49,3 +57,29 @@ def instance_path() -> Path:
     Development's database, secret key and Valkey socket.
     """
     return Path(first_set("INSTANCE_PATH") or PROJECT_ROOT / "instance").absolute()
+
+
+def embedded_redis_url(instance: Path) -> str:
+    """The address of the Valkey of an instance folder, always the same, whether it runs or not."""
+    return f"unix://{quote(str(valkey_socket(instance)))}"
+
+
+def valkey_socket(instance: Path) -> Path:
+    """Where the socket is.
+
+    In the instance folder, or in a private temporary one where that path is too long.
+    """
+    instance = instance.resolve()
+    path = instance / "valkey.sock"
+    if sys.platform == "win32" or len(os.fsencode(path)) <= LONGEST_PATH:
+        return path
+    name = hashlib.sha256(f"{os.getuid()}:{instance}".encode()).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"valkey-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    # Everybody may write there, so somebody else may have made the folder to listen to us.
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise NotReady(
+            f"{folder} is not a private folder of this user: remove it, or set REDIS_URL."
+        )
+    return folder / "valkey.sock"

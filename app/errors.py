@@ -29,21 +29,25 @@ class NotReady(Problem):
 
 
 class DomainError(Problem):
-    """A rule of the domain says no."""
+    """A rule of the domain says no. `status` is the HTTP status that it is answered with."""
 
     code = "refused"
+    status = 409
+    retry_after: int | None = None  # seconds, where trying again helps
 
 
 class NotFound(DomainError):
     """There is no such thing, or none that the actor may see."""
 
     code = "not-found"
+    status = 404
 
 
 class TooMany(DomainError):
     """A limit is reached; `retry_after` is in seconds."""
 
     code = "too-many-requests"
+    status = 429
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
@@ -54,3 +58,5 @@ class Busy(DomainError):
     """There is more work at hand than this process takes on; trying again in a moment works."""
 
     code = "busy"
+    status = 503
+    retry_after = 5

@@ -9,24 +9,22 @@ from quart import Quart, Websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
-import app.models  # noqa: F401  (every table, for create_all)
 from app import logs
-from app.accounts.api import accounts_api
-from app.accounts.views import accounts
+from app.auth.hashing import Passwords
 from app.config import load_settings
 from app.database import Database
 from app.environment import load_environment
-from app.jobs import queue
+from app.features import FEATURES
+from app.health import probes
+from app.health import views as health
+from app.jobs import queue, schedule
+from app.limits import Limits
+from app.mail import mailbox
 from app.redis import request_redis
-from app.security.headers import HttpsRedirect, SecurityHeaders
-from app.security.limits import Limits
-from app.security.pacing import Pacing
-from app.security.passwords import Passwords
-from app.security.proxies import TrustedProxies
-from app.site import health
-from app.site.mailbox import mailbox
-from app.site.views import site
-from app.web import access, api, bodies, errors, identity, pages
+from app.web import access, api, bodies, dashboard, errors, identity, menus, pages
+from app.web.middleware.headers import HttpsRedirect, SecurityHeaders
+from app.web.middleware.pacing import Pacing
+from app.web.middleware.proxies import TrustedProxies
 
 
 class Application(Quart):
@@ -81,14 +79,25 @@ def create_app(config_name: str | None = None) -> Quart:
     app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT)
     app.extensions["passwords"] = passwords = Passwords(settings)
 
-    for part in (queue, bodies, access, identity, pages, errors, health, api):
+    for part in (
+        queue,
+        schedule,
+        bodies,
+        access,
+        identity,
+        menus,
+        pages,
+        errors,
+        probes,
+        dashboard,
+    ):
         part.init_app(app)
-
-    app.register_blueprint(site)
-    app.register_blueprint(accounts)
-    app.register_blueprint(accounts_api)
+    for feature in FEATURES:
+        feature.init_app(app)
+    for part in (api, health):
+        part.init_app(app)
     if settings.DEBUG or settings.TESTING:
-        app.register_blueprint(mailbox)
+        mailbox.init_app(app)
 
     @app.after_serving
     async def close() -> None:

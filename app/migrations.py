@@ -109,7 +109,7 @@ async def recreate(settings: Config) -> Recreated:
     """Drop the models' tables and create them anew, stamped as the newest migration, all in one
     transaction.
 
-    Whoever calls this has imported `app.models`: what is not imported is neither dropped nor
+    Whoever calls this has imported `app.features`: what is not imported is neither dropped nor
     created.
     """
     script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))

@@ -12,12 +12,14 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
 from app.config import Config
 
+# What the client raises while the server is away, hangs or refuses: for whoever goes on without it.
+REDIS_AWAY = (RedisError, OSError, TimeoutError)
 # redis-py passes some of Python's own errors through. A server that takes no writes is as good as
 # away.
 TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError, ReadOnlyError]

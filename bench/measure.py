@@ -21,11 +21,11 @@ from app import migrations
 from app.config import load_settings
 from app.database import db
 from app.factory import create_app
-from app.jobs.inside import completing
-from app.jobs.models import Job, State, moment
+from app.jobs.context import completing
+from app.jobs.models import Job, State, db_now
 from app.jobs.queue import enqueue, job
-from app.jobs.worker import worker_settings
 from app.redis import worker_redis
+from app.worker import worker_settings
 
 BEGUN: list[float] = []
 
@@ -95,7 +95,7 @@ async def throughput(name: str, number: int) -> list[float]:
         row = {"name": name, "args": {}, "state": State.WAITING}
         for _ in range(number // 100):
             await session.execute(
-                insert(Job).values(due_at=moment(), created_at=moment()), [row] * 100
+                insert(Job).values(due_at=db_now(), created_at=db_now()), [row] * 100
             )
     worker = create_worker(worker_settings(), burst=True, handle_signals=False)
     await worker.async_run()

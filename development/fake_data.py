@@ -6,13 +6,13 @@ import click
 from faker import Faker
 from sqlalchemy import select
 
+from app import application
 from app.accounts import service
-from app.accounts.models import User
-from app.commands.context import application
+from app.auth.hashing import passwords
+from app.auth.models import User
 from app.config import DEFAULT_ADMIN_PASSWORD, refuse_production
 from app.database import db
 from app.environment import load_environment
-from app.security.passwords import passwords
 
 
 async def add_fake_data(config_name: str | None = None, *, number_users: int = 10) -> int:

@@ -1,9 +1,9 @@
 """What `serve` needs before it can serve, and what it tells whoever started it."""
 
 from app.accounts.commands import setup_dev
-from app.checks import EMPTY, check_database, check_redis, check_roles, demand
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
 from app.environment import load_environment
+from app.health import probes
 
 
 async def prepare_to_serve(config_name: str | None = None) -> list[str]:
@@ -15,13 +15,13 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     load_environment()
     settings = load_settings(config_name)
     lines = []
-    demand(await check_redis(settings))
-    findings = await check_database(settings) or await check_roles(settings)
-    if settings.DEBUG and [finding.id for finding in findings] == [EMPTY]:
+    await probes.require(settings, probes.redis)
+    found = await probes.find(settings, probes.database, probes.roles)
+    if settings.DEBUG and [message.id for message in found] == [probes.EMPTY]:
         await setup_dev(config_name)
         lines.append("The database was empty: it is migrated, with roles and an administrator.")
     else:
-        demand(findings)
+        await probes.require(settings, probes.database, probes.roles)
     if settings.DEBUG:
         page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
         lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")

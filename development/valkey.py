@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from app.environment import valkey_socket
 from app.errors import NotReady
-from app.valkey import socket_path
 
 # Runs the server and ends it when the pipe that is its standard input closes, which happens however
 # the starter dies. The server alone keeps the log open, since its lock says whether a server runs.
@@ -36,7 +36,7 @@ def answers(instance: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(0.5)
         try:
-            connection.connect(str(socket_path(instance)))
+            connection.connect(str(valkey_socket(instance)))
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
         except OSError:
@@ -109,7 +109,7 @@ def _start(instance: Path, log: IO[bytes]) -> None:
         "--port",
         "0",
         "--unixsocket",
-        str(socket_path(instance)),
+        str(valkey_socket(instance)),
         "--unixsocketperm",
         "700",
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app import addresses
+from app import validators
 from app.environment import PROJECT_ROOT
 
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -69,7 +69,7 @@ class Clone:
 
     async def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Ask the database, past the application."""
-        engine = create_async_engine(addresses.database_url(self.database_url), poolclass=NullPool)
+        engine = create_async_engine(validators.database_url(self.database_url), poolclass=NullPool)
         async with engine.begin() as connection:
             result = await connection.execute(text(statement))
             return [tuple(row) for row in result] if result.returns_rows else []

@@ -20,8 +20,8 @@ from sqlalchemy import make_url
 from app import create_app, environment, migrations
 from app.config import Config, load_settings
 from app.database import Base, db
+from app.limits import Limits
 from app.redis import redis
-from app.security.limits import Limits
 from tests.factories.people import insert_roles
 from tests.servers import Server, start_postgresql, start_valkey
 

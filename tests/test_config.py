@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from app import create_app, environment
-from app.addresses import base_url, database_url, redis_url
 from app.config import (
     Config,
     DevelopmentConfig,
@@ -19,6 +18,7 @@ from app.config import (
     load_settings,
 )
 from app.errors import ConfigurationError
+from app.validators import base_url, database_url, redis_url
 
 PRODUCTION = {
     "SECRET_KEY": "k" * 32,

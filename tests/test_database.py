@@ -8,7 +8,7 @@ from quart import Quart
 from sqlalchemy import inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
-from app.accounts.models import Credential, Purpose, Role, User
+from app.auth.models import Credential, Purpose, Role, User
 from app.config import Config
 from app.database import Base, Database, db, utcnow
 from tests.factories.people import make_person

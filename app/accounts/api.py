@@ -7,8 +7,7 @@ from quart import Blueprint, Response, ResponseReturnValue, after_this_request
 from quart.typing import ResponseTypes
 from quart_schema import tag_blueprint, validate_request, validate_response
 
-from app.accounts import email_change, passwords, registration, service, sessions
-from app.accounts.models import Purpose
+from app.accounts import email_change, passwords, registration, service
 from app.accounts.schemas import (
     Accepted,
     AccountOut,
@@ -30,9 +29,11 @@ from app.accounts.schemas import (
     SessionRows,
     Strength,
 )
-from app.accounts.sessions import NewSession
+from app.auth import sessions
+from app.auth.hashing import passwords as strengths
+from app.auth.models import Purpose
+from app.auth.sessions import NewSession
 from app.database import db
-from app.security.passwords import passwords as strengths
 from app.web import bodies
 from app.web.access import limit, public, reauthenticated, signed_in
 from app.web.identity import (
@@ -105,9 +106,9 @@ def _gone() -> Response:
 @validate_request(OwnPassword)
 async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
     """Show one's password once more, as what answers `reauthentication-required` wants."""
-    await sessions.demand_password(identity(), data.password.get_secret_value(), client())
+    await sessions.require_password(identity(), data.password.get_secret_value(), client())
     async with db.transaction() as session:
-        await sessions.note_password(session, identity())
+        await sessions.mark_reauthenticated(session, identity())
     return Response(status=204)
 
 
@@ -195,7 +196,7 @@ async def rename(data: FullName) -> AccountOut:
 @validate_request(OwnPassword)
 async def delete_account(data: OwnPassword) -> ResponseReturnValue:
     """Delete one's account with all that belongs to it; the last administrator cannot."""
-    await sessions.demand_password(identity(), data.password.get_secret_value(), client())
+    await sessions.require_password(identity(), data.password.get_secret_value(), client())
     async with db.transaction() as session:
         await service.delete_account(session, identity())
     return _gone()
@@ -347,4 +348,4 @@ async def object_to_change_of_email(data: MailedToken) -> NewLink:
     Everything ends, and nobody knows the password any more: the answer is a token to reset it with.
     """
     async with db.transaction() as session:
-        return NewLink(token=await email_change.object_to(session, data.token))
+        return NewLink(token=await email_change.revert_email_change(session, data.token))

@@ -5,14 +5,13 @@ import sys
 
 import click
 
-from app import addresses, migrations
+from app import application, migrations, validators
 from app.accounts import service
-from app.checks import check_database, demand
-from app.commands.context import application
+from app.auth.hashing import passwords
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, settings
 from app.database import db
 from app.errors import Problem
-from app.security.passwords import passwords
+from app.health import probes
 
 
 async def setup_dev(config_name: str | None = None) -> None:
@@ -39,9 +38,9 @@ async def _set_up(loaded: Config) -> None:
     password = loaded.ADMIN_PASSWORD or ""
     is_set_up = await _has_administrator(loaded)
     if not is_set_up:
-        await _demand_administrator_password(loaded, password)
+        await _require_administrator_password(loaded, password)
     await migrations.upgrade(loaded)
-    demand(await check_database(loaded))
+    await probes.require(loaded, probes.database)
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         await service.insert_roles(session)
@@ -60,13 +59,13 @@ async def _has_administrator(loaded: Config) -> bool:
 
     A database without tables, or an older schema, has nobody to ask for.
     """
-    if await check_database(loaded):
+    if await probes.find(loaded, probes.database):
         return False
     async with db.session() as session:
         return await service.has_administrator(session)
 
 
-async def _demand_administrator_password(loaded: Config, password: str) -> None:
+async def _require_administrator_password(loaded: Config, password: str) -> None:
     if not loaded.PRODUCTION:
         return
     if not password:
@@ -77,7 +76,7 @@ async def _demand_administrator_password(loaded: Config, password: str) -> None:
         raise Problem(
             "ADMIN_PASSWORD is the default, which everybody knows. Choose one of your own."
         )
-    await passwords.demand_good(password, [loaded.ADMIN_EMAIL, loaded.APP_NAME])
+    await passwords.require_strong(password, [loaded.ADMIN_EMAIL, loaded.APP_NAME])
 
 
 async def create_admin(email: str, password: str, config_name: str | None = None) -> bool:
@@ -87,7 +86,7 @@ async def create_admin(email: str, password: str, config_name: str | None = None
     """
     async with application(config_name):
         email = email_address(email)
-        await passwords.demand_good(password, [email])
+        await passwords.require_strong(password, [email])
         password_hash = await passwords.hash(password)
         async with db.transaction() as session:
             await service.insert_roles(session)
@@ -97,7 +96,7 @@ async def create_admin(email: str, password: str, config_name: str | None = None
 def email_address(value: str) -> str:
     """The address as it is stored."""
     try:
-        return addresses.email(value)
+        return validators.email(value)
     except ValueError as error:
         raise Problem(f"{value!r} is {error}.") from None
 

@@ -7,15 +7,16 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import links, service, sessions
-from app.accounts.identity import Client, Identity
-from app.accounts.models import Purpose, User
+from app.accounts import links, service
 from app.accounts.schemas import EmailChange
+from app.auth import sessions
+from app.auth.identity import Client, Identity
+from app.auth.models import Purpose, User
+from app.auth.tokens import email_key
 from app.config import settings
 from app.errors import DomainError
 from app.jobs.queue import enqueue
-from app.security.limits import limits
-from app.security.tokens import pseudonym
+from app.limits import limits
 
 
 class SameEmail(DomainError):
@@ -32,9 +33,9 @@ async def admit(actor: Identity, change: EmailChange, client: Client) -> session
     """
     if change.email == actor.email:
         raise SameEmail
-    verified = await sessions.demand_password(actor, change.password.get_secret_value(), client)
+    verified = await sessions.require_password(actor, change.password.get_secret_value(), client)
     await limits.hit("change-email", settings.CONFIRMATION_LIMIT, actor.user_id)
-    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, pseudonym(change.email))
+    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, email_key(change.email))
     return verified
 
 
@@ -67,7 +68,7 @@ async def confirm(session: AsyncSession, secret: str) -> int:
     return user.id
 
 
-async def object_to(session: AsyncSession, secret: str) -> str:
+async def revert_email_change(session: AsyncSession, secret: str) -> str:
     """Use the link in the notice.
 
     The account has its former address, and nobody knows its password any more.

@@ -1,7 +1,7 @@
 """What accounts say by mail."""
 
-from app.accounts.models import User
-from app.mail import Email
+from app.auth.models import User
+from app.mail.message import Email
 
 
 def password_changed(user: User, link: str) -> Email:

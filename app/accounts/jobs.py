@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from app.accounts import links, passwords, registration, sessions
+from app.accounts import links, passwords, registration
+from app.auth import sessions
 from app.database import db
 from app.jobs.queue import job
 

@@ -11,14 +11,15 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import mail
 from app.accounts import emails
-from app.accounts.models import Credential, Purpose, User
+from app.auth.models import Credential, Purpose, User
+from app.auth.tokens import digest, new_secret
 from app.config import settings
 from app.database import db, utcnow
 from app.errors import DomainError
 from app.jobs.queue import enqueue
-from app.security.tokens import digest, new_secret
+from app.mail import delivery
+from app.mail.message import link as page_link
 
 # For each purpose the page that a link leads to, and the mail that brings it: its subject and its
 # templates.
@@ -51,6 +52,7 @@ class LinkExpired(DomainError):
     """The link has been used or has expired, or there never was one like it."""
 
     code = "link-expired"
+    status = 410
     message = "This link does not work any more: it was used before, or it has expired."
 
 
@@ -124,8 +126,8 @@ async def send_link(link_id: UUID) -> None:
 async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
     """Hand the mail with a link on; outside any transaction."""
     endpoint, subject, template = KINDS[purpose]
-    link = mail.link(endpoint, token=secret)
-    await mail.deliver(emails.mailed_link(subject, template, user, to, link, lifetime(purpose)))
+    link = page_link(endpoint, token=secret)
+    await delivery.deliver(emails.mailed_link(subject, template, user, to, link, lifetime(purpose)))
 
 
 async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:

@@ -6,18 +6,20 @@ Changed by whoever knows the former one, or set by whoever reads the account's m
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import mail
-from app.accounts import emails, links, service, sessions
-from app.accounts.identity import Client, Identity
-from app.accounts.models import Purpose, User
+from app.accounts import emails, links, service
 from app.accounts.schemas import PasswordChange, Registration
-from app.accounts.sessions import NewSession, Verified
+from app.auth import sessions
+from app.auth.hashing import passwords
+from app.auth.identity import Client, Identity
+from app.auth.models import Purpose, User
+from app.auth.sessions import NewSession, Verified
+from app.auth.tokens import email_key
 from app.config import settings
 from app.database import db
 from app.jobs.queue import enqueue
-from app.security.limits import limits, one_peer
-from app.security.passwords import passwords
-from app.security.tokens import pseudonym
+from app.limits import limits, rate_limit_ip
+from app.mail import delivery
+from app.mail.message import link as page_link
 
 
 async def admit_change(
@@ -27,11 +29,11 @@ async def admit_change(
 
     Comes before the transaction. Raises `WrongPassword`, `WeakPassword`, `TooMany` or `Busy`.
     """
-    verified = await sessions.demand_password(
+    verified = await sessions.require_password(
         actor, change.old_password.get_secret_value(), client, "old_password"
     )
     password = change.new_password.get_secret_value()
-    await passwords.demand_good(password, bad_words(actor), "new_password")
+    await passwords.require_strong(password, bad_words(actor), "new_password")
     return verified, await passwords.hash(password)
 
 
@@ -63,8 +65,8 @@ async def change_password(
 
 async def admit_reset(email: str, client: Client) -> None:
     """Raise `TooMany` for whoever asks too often, whether or not the address has an account."""
-    await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, one_peer(client.address))
-    await limits.hit("reset", settings.RESET_LIMIT_ACCOUNT, pseudonym(email))
+    await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, rate_limit_ip(client.address))
+    await limits.hit("reset", settings.RESET_LIMIT_ACCOUNT, email_key(email))
 
 
 async def request_reset(session: AsyncSession, email: str) -> None:
@@ -97,7 +99,7 @@ async def admit_by_link(
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
         user = await service.get_user(session, link.user_id)
-    await passwords.demand_good(password, bad_words(user), field)
+    await passwords.require_strong(password, bad_words(user), field)
     # Often it was failing to log in that led here.
     await sessions.forget_failures(user.email, client)
     return await passwords.hash(password)
@@ -124,7 +126,7 @@ async def send_password_changed(user_id: int) -> None:
     async with db.session() as session:
         user = await session.get(User, user_id)
     if user is not None:
-        await mail.deliver(emails.password_changed(user, mail.link("accounts.reset_password")))
+        await delivery.deliver(emails.password_changed(user, page_link("accounts.reset_password")))
 
 
 def bad_words(who: Identity | User | Registration) -> list[str]:

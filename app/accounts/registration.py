@@ -2,18 +2,19 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import mail
 from app.accounts import emails, links, service
-from app.accounts.identity import Client, Identity
-from app.accounts.models import Purpose, User
 from app.accounts.passwords import bad_words
 from app.accounts.schemas import Registration
+from app.auth.hashing import passwords
+from app.auth.identity import Client, Identity
+from app.auth.models import Purpose, User
+from app.auth.tokens import email_key
 from app.config import settings
 from app.database import db
 from app.jobs.queue import enqueue
-from app.security.limits import limits, one_peer
-from app.security.passwords import passwords
-from app.security.tokens import pseudonym
+from app.limits import limits, rate_limit_ip
+from app.mail import delivery
+from app.mail.message import link as page_link
 
 
 async def admit(person: Registration, client: Client) -> str:
@@ -23,10 +24,10 @@ async def admit(person: Registration, client: Client) -> str:
     `Busy`.
     """
     password = person.password.get_secret_value()
-    await passwords.demand_good(password, bad_words(person))
-    await limits.hit("register", settings.REGISTRATION_LIMIT, one_peer(client.address))
+    await passwords.require_strong(password, bad_words(person))
+    await limits.hit("register", settings.REGISTRATION_LIMIT, rate_limit_ip(client.address))
     # Each means a mail to that address, whether or not it has an account.
-    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, pseudonym(person.email))
+    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, email_key(person.email))
     return await passwords.hash(password)
 
 
@@ -124,5 +125,5 @@ async def send_already_registered(user_id: int) -> None:
     async with db.session() as session:
         user = await session.get(User, user_id)
     if user is not None:
-        pages = (mail.link("accounts.login"), mail.link("accounts.reset_password"))
-        await mail.deliver(emails.already_registered(user, *pages))
+        pages = (page_link("accounts.login"), page_link("accounts.reset_password"))
+        await delivery.deliver(emails.already_registered(user, *pages))

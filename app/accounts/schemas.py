@@ -16,11 +16,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app import addresses
-from app.accounts.identity import Identity
-from app.accounts.models import Credential
-from app.schemas import Shape
-from app.security.passwords import MAX_LENGTH
+from app import validators
+from app.auth.hashing import MAX_LENGTH
+from app.auth.identity import Identity
+from app.auth.models import Credential
+from app.validators import Shape
 
 
 def _looks_like_an_address(value: str) -> str:
@@ -39,7 +39,7 @@ Address = Annotated[
 
 def _email(value: str) -> str:
     try:
-        return addresses.email(value)
+        return validators.email(value)
     except ValueError:
         raise PydanticCustomError(
             "email", "Enter an e-mail address, like name@example.com."

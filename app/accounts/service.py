@@ -8,9 +8,9 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.identity import Identity
-from app.accounts.models import Credential, Permission, Purpose, Role, User
 from app.accounts.schemas import FullName
+from app.auth.identity import Identity
+from app.auth.models import Credential, Permission, Purpose, Role, User
 from app.database import Base, utcnow
 from app.errors import DomainError, NotFound
 

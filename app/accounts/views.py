@@ -18,8 +18,7 @@ from quart import (
     url_for,
 )
 
-from app.accounts import email_change, links, passwords, registration, service, sessions
-from app.accounts.models import Purpose
+from app.accounts import email_change, links, passwords, registration, service
 from app.accounts.schemas import (
     AcceptanceForm,
     EmailChange,
@@ -32,9 +31,11 @@ from app.accounts.schemas import (
     ResetRequest,
     SessionRows,
 )
+from app.auth import sessions
+from app.auth.models import Purpose
 from app.database import db
 from app.web import bodies
-from app.web.access import anonymous_only, limit, public, reauthenticated, signed_in
+from app.web.access import anonymous_only, home_url, limit, public, reauthenticated, signed_in
 from app.web.forms import form
 from app.web.identity import client, cookie, delete_cookie, identity, set_cookie, shown_secrets
 
@@ -85,7 +86,7 @@ async def register(data: RegistrationForm) -> ResponseReturnValue:
 async def unconfirmed() -> ResponseReturnValue:
     """Where somebody is kept who has not confirmed their address."""
     if identity().confirmed:
-        return redirect(url_for("site.home"), 303)
+        return redirect(home_url(), 303)
     return await render_template("accounts/unconfirmed.html")
 
 
@@ -188,7 +189,7 @@ async def logout() -> ResponseReturnValue:
 
 async def _gone(words: str) -> ResponseReturnValue:
     await flash(words, "info")
-    response = redirect(url_for("site.home"), 303)
+    response = redirect(home_url(), 303)
     delete_cookie(response)
     return response
 
@@ -199,9 +200,9 @@ async def _gone(words: str) -> ResponseReturnValue:
 @form("accounts/reauthenticate.html", OwnPassword)
 async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
     """Show one's password once more, then go on to what asked for it."""
-    await sessions.demand_password(identity(), data.password.get_secret_value(), client())
+    await sessions.require_password(identity(), data.password.get_secret_value(), client())
     async with db.transaction() as session:
-        await sessions.note_password(session, identity())
+        await sessions.mark_reauthenticated(session, identity())
     await flash("Thank you. Now go on.", "success")
     return redirect(safe_target(request.args.get("next")), 303)
 
@@ -296,7 +297,7 @@ async def keep_email(token: str) -> ResponseReturnValue:
             "accounts/keep_email.html", **await _link(Purpose.OBJECT, token)
         )
     async with db.transaction() as session:
-        secret = await email_change.object_to(session, token)
+        secret = await email_change.revert_email_change(session, token)
     await flash(
         "Your account keeps its address, and everybody is logged out of it. Now choose a new "
         "password.",
@@ -357,7 +358,7 @@ async def download_data() -> Response:
 @form("accounts/delete.html", OwnPassword)
 async def delete_account(data: OwnPassword) -> ResponseReturnValue:
     """Delete one's account with all that belongs to it."""
-    await sessions.demand_password(identity(), data.password.get_secret_value(), client())
+    await sessions.require_password(identity(), data.password.get_secret_value(), client())
     async with db.transaction() as session:
         await service.delete_account(session, identity())
     return await _gone("Your account is deleted.")
@@ -368,7 +369,7 @@ def safe_target(target: str | None) -> str:
 
     Browsers read `//host`, `/\\host` and addresses with control characters in them as other sites.
     """
-    home = url_for("site.home")
+    home = home_url()
     if not target or not target.startswith("/") or any(ord(c) < 0x21 or c == "\\" for c in target):
         return home
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from alembic import command
 
-import app.models  # noqa: F401  (every table: what is not imported is neither dropped nor created)
+import app.features  # noqa: F401  (every table: what is not imported is neither dropped nor created)
 from app import migrations
 from app.config import load_settings, refuse_production
 from app.environment import load_environment

@@ -7,9 +7,9 @@ from alembic.util.exc import CommandError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from app.checks import reason
 from app.database import is_away
 from app.errors import Problem
+from app.health.probes import reason
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 

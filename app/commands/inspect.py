@@ -4,8 +4,9 @@ import asyncio
 
 import click
 
-from app.checks import Finding, all_checks
-from app.commands.context import application
+from app import application
+from app.health import probes
+from app.health.probes import CheckMessage
 from app.web.access import declared, rule_of
 
 
@@ -22,9 +23,9 @@ def check_command(config_name: str) -> None:
     click.echo("Everything is well." if not findings else f"No errors, {len(findings)} warnings.")
 
 
-async def _check(config_name: str) -> list[Finding]:
+async def _check(config_name: str) -> list[CheckMessage]:
     async with application(config_name) as app:
-        return await all_checks(app)
+        return await probes.check(app)
 
 
 @click.command()

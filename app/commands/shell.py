@@ -13,8 +13,8 @@ from typing import Any
 import click
 from sqlalchemy import select
 
-from app.accounts.models import Role, User
-from app.commands.context import application
+from app import application
+from app.auth.models import Role, User
 from app.database import db
 
 

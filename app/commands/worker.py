@@ -3,7 +3,7 @@
 import click
 from arq.worker import run_worker as arq_run_worker
 
-from app.jobs.worker import worker_settings
+from app.worker import worker_settings
 
 
 def run_worker(config_name: str | None = None, *, burst: bool = False) -> None:

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import click
 
-import app.jobs.known  # noqa: F401  (every job)
-from app.commands.context import application
+from app import application
 from app.database import db
 from app.errors import Problem
-from app.jobs import performing, service
+from app.jobs import service
+from app.jobs.engine import execution
 from app.jobs.models import Job, State
 from app.jobs.queue import KINDS
 
@@ -111,13 +111,13 @@ def run(job_id: UUID) -> None:
             f"Stopped: a worker runs it from the beginning, unless you discard {job_id}."
         ) from None
     if error:
-        raise click.ClickException(f"{name} failed: {performing.in_words(error)[0]}")
+        raise click.ClickException(f"{name} failed: {execution.in_words(error)[0]}")
     click.echo(f"{name} is done.")
 
 
 async def _run_now(job_id: UUID) -> tuple[str, BaseException | None]:
     job = await _find(job_id)
-    return job.name, await performing.run_now(job_id)
+    return job.name, await execution.run_now(job_id)
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -132,7 +132,7 @@ def _say(done: str, changed: int, asked: int) -> None:
     if changed < asked:
         raise Problem(
             f"{done} {changed} of {asked} jobs: the others do not exist, are done, or run at this "
-            "moment."
+            "db_now."
         )
     click.echo(f"{done} {changed} {'job' if changed == 1 else 'jobs'}.")
 

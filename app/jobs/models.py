@@ -24,7 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.database import Base, UTCDateTime
 
 
-class moment(FunctionElement[datetime]):  # noqa: N801  (used as a function of SQL)
+class db_now(FunctionElement[datetime]):  # noqa: N801  (used as a function of SQL)
     """So many seconds from now, by the database's clock: those of workers may differ."""
 
     type = UTCDateTime()
@@ -36,16 +36,16 @@ class moment(FunctionElement[datetime]):  # noqa: N801  (used as a function of S
         )
 
 
-@compiles(moment, "postgresql")
-def _postgresql(element: moment, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(db_now, "postgresql")
+def _postgresql(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     return (
         "(statement_timestamp() + make_interval(secs => "
         f"{compiler.process(element.clauses, **options)}))"
     )
 
 
-@compiles(moment, "sqlite")
-def _sqlite(element: moment, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(db_now, "sqlite")
+def _sqlite(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
     # As SQLAlchemy writes moments: with six digits of a second, of which SQLite knows three.
     seconds = compiler.process(element.clauses, **options)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import DAY
 from app.database import after_commit, insert_into
-from app.jobs.models import Job, moment
+from app.jobs.models import Job, db_now
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ async def enqueue(
         "id": identifier,
         "name": name,
         "args": args,
-        "due_at": moment(delay),
-        "created_at": moment(),
+        "due_at": db_now(delay),
+        "created_at": db_now(),
         "unique_key": unique,
     }
     # The update changes nothing but locks the job that waits already: it must not start before this
@@ -107,11 +107,11 @@ async def enqueue(
 
 def wake() -> None:
     """Have the workers look at the queue now rather than at their next sweep."""
-    bell: Bell = current_app.extensions["jobs"]
+    bell: WorkerNotifier = current_app.extensions["jobs"]
     bell.ring()
 
 
-class Bell:
+class WorkerNotifier:
     """Wakes the workers through Redis, in the background.
 
     A server that is away delays no request, and loses no job.
@@ -151,5 +151,5 @@ class Bell:
 
 def init_app(app: Quart) -> None:
     """Give the application what wakes its workers."""
-    app.extensions["jobs"] = bell = Bell(app.extensions["redis"])
+    app.extensions["jobs"] = bell = WorkerNotifier(app.extensions["redis"])
     app.after_serving(bell.close)

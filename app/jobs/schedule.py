@@ -1,13 +1,14 @@
-"""Every recurring job, and what makes ordinary jobs of them."""
+"""Recurring jobs: features put them on the schedule, and each tick becomes an ordinary job."""
 
 import logging
 from datetime import datetime, timedelta
 
 from cronsim import CronSim
+from quart import Quart
 from sqlalchemy import select, update
 
 from app.database import Database, insert_into, utcnow
-from app.jobs.models import Schedule, moment
+from app.jobs.models import Schedule, db_now
 from app.jobs.queue import enqueue
 
 logger = logging.getLogger(__name__)
@@ -18,16 +19,21 @@ def latest(cron: str, now: datetime) -> datetime:
     return next(CronSim(cron, now.replace(microsecond=0) + timedelta(seconds=1), reverse=True))
 
 
-# Jobs without arguments, and when they run: times as in a crontab, in UTC.
-SCHEDULE = {
-    "accounts.delete_expired_credentials": "7 * * * *",
-    "jobs.delete_finished": "23 * * * *",
-}
-for _times in SCHEDULE.values():
-    latest(_times, utcnow())  # a mistake in one shows at once
+def every(app: Quart, cron: str, name: str) -> None:
+    """Run a job without arguments on a schedule, as in a crontab, in UTC.
+
+    A feature calls this from its `init_app`. Raises `CronSimError` for a mistake in `cron`.
+    """
+    latest(cron, utcnow())
+    app.extensions["schedule"][name] = cron
 
 
-async def enqueue_due(database: Database) -> None:
+def init_app(app: Quart) -> None:
+    """Begin with nothing on the schedule."""
+    app.extensions["schedule"] = {}
+
+
+async def enqueue_due(database: Database, schedule: dict[str, str]) -> None:
     """Enqueue what has come due.
 
     Once for each tick however many workers there are, and once for all missed ones.
@@ -36,13 +42,13 @@ async def enqueue_due(database: Database) -> None:
     that is new begins with its next tick.
     """
     async with database.session() as session:
-        now: datetime = (await session.execute(select(moment()))).scalar_one()
+        now: datetime = (await session.execute(select(db_now()))).scalar_one()
         last = {
             row.name: row.tick
             for row in await session.execute(select(Schedule.name, Schedule.tick))
         }
-    for name, times in SCHEDULE.items():
-        tick = latest(times, now)
+    for name, cron in schedule.items():
+        tick = latest(cron, now)
         if name in last and tick <= last[name] <= now:
             continue
         tell = update(Schedule).where(Schedule.name == name).values(tick=tick)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit
 from app.errors import NotFound
-from app.jobs.models import Job, State, moment
+from app.jobs.models import Job, State, db_now
 from app.jobs.queue import wake
 
 BATCH = 1000
@@ -54,7 +54,7 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
     values = {
         "state": State.WAITING,
         "attempt": 0,
-        "due_at": moment(),
+        "due_at": db_now(),
         "finished_at": None,
         "lease": Job.lease + 1,
     }
@@ -67,7 +67,7 @@ async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
     """Never run these; returns how many that was. What runs or is done stays as it is."""
     values = {
         "state": State.DISCARDED,
-        "finished_at": moment(),
+        "finished_at": db_now(),
         "unique_key": None,
         "lease": Job.lease + 1,
     }
@@ -93,7 +93,7 @@ async def delete_finished(session: AsyncSession, seconds: float) -> int:
     Dead ones stay until somebody has looked at them.
     """
     old = select(Job.id).where(
-        Job.finished_at < moment(-seconds), Job.state.in_([State.DONE, State.DISCARDED])
+        Job.finished_at < db_now(-seconds), Job.state.in_([State.DONE, State.DISCARDED])
     )
     rows = await session.execute(delete(Job).where(Job.id.in_(old.limit(BATCH))).returning(Job.id))
     return len(rows.all())

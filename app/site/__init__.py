@@ -1,1 +1,1 @@
-"""The home page, health, the API's documentation."""
+"""The home page."""

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 from limits import parse
 from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.accounts.identity import ANONYMOUS
-from app.accounts.models import Permission
-from app.accounts.sessions import is_recent
+from app.auth.identity import ANONYMOUS
+from app.auth.models import Permission
+from app.auth.sessions import recently_authenticated
 from app.config import Config, settings
+from app.database import DATABASE_AWAY
 from app.errors import DomainError
-from app.security.cross_site import is_cross_site
-from app.security.limits import limits, one_peer
+from app.limits import limits, rate_limit_ip
+from app.web.cross_site import is_cross_site
 from app.web.identity import client, identity, load_identity
 
 logger = logging.getLogger(__name__)
@@ -30,19 +30,20 @@ View = TypeVar("View", bound=Callable[..., Any])
 ACCESS, LIMIT = "_access", "_limit"
 
 NOTHING = Permission(0)
-AWAY = (SQLAlchemyError, OSError, TimeoutError)
 
 
 class NotSignedIn(DomainError):
     """The route needs somebody; pages redirect to log in, the API answers 401."""
 
     code = "not-signed-in"
+    status = 401
 
 
 class Forbidden(DomainError):
     """The route is not for this person."""
 
     code = "forbidden"
+    status = 403
 
 
 class NotConfirmed(Forbidden):
@@ -72,6 +73,7 @@ class Access:
 
     name: str
     identify: bool = True
+    unconfirmed_too: bool = False
     signed_in: bool = False
     anonymous_only: bool = False
     confirmed: bool = False
@@ -82,6 +84,11 @@ class Access:
 def public(view: View) -> View:
     """Anybody may."""
     return _mark(view, ACCESS, Access("public"))
+
+
+def unconfirmed_too(view: View) -> View:
+    """Allow anybody, also people who have yet to confirm their address."""
+    return _mark(view, ACCESS, Access("public, unconfirmed too", unconfirmed_too=True))
 
 
 def unidentified(view: View) -> View:
@@ -159,6 +166,41 @@ def rule_of(declared_limit: str) -> str:
     return str(getattr(settings, declared_limit, declared_limit))
 
 
+@dataclass(frozen=True, slots=True)
+class SignInPages:
+    """The endpoints of the pages through which somebody signs in, registered by a feature."""
+
+    login: str
+    logout: str
+    register: str
+    reauthenticate: str
+    reset_password: str
+    unconfirmed: str
+    account: str
+    password_strength: str
+
+
+def set_sign_in_pages(app: Quart, pages: SignInPages) -> None:
+    """Say where people are sent who have to sign in. One feature calls this."""
+    app.extensions["sign_in_pages"] = pages
+
+
+def sign_in_url(page: str, **values: Any) -> str:
+    """Return the address of a page of `SignInPages`, by the name of its field."""
+    return url_for(getattr(current_app.extensions["sign_in_pages"], page), **values)
+
+
+def set_home(app: Quart, endpoint: str) -> None:
+    """Say which page is the home page. Without one it is the page of one's account."""
+    app.extensions["home"] = endpoint
+
+
+def home_url() -> str:
+    """Return the address of the home page."""
+    endpoint = current_app.extensions.get("home")
+    return url_for(endpoint) if endpoint else sign_in_url("account")
+
+
 def init_app(app: Quart) -> None:
     """Put the guards before everything else."""
     app.before_request(guard)
@@ -176,8 +218,10 @@ async def guard() -> ResponseReturnValue | None:
     if request.routing_exception is not None:
         # 404 and 405 say nothing that needs guarding, but their pages greet whoever is signed in,
         # if that can be known.
-        await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", one_peer(client().address))
-        with suppress(*AWAY):
+        await limits.hit(
+            "route", settings.PAGE_LIMIT, "PAGE_LIMIT", rate_limit_ip(client().address)
+        )
+        with suppress(*DATABASE_AWAY):
             await load_identity()
         return None
     request.scope["route"] = request.url_rule.rule if request.url_rule else None  # type: ignore[typeddict-unknown-key]
@@ -191,7 +235,7 @@ async def guard() -> ResponseReturnValue | None:
     if access.identify:
         await load_identity()
     if declared_limit:
-        who = identity().user_id or one_peer(client().address)
+        who = identity().user_id or rate_limit_ip(client().address)
         await limits.hit("route", rule_of(declared_limit), declared_limit, who)
     return _admit(access)
 
@@ -199,7 +243,7 @@ async def guard() -> ResponseReturnValue | None:
 def _admit(access: Access) -> ResponseReturnValue | None:
     who = identity()
     if access.anonymous_only and who.is_authenticated:
-        return redirect(url_for("site.home"), 303)
+        return redirect(home_url(), 303)
     if access.signed_in and not who.is_authenticated:
         raise NotSignedIn("Log in to go on.")
     if who.is_authenticated and not who.confirmed:
@@ -208,13 +252,19 @@ def _admit(access: Access) -> ResponseReturnValue | None:
                 raise NotConfirmed(
                     "Confirm your e-mail address first: open the link that was mailed to you."
                 )
-        elif access.identify and request.blueprint != "accounts":
-            return redirect(url_for("accounts.unconfirmed"), 303)
+        elif access.identify and not (access.unconfirmed_too or _is_about_accounts()):
+            return redirect(sign_in_url("unconfirmed"), 303)
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
-    if access.recent and not is_recent(who):
+    if access.recent and not recently_authenticated(who):
         raise NotRecent("Show your password once more first.")
     return None
+
+
+def _is_about_accounts() -> bool:
+    """Tell whether the page belongs to the feature that confirms addresses."""
+    unconfirmed: str = current_app.extensions["sign_in_pages"].unconfirmed
+    return request.blueprint == unconfirmed.partition(".")[0]
 
 
 async def guard_websocket() -> None:
@@ -235,7 +285,10 @@ async def guard_websocket() -> None:
         )  # refused rather than let in unseen
     if declared_limit:
         await limits.hit(
-            "route", rule_of(declared_limit), declared_limit, one_peer(websocket.remote_addr or "")
+            "route",
+            rule_of(declared_limit),
+            declared_limit,
+            rate_limit_ip(websocket.remote_addr or ""),
         )
 
 

@@ -1,18 +1,23 @@
-"""The API's specification, and what allows pages of listed origins to use it."""
+"""The API: its specification, its documentation, and what lets pages of listed origins use it."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from quart import Quart, Response, request
+from quart import Blueprint, Quart, Response, render_template, request, send_from_directory
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
 from quart_schema.typing import PydanticDumpOptions
+from swagger_ui_bundle import swagger_ui_path
 from werkzeug.routing import Rule
 
 from app.config import settings
-from app.security.cross_site import cors_headers
-from app.web.access import declare, declared, limit, public
+from app.web.access import declare, declared, limit, public, unidentified, unlimited
+from app.web.cross_site import cors_headers
 from app.web.identity import cookie_name
+from app.web.menus import add_entry
+
+docs = Blueprint("docs", __name__)
 
 
 class ApiOnly(OpenAPIProvider):
@@ -33,7 +38,7 @@ class ApiOnly(OpenAPIProvider):
 
 
 def init_app(app: Quart) -> None:
-    """Serve /openapi.json; its page is the site's own, from files of this application."""
+    """Serve /openapi.json, and /docs from files of this application."""
     configured = app.extensions["settings"]
     cookie = cookie_name("session", configured)
     QuartSchema(
@@ -53,6 +58,24 @@ def init_app(app: Quart) -> None:
     )
     declare(app, "openapi", public, limit("API_LIMIT"))
     app.after_request(allow_origins)
+    app.register_blueprint(docs)
+    add_entry(app, "main", "API", "docs.index", position=90)
+
+
+@docs.get("/docs")
+@public
+@limit("PAGE_LIMIT")
+async def index() -> str:
+    """Show the API's documentation."""
+    return await render_template("docs.html")
+
+
+@docs.get("/docs/assets/<path:filename>")
+@unidentified
+@unlimited
+async def assets(filename: str) -> Response:
+    """Serve Swagger UI's own files."""
+    return await send_from_directory(Path(swagger_ui_path), filename)
 
 
 async def allow_origins(response: Response) -> Response:

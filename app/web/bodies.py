@@ -89,7 +89,7 @@ class FormParser(FormDataParser):
                 form, files = MultiDict(fields), MultiDict()
         except ValueError:  # among them UnicodeDecodeError
             raise BadRequest("The form could not be read.") from None
-        demand_acceptable(dict(form.lists()))
+        require_storable(dict(form.lists()))
         return form, files
 
 
@@ -117,7 +117,7 @@ class BoundedRequest(Request):
             return self._cached_json[silent]
         try:
             value = json.loads(await self.get_data(as_text=False), parse_constant=_refuse_constant)
-            demand_acceptable(value)
+            require_storable(value)
         except RecursionError:
             raise BadRequest("The JSON is nested too deeply.") from None
         except ValueError:
@@ -127,7 +127,7 @@ class BoundedRequest(Request):
         return value
 
 
-def demand_acceptable(value: Any) -> None:
+def require_storable(value: Any) -> None:
     """Raise 400 for text with NUL or half a surrogate pair, and for numbers beyond 64 bits.
 
     No database takes them.
@@ -140,16 +140,16 @@ def demand_acceptable(value: Any) -> None:
             raise BadRequest("A number is too large.")
     elif isinstance(value, dict):
         for key, item in value.items():
-            demand_acceptable(key)
-            demand_acceptable(item)
+            require_storable(key)
+            require_storable(item)
     elif isinstance(value, list):
         for item in value:
-            demand_acceptable(item)
+            require_storable(item)
 
 
 async def check_address() -> None:
     """Refuse a path or a query string with text that cannot be stored."""
-    demand_acceptable(
+    require_storable(
         [request.path, *(part for pair in request.args.items(multi=True) for part in pair)]
     )
 

@@ -20,7 +20,6 @@ from quart import (
     redirect,
     render_template,
     request,
-    url_for,
 )
 from quart_schema import RequestSchemaValidationError
 from redis.exceptions import RedisError
@@ -28,27 +27,12 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
-from app.accounts.links import LinkExpired
-from app.accounts.sessions import WrongCredentials, WrongPassword
 from app.database import is_away
-from app.errors import Busy, DomainError, NotFound, NotReady, TooMany
+from app.errors import DomainError, NotReady
 from app.logs import request_id
-from app.web.access import Forbidden, NotRecent, NotSignedIn
+from app.web.access import NotRecent, NotSignedIn, sign_in_url
 
 logger = logging.getLogger(__name__)
-
-# The first class that fits decides.
-STATUSES: dict[type[DomainError], int] = {
-    NotSignedIn: 401,
-    WrongCredentials: 401,
-    Forbidden: 403,
-    WrongPassword: 403,
-    NotFound: 404,
-    LinkExpired: 410,
-    TooMany: 429,
-    Busy: 503,
-    DomainError: 409,
-}
 
 # What happened, and what to do, for errors that bring no words of their own.
 WORDS = {
@@ -152,25 +136,18 @@ async def answer(
     return response
 
 
-def status_of(error: DomainError) -> tuple[int, int | None]:
-    """The status that a domain error deserves, and after how many seconds to try again, if that
-    helps.
-    """
-    status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-    return status, error.retry_after if isinstance(
-        error, TooMany
-    ) else RETRY_SECONDS if status == 503 else None
-
-
 async def domain_error(error: DomainError) -> ResponseReturnValue:
     """A rule says no."""
     if isinstance(error, NotSignedIn | NotRecent) and has_request_context() and not wants_json():
         target = request.full_path.rstrip("?") if request.method == "GET" else None
-        page = "accounts.login" if isinstance(error, NotSignedIn) else "accounts.reauthenticate"
-        return redirect(url_for(page, next=target), 303)
-    status, retry_after = status_of(error)
+        page = "login" if isinstance(error, NotSignedIn) else "reauthenticate"
+        return redirect(sign_in_url(page, next=target), 303)
     return await answer(
-        status, error.message, code=error.code, errors=_field(error), retry_after=retry_after
+        error.status,
+        error.message,
+        code=error.code,
+        errors=_field(error),
+        retry_after=error.retry_after,
     )
 
 

@@ -15,7 +15,7 @@ from quart import ResponseReturnValue, render_template, request
 
 from app.config import settings
 from app.errors import DomainError
-from app.web.errors import messages, status_of
+from app.web.errors import messages
 
 Schema = TypeVar("Schema", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Awaitable[Any]])
@@ -109,7 +109,7 @@ class Form(Generic[Schema]):
 
         Beside its field if it names one, else above the form.
         """
-        self.status, self.retry_after = status_of(error)
+        self.status, self.retry_after = error.status, error.retry_after
         self._add(error.field or FORM_PROBLEMS, error.message)
 
     async def page(self, template: str, **context: Any) -> ResponseReturnValue:

@@ -8,9 +8,9 @@ from quart import Quart, after_this_request, g, request
 from quart.typing import ResponseTypes
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.accounts import sessions
-from app.accounts.identity import ANONYMOUS, Client, Identity
-from app.accounts.models import Purpose
+from app.auth import sessions
+from app.auth.identity import ANONYMOUS, Client, Identity
+from app.auth.models import Purpose
 from app.config import Config, settings
 from app.database import db
 

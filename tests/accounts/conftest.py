@@ -3,10 +3,10 @@
 import pytest
 
 from app.config import Config
-from tests.accounts import mailbox
+from tests.mail import captured
 
 
 @pytest.fixture(autouse=True)
 def empty_mailbox(settings: Config) -> None:
     """No mails of earlier tests."""
-    mailbox.empty(settings)
+    captured.empty(settings)

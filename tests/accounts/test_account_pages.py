@@ -12,7 +12,7 @@ from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
 from app.accounts import service
-from app.accounts.models import Credential, Purpose, Role, User
+from app.auth.models import Credential, Purpose, Role, User
 from app.config import Config
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, log_in, make_person, secret_of

@@ -34,16 +34,16 @@ from quart.wrappers import Response
 from sqlalchemy import delete, select, update
 
 from app.accounts import service
-from app.accounts.models import Credential, Purpose, Role, User
+from app.auth.hashing import passwords
+from app.auth.models import Credential, Purpose, Role, User
+from app.auth.tokens import digest, new_secret
 from app.config import Config
 from app.database import Base, db
 from app.jobs.models import Job
 from app.jobs.queue import KINDS, enqueue
-from app.mail import Email
+from app.limits import Limits
+from app.mail.message import Email
 from app.redis import redis
-from app.security.limits import Limits
-from app.security.passwords import passwords
-from app.security.tokens import digest, new_secret
 from tests.factories.people import PASSWORD, insert_roles, invite, make_person
 
 COMMON: dict[str, Any] = {
@@ -1096,7 +1096,7 @@ def outbox(monkeypatch: pytest.MonkeyPatch) -> list[Email]:
     async def deliver(email: Email) -> None:
         sent.append(email)
 
-    monkeypatch.setattr("app.mail.deliver", deliver)
+    monkeypatch.setattr("app.mail.delivery.deliver", deliver)
     return sent
 
 

@@ -8,12 +8,13 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select
 
-from app.accounts import email_change, service, sessions
-from app.accounts.identity import Client
-from app.accounts.models import Credential, Purpose, User
+from app.accounts import email_change, service
+from app.auth import sessions
+from app.auth.identity import Client
+from app.auth.models import Credential, Purpose, User
 from app.database import db, utcnow
-from tests.accounts.mailbox import link_in, link_to, mails, newest, token_of
 from tests.factories.people import PASSWORD, Person, log_in, make_person, secret_of
+from tests.mail.captured import link_in, link_to, mails, newest, token_of
 
 NEW = "nine green lanterns hum"
 CONFIRM, NOTICE = "Confirm your new email", "Your e-mail address is about to change"
@@ -300,7 +301,7 @@ async def test_api_tokens_go_on_after_a_change_of_address_and_end_with_an_object
 
 
 async def make_token(person: Person) -> dict[str, str]:
-    from app.security.tokens import digest, new_secret
+    from app.auth.tokens import digest, new_secret
 
     secret = new_secret()
     async with db.transaction() as session:
@@ -420,4 +421,4 @@ async def test_the_password_of_whoever_has_the_former_address_now_opens_nothing(
         (await session.get_one(User, person.id)).email = "moved@example.com"
     await make_person(email="moving@example.com")
     with pytest.raises(sessions.WrongPassword):
-        await sessions.demand_password(actor, PASSWORD, Client("127.0.0.1", "", local=True))
+        await sessions.require_password(actor, PASSWORD, Client("127.0.0.1", "", local=True))

@@ -9,10 +9,10 @@ from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import select, update
 
 from app.accounts import service
-from app.accounts.models import Credential, Purpose, User
+from app.auth.models import Credential, Purpose, User
 from app.database import db, utcnow
-from tests.accounts.mailbox import link_to, mails, token_of
 from tests.factories.people import PASSWORD, invite, make_person
+from tests.mail.captured import link_to, mails, token_of
 
 FORM = {"password": PASSWORD, "password2": PASSWORD}
 SUBJECT = "You are invited to join"

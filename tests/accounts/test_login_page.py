@@ -7,8 +7,8 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
-from app.accounts.models import Credential
 from app.accounts.views import safe_target
+from app.auth.models import Credential
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, log_in, make_person
 

@@ -11,10 +11,10 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import select
 
-from app.accounts.models import Credential, Purpose, Role, User
+from app.auth.models import Credential, Purpose, Role, User
+from app.auth.tokens import digest, new_secret
 from app.database import db, utcnow
 from app.jobs.models import Job
-from app.security.tokens import digest, new_secret
 from tests.factories.people import PASSWORD, Person, log_in, make_person
 
 EXTRA = {

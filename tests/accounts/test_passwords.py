@@ -12,12 +12,12 @@ from sqlalchemy import select, update
 from werkzeug.security import generate_password_hash
 
 from app.accounts import service
-from app.accounts.models import Credential, Purpose, User
+from app.auth.hashing import _guess
+from app.auth.models import Credential, Purpose, User
 from app.config import Config
 from app.database import db, utcnow
-from app.security.passwords import _guess
-from tests.accounts.mailbox import link_to, mails, newest, token_of
 from tests.factories.people import PASSWORD, Person, log_in, make_person, secret_of
+from tests.mail.captured import link_to, mails, newest, token_of
 
 NEW = "nine green lanterns hum"
 FORM = {"new_password": NEW, "new_password2": NEW}

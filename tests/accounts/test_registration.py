@@ -8,12 +8,12 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
-from app.accounts.models import Credential, User
+from app.auth.models import Credential, User
 from app.config import Config
 from app.database import db, utcnow
 from app.jobs.models import Job
-from tests.accounts.mailbox import link_in, mails
 from tests.factories.people import PASSWORD, log_in, make_person
+from tests.mail.captured import link_in, mails
 
 FORM = {
     "first_name": "Robin",

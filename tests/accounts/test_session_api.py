@@ -8,14 +8,15 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
-from app.accounts import service, sessions
-from app.accounts.identity import Client
+from app.accounts import service
 from app.accounts.jobs import delete_expired_credentials
-from app.accounts.models import Credential, Purpose, User
+from app.auth import sessions
+from app.auth.hashing import Passwords, passwords
+from app.auth.identity import Client
+from app.auth.models import Credential, Purpose, User
+from app.auth.tokens import digest
 from app.config import Config
 from app.database import db, utcnow
-from app.security.passwords import Passwords, passwords
-from app.security.tokens import digest
 from tests.factories.people import PASSWORD, Person, make_person
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page, Request, Route, expect
 
 from app.accounts import links
-from app.accounts.models import Purpose, User
+from app.auth.models import Purpose, User
 from app.database import db
 from tests.browser.pages import (
     NEW,

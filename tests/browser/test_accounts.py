@@ -17,9 +17,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from sqlalchemy import update
 
-from app.accounts.models import Credential, Purpose
+from app.auth.models import Credential, Purpose
 from app.database import db, utcnow
-from tests.accounts.mailbox import link_in
 from tests.browser.pages import (
     NEW,
     WEAK,
@@ -31,6 +30,7 @@ from tests.browser.pages import (
     page_of,
 )
 from tests.factories.people import Person, invite, make_person
+from tests.mail.captured import link_in
 from tests.processes import Served, get
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("worker", "inside")]

@@ -6,8 +6,8 @@ from itertools import count
 from quart.typing import TestClientProtocol as Browser
 
 from app.accounts import registration, service
+from app.auth.hashing import passwords
 from app.database import db
-from app.security.passwords import passwords
 
 PASSWORD = "a violet kettle sings"  # nobody's
 NUMBERS = count(1)

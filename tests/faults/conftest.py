@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from app import addresses
+from app import validators
 from tests.conftest import create_database
 from tests.processes import manage, production
 from tests.servers import Server
@@ -40,7 +40,7 @@ async def deployment(
 @asynccontextmanager
 async def transaction(env: dict[str, str]) -> AsyncIterator[AsyncSession]:
     """A session on a deployment's database, past its servers; commits when its block ends."""
-    engine = create_async_engine(addresses.database_url(env["DATABASE_URL"]), poolclass=NullPool)
+    engine = create_async_engine(validators.database_url(env["DATABASE_URL"]), poolclass=NullPool)
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             yield session

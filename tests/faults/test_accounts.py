@@ -25,11 +25,11 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import func, select, update
 
-from app.accounts.models import Credential, Purpose, Role, User
 from app.accounts.service import USER
+from app.auth.models import Credential, Purpose, Role, User
+from app.auth.tokens import digest, new_secret
 from app.config import Config
 from app.database import utcnow
-from app.security.tokens import digest, new_secret
 from tests.conftest import create_database
 from tests.faults.conftest import set_up, signal_redis, transaction
 from tests.processes import NO_LIMITS, Served, served

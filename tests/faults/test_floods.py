@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.accounts.models import Credential, Purpose, User
+from app.auth.models import Credential, Purpose, User
+from app.auth.tokens import digest, new_secret
 from app.database import utcnow
-from app.security.tokens import digest, new_secret
 from tests.faults.conftest import ADMINISTRATOR, transaction
 from tests.processes import NO_LIMITS, Served, exchange, served, watching
 

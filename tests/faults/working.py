@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 import app.database
 from app.jobs import schedule
-from app.jobs.inside import completing
+from app.jobs.context import completing
 from app.jobs.queue import job
-from app.jobs.worker import worker_settings
+from app.worker import worker_settings
 
 
 def note(event: str, number: object) -> None:
@@ -94,5 +94,8 @@ if "SKEW" in os.environ:  # a machine whose clock is wrong
     for module in [each for each in sys.modules.values() if getattr(each, "utcnow", None) is right]:
         setattr(module, "utcnow", lambda: datetime.now(UTC) + skew)  # noqa: B010
 
-schedule.SCHEDULE = {"faults.tick": "* * * * *"}
+enqueue_due = schedule.enqueue_due
+schedule.enqueue_due = lambda database, schedule: enqueue_due(
+    database, {"faults.tick": "* * * * *"}
+)
 WorkerSettings = worker_settings()

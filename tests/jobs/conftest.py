@@ -13,7 +13,7 @@ from app.config import Config
 from app.database import db
 from app.jobs.models import Job
 from app.jobs.queue import enqueue
-from app.jobs.worker import worker_settings
+from app.worker import worker_settings
 
 Work = Callable[[], Awaitable[Worker]]
 

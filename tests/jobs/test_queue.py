@@ -12,10 +12,10 @@ from sqlalchemy import select, text, update
 
 from app.config import Config
 from app.database import db, utcnow
-from app.jobs import leases, queue, service
-from app.jobs.current import GiveUp, LeaseLost, current
-from app.jobs.inside import completing, report
-from app.jobs.ledger import Ledger
+from app.jobs import queue, service
+from app.jobs.context import GiveUp, LeaseLost, completing, current, report
+from app.jobs.engine import leases
+from app.jobs.engine.result_writer import ResultWriter
 from app.jobs.models import Job
 from app.jobs.queue import enqueue, job
 from app.redis import redis
@@ -322,7 +322,7 @@ async def test_a_job_completes_with_what_it_writes(work: Work) -> None:
 
     @job("tests.rename")
     async def rename(fails: bool) -> None:
-        from app.accounts.models import User
+        from app.auth.models import User
 
         async with completing() as session:
             await session.execute(
@@ -397,7 +397,7 @@ async def test_a_lost_answer_costs_no_attempt(app: Quart) -> None:
 
 
 async def test_one_outcome_that_cannot_be_written_holds_up_no_other(app: Quart) -> None:
-    ledger = Ledger(db, lambda: 1)
+    ledger = ResultWriter(db, lambda: 1)
     running = asyncio.create_task(ledger.run())
     await put("tests.note")
     async with db.begin() as connection:

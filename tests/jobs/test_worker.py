@@ -20,14 +20,15 @@ from quart import Quart
 from redis.asyncio import Redis
 from sqlalchemy import func, select
 
-from app.accounts.models import Credential, Purpose
+from app.auth.models import Credential, Purpose
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
 from app.errors import NotReady
-from app.jobs import heartbeat
-from app.jobs.worker import worker_settings
+from app.jobs.engine.heartbeat import Heartbeat
+from app.jobs.workers import SHARED_KEY, any_worker, workers
+from app.patches.lost_cancellations import end
 from app.redis import redis, serialize, worker_redis
-from app.tasks import end
+from app.worker import worker_settings
 from development import valkey
 from tests.factories.people import make_person
 from tests.jobs.conftest import put, run_burst
@@ -130,17 +131,17 @@ def test_payloads_are_json() -> None:
 
 
 async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) -> None:
-    assert not await heartbeat.any_worker(redis)
+    assert not await any_worker(redis)
     worker = create_worker(worker_settings("testing"), handle_signals=False)
     running = asyncio.create_task(worker.async_run())
     async with asyncio.timeout(10):
-        while not await heartbeat.any_worker(redis) or not await heartbeat.workers(redis):
+        while not await any_worker(redis) or not await workers(redis):
             await asyncio.sleep(0.02)
-    assert len(await heartbeat.workers(redis)) == 1
+    assert len(await workers(redis)) == 1
     await end(running)
     await worker.close()
-    assert not await heartbeat.any_worker(redis)
-    assert await heartbeat.workers(redis) == []
+    assert not await any_worker(redis)
+    assert await workers(redis) == []
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -205,21 +206,21 @@ async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the
 
 
 async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app: Quart) -> None:
-    stays, leaves = heartbeat.Heartbeat(redis, "a:1:a", 15), heartbeat.Heartbeat(redis, "b:2:b", 15)
+    stays, leaves = Heartbeat(redis, "a:1:a", 15), Heartbeat(redis, "b:2:b", 15)
     await stays.start()
     await leaves.start()
-    await redis.delete(heartbeat.SHARED_KEY)  # as arq does when a worker closes
+    await redis.delete(SHARED_KEY)  # as arq does when a worker closes
     await leaves.stop()
-    assert await heartbeat.any_worker(redis)
-    await redis.delete(heartbeat.SHARED_KEY)
+    assert await any_worker(redis)
+    await redis.delete(SHARED_KEY)
     await stays.stop()
-    assert not await heartbeat.any_worker(redis)
+    assert not await any_worker(redis)
 
 
 async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return when a worker shows its sign of life."""
     async with asyncio.timeout(20):
-        while not await heartbeat.any_worker(client):
+        while not await any_worker(client):
             assert process.poll() is None, log.read_text()
             await asyncio.sleep(0.05)
 
@@ -278,7 +279,7 @@ async def test_the_plain_arq_command_starts_is_checked_and_stops(
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait, 10)
         assert time.monotonic() - started < 5
-        assert await heartbeat.workers(redis) == []
+        assert await workers(redis) == []
     finally:
         process.kill()
         process.wait()

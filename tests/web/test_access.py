@@ -11,8 +11,8 @@ from werkzeug.routing import Rule
 
 from app import create_app
 from app.accounts import service
-from app.security.cross_site import SAFE_METHODS
 from app.web.access import Access, confirmed, declared, limit, public, signed_in, unlimited
+from app.web.cross_site import SAFE_METHODS
 from tests.factories.people import PASSWORD, log_in, make_person
 
 # Values for the parameters of routes.
@@ -51,7 +51,11 @@ async def callers(app: Quart) -> dict[str, Browser]:
 
 
 def is_kept_from_the_unconfirmed(path: str, access: Access) -> bool:
-    return access.identify and not path.startswith(("/account/", "/api/"))
+    return (
+        access.identify
+        and not access.unconfirmed_too
+        and not path.startswith(("/account/", "/api/"))
+    )
 
 
 async def test_every_route_lets_in_whom_it_declares_and_nobody_else(app: Quart) -> None:
@@ -91,7 +95,7 @@ async def test_every_route_lets_in_whom_it_declares_and_nobody_else(app: Quart) 
 async def test_a_role_that_is_taken_away_is_gone_at_the_next_request(app: Quart) -> None:
     from sqlalchemy import update
 
-    from app.accounts.models import User
+    from app.auth.models import User
     from app.database import db
 
     browser = app.test_client()

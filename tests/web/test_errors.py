@@ -11,7 +11,7 @@ from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import select, text
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from app.accounts.models import User
+from app.auth.models import User
 from app.database import db
 from app.errors import Busy, NotFound, TooMany
 from app.web.access import public, unlimited

@@ -1,0 +1,47 @@
+"""What accounts add: pages, API, jobs, menu entries and a card on the dashboard."""
+
+from typing import Any
+
+from quart import Quart
+
+import app.accounts.jobs  # noqa: F401  (declares the jobs)
+from app.accounts import service
+from app.accounts.api import accounts_api
+from app.accounts.views import accounts
+from app.database import db
+from app.jobs.schedule import every
+from app.web.access import SignInPages, set_sign_in_pages
+from app.web.dashboard import add_card
+from app.web.menus import add_entry
+
+SIGN_IN_PAGES = SignInPages(
+    login="accounts.login",
+    logout="accounts.logout",
+    register="accounts.register",
+    reauthenticate="accounts.reauthenticate",
+    reset_password="accounts.reset_password",  # noqa: S106  (a page, not a password)
+    unconfirmed="accounts.unconfirmed",
+    account="accounts.manage",
+    password_strength="accounts_api.password_strength",  # noqa: S106
+)
+
+
+def init_app(app: Quart) -> None:
+    """Register the pages and the API of accounts."""
+    app.register_blueprint(accounts)
+    app.register_blueprint(accounts_api)
+    set_sign_in_pages(app, SIGN_IN_PAGES)
+    add_entry(app, "account", "Account", "accounts.manage")
+    add_entry(app, "account", "Password", "accounts.change_password")
+    add_entry(app, "account", "E-mail", "accounts.change_email")
+    add_entry(app, "account", "Sessions", "accounts.list_sessions")
+    add_entry(app, "account", "Data", "accounts.delete_account")
+    add_card(app, "accounts/figures.html", count_people)
+    every(app, "7 * * * *", "accounts.delete_expired_credentials")
+
+
+async def count_people() -> dict[str, Any]:
+    """Count the accounts and the sessions for the dashboard."""
+    async with db.session() as session:
+        people, sessions = await service.count_people(session)
+    return {"people": people, "sessions": sessions}

@@ -1,0 +1,1 @@
+"""Whether everything that this installation needs is there."""

@@ -1,0 +1,312 @@
+"""The one list of probes, asked by /readyz, by `manage.py check` and by the dashboard.
+
+A probe looks at one part of the installation and returns an outcome for everything it has seen.
+Features add probes of their own with `add_probe`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from quart import Quart, current_app
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from sqlalchemy import make_url, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.auth.models import Role
+from app.config import Config
+from app.database import DATABASE_AWAY, create_engine
+from app.errors import NotReady
+from app.migrations import Revisions, Schema
+from app.redis import REDIS_AWAY, request_redis
+from app.web.access import declared
+
+EMPTY = "qb.E002"  # the id of "nothing there yet"; development does something about it
+
+AWAY = (*DATABASE_AWAY, *REDIS_AWAY)
+
+# Seconds that a probe waits. A frozen server must not freeze /readyz; at start and in `check` a
+# service may need a moment longer than a request would give it.
+PATIENCE = 2.0
+PATIENCE_AT_START = 10.0
+
+State = Literal["ok", "degraded", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckMessage:
+    """What `check` says of something that is wrong.
+
+    Ids that begin with qb.E are errors, those that begin with qb.W warnings.
+    """
+
+    id: str
+    message: str
+    hint: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether `check` fails because of it."""
+        return self.id.startswith("qb.E")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a probe found out about a component.
+
+    Requests fail while a component is `down`, and do without it while it is `degraded`. `detail` is
+    public, so it names no host; `check` is for whoever runs the installation.
+    """
+
+    component: str
+    state: State
+    detail: str
+    check: CheckMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What probes look at. `app` is None before there is an application."""
+
+    settings: Config
+    engine: AsyncEngine
+    redis: Redis
+    revisions: Revisions
+    patience: float
+    app: Quart | None = None
+
+
+Look = Callable[[Services], Awaitable[list[Outcome]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe, and whether /readyz asks it."""
+
+    look: Look
+    ready: bool
+
+
+def add_probe(app: Quart, look: Look, *, ready: bool = False) -> None:
+    """Append a probe; with `ready` it is asked by /readyz and the dashboard too."""
+    app.extensions["probes"].append(Probe(look, ready))
+
+
+def init_app(app: Quart) -> None:
+    """Begin with the probes that every installation needs."""
+    app.extensions["revisions"] = Revisions()
+    app.extensions["probes"] = []
+    add_probe(app, database, ready=True)
+    add_probe(app, roles)
+    add_probe(app, redis, ready=True)
+    add_probe(app, routes)
+    add_probe(app, proxies)
+    add_probe(app, mail)
+
+
+async def ready() -> list[Outcome]:
+    """Ask the probes of /readyz, all at the same time, through the application's own pools."""
+    app = current_app
+    services = Services(
+        app.extensions["settings"],
+        app.extensions["database"].engine,
+        app.extensions["redis"],
+        app.extensions["revisions"],
+        PATIENCE,
+    )
+    probes = [probe.look(services) for probe in app.extensions["probes"] if probe.ready]
+    return [outcome for outcomes in await asyncio.gather(*probes) for outcome in outcomes]
+
+
+async def check(app: Quart) -> list[CheckMessage]:
+    """Ask every probe, and return what is wrong. Changes nothing."""
+    found = []
+    async with standalone(app.extensions["settings"], app) as services:
+        for probe in app.extensions["probes"]:
+            found += messages(await probe.look(services))
+    return found
+
+
+def messages(outcomes: Sequence[Outcome]) -> list[CheckMessage]:
+    """Return what `check` says of these outcomes."""
+    return [outcome.check for outcome in outcomes if outcome.check]
+
+
+@asynccontextmanager
+async def standalone(settings: Config, app: Quart | None = None) -> AsyncIterator[Services]:
+    """Connect to the services of a configuration, past the pools of any application."""
+    engine = create_engine(settings, for_requests=False)
+    async with request_redis(settings) as client:
+        yield Services(settings, engine, client, Revisions(), PATIENCE_AT_START, app)
+
+
+async def find(settings: Config, *looks: Look) -> list[CheckMessage]:
+    """Return what the first of these probes that finds something says is wrong."""
+    async with standalone(settings) as services:
+        for look in looks:
+            if found := messages(await look(services)):
+                return found
+    return []
+
+
+async def require(settings: Config, *looks: Look) -> None:
+    """Raise `NotReady` with the errors of the first of these probes that finds one."""
+    found = await find(settings, *looks)
+    errors = [f"{message.message} {message.hint}" for message in found if message.is_error]
+    if errors:
+        raise NotReady("\n".join(errors))
+
+
+def require_now(settings: Config, *looks: Look) -> None:
+    """Do the same from synchronous code, whether or not an event loop runs already."""
+    coroutine: Coroutine[Any, Any, None] = require(settings, *looks)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
+
+
+async def database(services: Services) -> list[Outcome]:
+    """Look whether the database answers, and has the schema that this code expects."""
+    settings = services.settings
+    shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
+    schema = Schema.EMPTY
+    if not _is_missing_file(settings):  # connecting would make an empty file
+        try:
+            async with asyncio.timeout(services.patience), services.engine.connect() as connection:
+                schema = await services.revisions.schema(connection)
+        except AWAY as error:
+            message = f"The database {shown} cannot be used: {reason(error)}."
+            hint = "Is it running, and is DATABASE_URL right?"
+            found = CheckMessage("qb.E001", message, hint)
+            return [Outcome("database", "down", _why_away(error), found)]
+    answers = Outcome("database", "ok", "answers")
+    state: State = "ok" if schema in (Schema.CURRENT, Schema.AHEAD) else "down"
+    found_schema = _about_schema(schema, shown, settings)
+    return [answers, Outcome("schema", state, schema.value, found_schema)]
+
+
+def _about_schema(schema: Schema, shown: str, settings: Config) -> CheckMessage | None:
+    if schema is Schema.EMPTY:
+        return CheckMessage(EMPTY, f"The database {shown} has no tables yet.", _set_up(settings))
+    if schema is Schema.BEHIND:
+        message = f"The database {shown} is behind the code: a migration is pending."
+        return CheckMessage("qb.E003", message, "Run: python manage.py db upgrade")
+    if schema is Schema.INCOMPLETE:
+        message = f"The database {shown} is stamped as migrated and lacks tables all the same."
+        mend = "restore a backup." if settings.PRODUCTION else "run: python manage.py recreate-db"
+        return CheckMessage("qb.E007", message, f"No migration makes them; {mend}")
+    return None
+
+
+async def roles(services: Services) -> list[Outcome]:
+    """Look whether there are roles, without which nobody can have an account."""
+    if messages(await database(services)):
+        return []  # said by that probe already
+    async with services.engine.connect() as connection:
+        if (await connection.execute(select(Role.id).limit(1))).first():
+            return []
+    message = "The database has no roles yet: nobody can log in."
+    found = CheckMessage(EMPTY, message, _set_up(services.settings))
+    return [Outcome("roles", "down", "there are none", found)]
+
+
+async def redis(services: Services) -> list[Outcome]:
+    """Look whether Redis answers, and takes writes: a ping would not show the latter."""
+    try:
+        async with asyncio.timeout(services.patience):
+            await services.redis.set("probe", b"", ex=60)
+    except AWAY as error:
+        shown = shown_redis(services.settings)
+        hint = (
+            "It runs while `python manage.py serve` does; or set REDIS_URL."
+            if services.settings.embedded_valkey
+            else "Is it running, and is REDIS_URL right?"
+        )
+        message = f"Redis at {shown} cannot be used: {reason(error)}."
+        return [
+            Outcome("redis", "degraded", _why_away(error), CheckMessage("qb.E004", message, hint))
+        ]
+    return [Outcome("redis", "ok", "answers")]
+
+
+async def routes(services: Services) -> list[Outcome]:
+    """Look whether every route says who may use it, and how often."""
+    found = []
+    if (app := services.app) is None:
+        return []
+    for rule in app.url_map.iter_rules():
+        access, limit = declared(app.view_functions[rule.endpoint])
+        missing = [name for name, value in (("access", access), ("limit", limit)) if value is None]
+        if missing:
+            message = (
+                f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is "
+                "refused."
+            )
+            hint = "Put a decorator of app.web.access on its view."
+            found.append(
+                Outcome(
+                    "routes", "degraded", "one is closed", CheckMessage("qb.E006", message, hint)
+                )
+            )
+    return found
+
+
+async def proxies(services: Services) -> list[Outcome]:
+    """Look whether limits and logs see people's own addresses."""
+    settings = services.settings
+    if not settings.PRODUCTION or not settings.secure or settings.TRUSTED_PROXIES:
+        return []
+    message = (
+        "BASE_URL is https, so a proxy stands in front, but TRUSTED_PROXIES is 0: everybody has "
+        "its address."
+    )
+    found = CheckMessage("qb.W001", message, "Set TRUSTED_PROXIES to the number of proxies.")
+    return [Outcome("proxies", "degraded", "are not trusted", found)]
+
+
+async def mail(services: Services) -> list[Outcome]:
+    """Look whether mail can leave."""
+    if not services.settings.PRODUCTION or services.settings.MAIL_SERVER:
+        return []
+    message = "MAIL_SERVER is not set: no mail leaves."
+    found = CheckMessage("qb.W002", message, "Set MAIL_SERVER; jobs that mail wait until then.")
+    return [Outcome("mail", "degraded", "does not leave", found)]
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of the innermost error, in words that name the cause."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    text = str(error).strip().splitlines()
+    # asyncpg's errors arrive as "<class 'asyncpg…'>: the message"
+    return text[0].rsplit(">: ", 1)[-1].rstrip(".") if text else type(error).__name__
+
+
+def shown_redis(settings: Config) -> str:
+    """Return Redis's address without its password."""
+    scheme, _, rest = settings.REDIS_URL.partition("://")
+    return f"{scheme}://{rest.rsplit('@', 1)[-1].partition('?')[0]}"
+
+
+def _why_away(error: BaseException) -> str:
+    """Say in public words, which name no host, why a service is away."""
+    if isinstance(error, OutOfMemoryError):
+        return "is out of memory"
+    if isinstance(error, ReadOnlyError):
+        return "is read-only"
+    return "does not answer in time" if isinstance(error, TimeoutError) else "does not answer"
+
+
+def _set_up(settings: Config) -> str:
+    return f"Run: python manage.py {'setup-prod' if settings.PRODUCTION else 'setup-dev'}"
+
+
+def _is_missing_file(settings: Config) -> bool:
+    return settings.sqlite and not Path(str(make_url(settings.DATABASE_URL).database)).exists()

@@ -1,0 +1,1 @@
+"""How jobs run on arq; see README.md."""

@@ -1,0 +1,238 @@
+"""The queue's own statements: who has which job, until when, and what came of it.
+
+A job belongs to the worker that leased it last, as long as the lease lasts. Every statement names
+the lease by its number, so that a worker that has lost a job changes nothing any more.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Table,
+    Update,
+    bindparam,
+    case,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from app.config import settings
+from app.errors import DomainError, NotFound
+from app.jobs.context import Key, Leased
+from app.jobs.models import Job, State, db_now
+from app.jobs.queue import KINDS
+
+Executes = AsyncSession | AsyncConnection
+
+# Without the ORM, which would cost more than the statements themselves.
+jobs = cast(Table, Job.__table__)
+
+# In the statement rather than beside it, so that PostgreSQL sees that the partial index fits.
+IS_WAITING = jobs.c.state == literal_column("'waiting'")
+IS_RUNNING = jobs.c.state == literal_column("'running'")
+IS_OPEN = IS_WAITING | IS_RUNNING
+
+LONGEST_ERROR = 2000
+
+
+class JobIsRunning(DomainError):
+    """A worker has it at this moment."""
+
+    code = "job-is-running"
+
+
+class UnknownJob(DomainError):
+    """Its function belongs to another release."""
+
+    code = "unknown-job"
+
+
+def _own(condition: ColumnElement[bool]) -> Update:
+    """An update of the jobs of these ids, as long as this is their lease."""
+    ids = bindparam("ids", expanding=True, type_=jobs.c.id.type)
+    return (
+        update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.lease == bindparam("of_lease"), condition)
+        .returning(jobs.c.id)
+    )
+
+
+# Built once: that costs more than running them.
+IN_SECONDS = db_now(bindparam("seconds", type_=Double()))
+DUE = (
+    select(jobs.c.id)
+    .where(
+        IS_WAITING, jobs.c.due_at <= db_now(), jobs.c.name.in_(bindparam("names", expanding=True))
+    )
+    .order_by(jobs.c.due_at)
+    .limit(bindparam("limit", type_=Integer()))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+TAKE = (
+    update(jobs)
+    .where(jobs.c.id.in_(select(DUE.c.id)))
+    .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), due_at=IN_SECONDS)
+    .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
+)
+# Claiming again what has been claimed changes nothing: the first answer may have been lost.
+CLAIM = _own(IS_OPEN).values(
+    state=State.RUNNING,
+    attempt=jobs.c.attempt + case((IS_WAITING, 1), else_=0),
+    started_at=db_now(),
+    due_at=IN_SECONDS,
+    unique_key=None,
+    progress=null(),
+)
+RENEW = _own(IS_OPEN).values(due_at=IN_SECONDS)
+FINISH = _own(IS_RUNNING).values(state=State.DONE, finished_at=db_now(), error=None)
+
+
+async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
+    """Lease up to `limit` due jobs of the kinds that this worker knows, the longest due first."""
+    values = {
+        "names": list(KINDS),
+        "limit": limit,
+        "taker": worker,
+        "seconds": settings.WORKER_LEASE,
+    }
+    return [
+        Leased(row.id, row.name, row.args, row.lease, row.attempt, finish)
+        for row in await session.execute(TAKE, values)
+    ]
+
+
+async def disown(session: Executes, worker: str, known: Iterable[Key]) -> None:
+    """Hand back what a worker has without knowing it, since the answer to `take` was lost."""
+    mine = select(jobs.c.id, jobs.c.lease).where(IS_OPEN, jobs.c.worker == worker)
+    found = {(row.id, row.lease) for row in await session.execute(mine)}
+    await release(session, found - set(known))
+
+
+async def claim(session: Executes, keys: Iterable[Key]) -> set[Key]:
+    """Start these: a job that only waited has used up no attempt.
+
+    Returns those that are still this worker's.
+    """
+    return await _change(session, keys, CLAIM, seconds=settings.WORKER_LEASE)
+
+
+async def renew(session: Executes, keys: Iterable[Key]) -> set[Key]:
+    """Let the leases of these last from now on. Returns those that are still this worker's."""
+    return await _change(session, keys, RENEW, seconds=settings.WORKER_LEASE)
+
+
+async def finish(session: Executes, keys: Iterable[Key]) -> set[Key]:
+    """These are done. Returns those that were still this worker's."""
+    return await _change(session, keys, FINISH)
+
+
+async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
+    """One failed: it waits for its next attempt, or is dead. Returns whether it is dead."""
+    dead = final or job.attempt >= KINDS[job.name].max_attempts
+    outcome = _dead() if dead else _again(backoff(job.attempt))
+    await _change(session, [job.key], _own(IS_RUNNING).values(outcome | {"error": storable(error)}))
+    return dead
+
+
+async def release(session: Executes, keys: Iterable[Key]) -> None:
+    """Hand these back, to whoever is next.
+
+    What a worker that stops has not finished costs no attempt.
+    """
+    unused = {"attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0)}
+    await _change(session, keys, _own(IS_OPEN).values(_again(0) | unused))
+
+
+async def recover(session: Executes) -> None:
+    """Make jobs whose worker died in them run again, or dead if they were to blame often enough.
+
+    Those that died together do not start together again, since one of them may be what kills
+    workers.
+    """
+    lost = (
+        select(jobs.c.id, jobs.c.lease, jobs.c.name, jobs.c.attempt, jobs.c.worker)
+        .where(IS_RUNNING, jobs.c.due_at <= db_now(), jobs.c.name.in_(KINDS))
+        .limit(100)
+        .with_for_update(skip_locked=True)
+    )
+    for row in (await session.execute(lost)).all():
+        error = f"Its worker ({row.worker}) died in it, or lost the database for too long."
+        wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
+        outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
+        await _change(
+            session, [(row.id, row.lease)], _own(IS_RUNNING).values(outcome | {"error": error})
+        )
+
+
+async def start(session: Executes, job_id: UUID) -> Leased:
+    """Take one job from whoever may have leased it, and start it.
+
+    Raises `NotFound`, `JobIsRunning`, or `UnknownJob`.
+    """
+    row = (await session.execute(select(jobs.c.name).where(jobs.c.id == job_id))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.")
+    if row.name not in KINDS:
+        raise UnknownJob(f"This release knows no job named {row.name}.")
+    seconds = (KINDS[row.name].timeout or settings.WORKER_JOB_TIMEOUT) + settings.WORKER_LEASE
+    values = {
+        "state": State.RUNNING,
+        "attempt": jobs.c.attempt + 1,
+        "lease": jobs.c.lease + 1,
+        "started_at": db_now(),
+        "finished_at": None,
+        "due_at": db_now(seconds),
+        "unique_key": None,
+        "worker": "by hand",
+    }
+    statement = update(jobs).where(jobs.c.id == job_id, ~IS_RUNNING).values(values)
+    started = await session.execute(statement.returning(jobs.c.args, jobs.c.lease, jobs.c.attempt))
+    if (found := started.one_or_none()) is None:
+        raise JobIsRunning(f"{row.name} runs at this moment.")
+    return Leased(job_id, row.name, found.args, found.lease, found.attempt, finish)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds until the next attempt.
+
+    Doubling, with jitter, so that what failed together does not return together.
+    """
+    seconds = min(settings.JOB_BACKOFF * 2.0 ** min(attempt - 1, 60), settings.JOB_BACKOFF_MAX)
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311  (no secret)
+
+
+def _again(seconds: float) -> dict[str, Any]:
+    # The lease ends here: whoever had it has no more say.
+    return {"state": State.WAITING, "due_at": db_now(seconds), "lease": jobs.c.lease + 1}
+
+
+def _dead() -> dict[str, Any]:
+    return {"state": State.DEAD, "finished_at": db_now()}
+
+
+async def _change(session: Executes, keys: Iterable[Key], own: Update, **values: Any) -> set[Key]:
+    by_lease: dict[int, list[UUID]] = defaultdict(list)
+    for identifier, lease in keys:
+        by_lease[lease].append(identifier)
+    changed: set[Key] = set()
+    for lease, ids in by_lease.items():
+        # As many as a power of two: each number of them is another statement to prepare.
+        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+        rows = await session.execute(own, {"ids": ids, "of_lease": lease, **values})
+        changed |= {(row[0], lease) for row in rows}
+    return changed
+
+
+def storable(error: str) -> str:
+    """A text that every database stores."""
+    return error.encode("utf-8", "replace").decode().replace("\x00", "")[:LONGEST_ERROR]

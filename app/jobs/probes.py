@@ -1,0 +1,54 @@
+"""What probes look at in the queue: whether a worker is alive, and which jobs need somebody."""
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import DATABASE_AWAY
+from app.health.probes import CheckMessage, Outcome, Services
+from app.jobs.models import State
+from app.jobs.queue import KINDS
+from app.jobs.service import count_jobs
+from app.jobs.workers import any_worker
+from app.redis import REDIS_AWAY
+
+
+async def worker(services: Services) -> list[Outcome]:
+    """Look whether a worker is alive."""
+    try:
+        async with asyncio.timeout(services.patience):
+            alive = await any_worker(services.redis)
+    except REDIS_AWAY:
+        return []  # said by the probe of Redis already
+    if alive:
+        return [Outcome("worker", "ok", "is alive")]
+    hint = "Run: arq worker.WorkerSettings"
+    found = CheckMessage("qb.E005", "No worker is alive: jobs wait.", hint)
+    return [Outcome("worker", "degraded", "none is alive: jobs wait", found)]
+
+
+async def jobs(services: Services) -> list[Outcome]:
+    """Look whether this release knows every job that waits, and whether some are dead."""
+    try:
+        async with AsyncSession(services.engine) as session:
+            counts = await count_jobs(session)
+    except DATABASE_AWAY:
+        return []  # said by the probe of the database already
+    found = []
+    for (name, state), count in sorted(counts.items()):
+        if state == State.DEAD:
+            hint = (
+                f"Look: python manage.py jobs list --state dead --name {name}; then jobs retry or "
+                "discard them."
+            )
+            message = CheckMessage("qb.W003", f"Dead jobs named {name}: {count}.", hint)
+            found.append(Outcome("jobs", "degraded", "some are dead", message))
+        elif name not in KINDS:
+            hint = (
+                "A worker of the release that has it runs them. Is that this one? Then import its "
+                "module in the feature.py of its feature."
+            )
+            words = f"Jobs named {name}, which this release does not know: {count}."
+            message = CheckMessage("qb.W004", words, hint)
+            found.append(Outcome("jobs", "degraded", "some are unknown", message))
+    return found

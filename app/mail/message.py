@@ -1,0 +1,99 @@
+"""A mail as a value: whom it goes to, what it says, and the message that is made of it."""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from email import policy
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import parseaddr
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from quart import current_app, url_for
+
+from app import validators
+from app.config import settings
+from app.jobs.context import GiveUp, current
+
+# What ends a line, or means something else to a server, has no place in a header.
+# "=?" begins an encoded word, which may hold any of that.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
+
+
+class MailFailed(Exception):
+    """The mail has not left, and may another time."""
+
+
+class MailRefused(GiveUp):
+    """The mail will never be taken."""
+
+
+class Email:
+    """A mail to one person: pure, nothing is rendered yet.
+
+    `Email(to=user.email, subject="…", template="accounts/email/confirmation", user=user,
+    link=link)` renders `accounts/email/confirmation.txt` and `.html` with `user` and `link`. Raises
+    `GiveUp` for an address or a subject that would add headers or recipients.
+    """
+
+    def __init__(self, *, to: str, subject: str, template: str, **context: object) -> None:
+        if CONTROL.search(to + subject):
+            raise GiveUp("A mail's address or subject holds control characters.")
+        try:
+            self.to = validators.email(to)
+        except ValueError as error:
+            raise GiveUp(f"A mail's recipient is {error}.") from None
+        self.subject, self.template, self.context = subject, template, context
+
+
+def link(endpoint: str, **values: Any) -> str:
+    """The absolute address of a page. It starts with BASE_URL, whatever a request's Host says."""
+    return settings.BASE_URL + url_for(endpoint, _external=False, **values)
+
+
+async def compose(email: Email) -> EmailMessage:
+    """The message itself.
+
+    Run again, a job gives it the same Message-ID, by which receivers know a duplicate.
+    """
+    job = current.get()
+    digest = hashlib.sha256(f"{email.to}\n{email.subject}".encode()).hexdigest()[:12]
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"] = _sender()
+    message["To"] = email.to
+    message["Subject"] = f"[{settings.APP_NAME}] {email.subject}"
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = (
+        f"<{job.id if job else uuid4()}.{digest}@{urlsplit(settings.BASE_URL).hostname}>"
+    )
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(await _render(email, "txt"))
+    message.add_alternative(await _render(email, "html"), subtype="html")
+    return message
+
+
+async def _render(email: Email, kind: str) -> str:
+    # Not render_template: its context is that of pages, which need a request.
+    template = current_app.jinja_env.get_template(f"{email.template}.{kind}")
+    common = {
+        "app_name": settings.APP_NAME,
+        "base_url": settings.BASE_URL,
+        "subject": email.subject,
+    }
+    return await template.render_async(email.context | common)
+
+
+def _sender() -> Address:
+    configured = settings.MAIL_DEFAULT_SENDER or settings.ADMIN_EMAIL
+    name, address = parseaddr(configured)
+    if CONTROL.search(configured + settings.APP_NAME):
+        raise MailFailed("APP_NAME or MAIL_DEFAULT_SENDER holds control characters.")
+    try:
+        return Address(name or settings.APP_NAME, addr_spec=address)
+    except (ValueError, IndexError, MessageError):
+        raise MailFailed(
+            f"MAIL_DEFAULT_SENDER takes an address, or Name <address>; it got {configured!r}."
+        ) from None

@@ -1,1 +1,0 @@
-"""What keeps attackers out; nothing here knows a feature."""

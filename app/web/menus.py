@@ -1,0 +1,73 @@
+"""Menus: features register entries, the layout shows those that are meant for whoever asks."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from quart import Quart, current_app, request, url_for
+
+from app.auth.identity import Identity
+
+Menu = Literal["main", "account", "administration", "footer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it was registered."""
+
+    label: str
+    endpoint: str
+    shown_to: Callable[[Identity], bool]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as a page shows it."""
+
+    label: str
+    url: str
+    current: bool
+
+
+def everybody(identity: Identity) -> bool:
+    """Show an entry to everybody."""
+    return True
+
+
+def administrators(identity: Identity) -> bool:
+    """Show an entry to those who may administer."""
+    return identity.is_admin
+
+
+def add_entry(
+    app: Quart,
+    menu: Menu,
+    label: str,
+    endpoint: str,
+    shown_to: Callable[[Identity], bool] = everybody,
+    position: int = 50,
+) -> None:
+    """Add an entry to a menu: behind those of a smaller or the same position.
+
+    A feature calls this from its `init_app`. In the main menu the home page is at 0, the API at
+    90 and administration at 100.
+    """
+    entries = app.extensions["menus"][menu]
+    entries.append(Entry(label, endpoint, shown_to, position))
+    entries.sort(key=lambda entry: entry.position)
+
+
+def links(menu: Menu, identity: Identity) -> list[Link]:
+    """Return the entries of a menu that are meant for somebody, with the current page marked."""
+    return [
+        Link(entry.label, url_for(entry.endpoint), request.endpoint == entry.endpoint)
+        for entry in current_app.extensions["menus"][menu]
+        if entry.shown_to(identity)
+    ]
+
+
+def init_app(app: Quart) -> None:
+    """Begin with empty menus."""
+    app.extensions["menus"] = defaultdict(list)

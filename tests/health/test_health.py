@@ -1,0 +1,115 @@
+"""The probes."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Browser
+from sqlalchemy import text
+
+from app.database import db
+from app.jobs.workers import SHARED_KEY
+from app.redis import redis
+from tests.conftest import MakeApp
+from tests.servers import start_valkey
+
+
+async def ready(client: Browser) -> tuple[int, str, dict[str, str]]:
+    response = await client.get("/readyz")
+    body = await response.get_json()
+    return (
+        response.status_code,
+        body["status"],
+        {part["name"]: part["state"] for part in body["components"]},
+    )
+
+
+async def test_livez_asks_nobody(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/test")
+    monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path / 'nobody'}")
+    response = await make_app().test_client().get("/livez")
+    assert (response.status_code, await response.get_json()) == (200, {"status": "ok"})
+
+
+async def test_ready_with_everything(client: Browser) -> None:
+    await redis.set(SHARED_KEY, b"alive", ex=10)
+    assert await ready(client) == (
+        200,
+        "ok",
+        {"database": "ok", "schema": "ok", "redis": "ok", "worker": "ok"},
+    )
+
+
+async def test_without_workers_it_is_degraded_and_serves(client: Browser) -> None:
+    status, state, components = await ready(client)
+    assert (status, state, components["worker"]) == (200, "degraded", "degraded")
+
+
+async def test_without_redis_it_is_degraded_and_serves(
+    make_app: MakeApp, backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path / 'nobody'}")
+    status, state, components = await ready(make_app().test_client())
+    assert (status, state, components["redis"]) == (200, "degraded", "degraded")
+
+
+async def test_a_redis_that_takes_no_writes_says_why(
+    backend: str, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server, socket = start_valkey(tmp_path)  # its own: the suite's is shared by all workers
+    monkeypatch.setenv("REDIS_URL", f"unix://{socket}")
+    app = make_app()
+    try:
+        await app.extensions["redis"].config_set("maxmemory", "1")
+        body = await (await app.test_client().get("/readyz")).get_json()
+    finally:
+        server.stop()
+    assert body["status"] == "degraded"
+    assert [part["detail"] for part in body["components"] if part["name"] == "redis"] == [
+        "is out of memory"
+    ]
+
+
+async def test_without_a_database_it_is_down(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/test")
+    status, state, components = await ready(make_app().test_client())
+    assert (status, state, components["database"]) == (503, "down", "down")
+
+
+async def test_a_schema_behind_the_code_is_down_and_one_ahead_is_ready(client: Browser) -> None:
+    async with db.transaction() as session:
+        before = (
+            await session.execute(text("SELECT version_num FROM alembic_version"))
+        ).scalar_one()
+        await session.execute(text("UPDATE alembic_version SET version_num = 'from_tomorrow'"))
+    ahead = await ready(client)
+    async with db.transaction() as session:
+        await session.execute(text("DELETE FROM alembic_version"))
+    behind = await ready(client)
+    async with db.transaction() as session:
+        await session.execute(
+            text("INSERT INTO alembic_version VALUES (:before)"), {"before": before}
+        )
+    assert (ahead[0], ahead[2]["schema"]) == (200, "ok")
+    assert (behind[0], behind[2]["schema"]) == (503, "down")
+
+
+async def test_a_process_that_stops_says_so(
+    app: Quart, client: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    monkeypatch.setitem(app.extensions, "draining", stopping)
+    assert (await ready(client))[:2] == (503, "draining")
+
+
+async def test_the_probes_tell_no_address_and_no_name(client: Browser) -> None:
+    text_ = await (await client.get("/readyz")).get_data(as_text=True)
+    assert os.environ["TEST_FOLDER"] not in text_
+    assert "postgres" not in text_
