@@ -241,9 +241,9 @@ async def test_a_mail_that_vanishes_meanwhile_is_left_out(
 
 
 async def test_in_production_a_mail_waits_for_a_server(
-    app: Quart, settings: Config, monkeypatch: pytest.MonkeyPatch
+    mail_app: Quart, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(app.extensions, "capture_email")  # production does not register it
+    monkeypatch.delitem(mail_app.extensions, "capture_email")  # production does not register it
     with pytest.raises(MailFailed, match="MAIL_SERVER is not set"):
         await deliver(confirmation())
     assert captured_emails(settings) == []
