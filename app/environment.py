@@ -1,6 +1,7 @@
-"""The process' environment: `.env` files, the configuration that they choose, the instance folder.
+"""The environment of the process: `.env` files, the chosen configuration, the instance folder.
 
-Nothing here imports the application, so that the supervisor of `serve` outlives a mistake in it.
+Nothing here imports the rest of the application, so that the supervisor of `serve` survives a
+mistake in it.
 """
 
 import hashlib
@@ -16,16 +17,17 @@ from dotenv import dotenv_values
 from app.errors import ConfigurationError, NotReady
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-# The kernel takes 108 bytes for the path of a socket, macOS 104.
+# Linux accepts 108 bytes for the path of a Unix socket, macOS 104.
 LONGEST_PATH = 100
 
 FILES: tuple[str, ...] = (".env", "config.env")  # config.env is flask-base's name
 
 
 def load_environment() -> None:
-    """Copy `.env`, then `config.env`, of the working directory into `os.environ`.
+    """Load `.env`, then `config.env`, of the working directory into `os.environ`.
 
-    What the environment holds already wins; an empty value counts as unset on both sides.
+    Variables that are already set win; an empty value counts as unset on both sides. Raises
+    `ConfigurationError` for a file that is not UTF-8.
     """
     for name in FILES:
         for key, value in stored(Path.cwd() / name).items():
@@ -34,40 +36,41 @@ def load_environment() -> None:
 
 
 def stored(path: Path) -> dict[str, str | None]:
-    """What a `.env` file holds; a `$` in a value is just that."""
+    """Read a `.env` file; `$` in a value has no special meaning."""
     try:
         return dotenv_values(path, interpolate=False)
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not UTF-8 text. Save it as that.") from None
+        raise ConfigurationError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
 
 
 def first_set(*names: str) -> str | None:
-    """The first of these environment variables that holds something."""
+    """Return the value of the first of these environment variables that is set and not empty."""
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def chosen_config() -> str:
-    """The name of the configuration that the environment asks for."""
+    """Return the name of the configuration that the environment chooses."""
     return first_set("QUART_CONFIG", "FLASK_CONFIG") or "default"
 
 
 def instance_path() -> Path:
-    """The folder of what this installation makes for itself.
+    """Return the folder of files that the installation creates itself.
 
-    Development's database, secret key and Valkey socket.
+    In development these are the database, the secret key and the Valkey socket.
     """
     return Path(first_set("INSTANCE_PATH") or PROJECT_ROOT / "instance").absolute()
 
 
 def embedded_redis_url(instance: Path) -> str:
-    """The address of the Valkey of an instance folder, always the same, whether it runs or not."""
+    """Return the URL of an instance folder's Valkey, whether or not it runs."""
     return f"unix://{quote(str(valkey_socket(instance)))}"
 
 
 def valkey_socket(instance: Path) -> Path:
-    """Where the socket is.
+    """Return the path of the Valkey socket.
 
-    In the instance folder, or in a private temporary one where that path is too long.
+    It is in the instance folder, or in a private temporary folder if that path would be too long.
+    Raises `NotReady` if another user can write to that temporary folder.
     """
     instance = instance.resolve()
     path = instance / "valkey.sock"
@@ -76,10 +79,8 @@ def valkey_socket(instance: Path) -> Path:
     name = hashlib.sha256(f"{os.getuid()}:{instance}".encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"valkey-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    # Everybody may write there, so somebody else may have made the folder to listen to us.
+    # Everybody may write to /tmp, so another user may have made the folder to eavesdrop.
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise NotReady(
-            f"{folder} is not a private folder of this user: remove it, or set REDIS_URL."
-        )
+        raise NotReady(f"{folder} is not private to this user: remove it, or set REDIS_URL.")
     return folder / "valkey.sock"

@@ -102,7 +102,7 @@ def test_production_names_everything_that_is_missing_at_once(clear: None) -> Non
     with pytest.raises(ConfigurationError) as raised:
         load_settings("production")
     for name in PRODUCTION:
-        assert f"{name}: is not set. It takes" in raised.value.message
+        assert f"{name}: is not set. Expected:" in raised.value.message
 
 
 def test_every_mistake_is_named_with_what_it_got_and_what_it_takes(
@@ -128,7 +128,7 @@ def test_every_mistake_is_named_with_what_it_got_and_what_it_takes(
     lines = {line.split(":")[0].strip(): line for line in raised.value.message.splitlines()[1:]}
     assert lines.keys() == wrong.keys()
     assert "got 'many'" in lines["MAIL_PORT"]
-    assert "It takes" in lines["MAIL_PORT"]
+    assert "Expected: " in lines["MAIL_PORT"]
     assert "should be greater than or equal to 0" in lines["TRUSTED_PROXIES"]
     assert "canary" not in raised.value.message
 
@@ -243,8 +243,8 @@ def test_redis_addresses_that_cannot_work_are_refused_without_their_password(giv
         "https://a.example/x",
     ],
 )
-def test_a_base_url_is_the_address_of_a_site(given: str) -> None:
-    with pytest.raises(ValueError, match="not the address of a site"):
+def test_a_base_url_is_the_url_of_a_site(given: str) -> None:
+    with pytest.raises(ValueError, match="not the URL of a site"):
         base_url(given)
 
 
