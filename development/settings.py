@@ -39,18 +39,17 @@ INTRODUCTION = """\
 
 Settings come from environment variables. `.env`, then `config.env`, in the working directory add
 those that the environment does not set; an empty value counts as unset. Values in these files may
-contain `=`, quotes, and `#` inside quotes; `$` has no special meaning. [`.env.example`](../.env.example)
-lists every variable.
+contain `=`, quotes, and `#` inside quotes; `$` has no special meaning.
+[`.env.example`](../.env.example) lists every variable.
 
 `QUART_CONFIG` (or `FLASK_CONFIG`) names the configuration: `development` (the default), `testing`,
-`production`, `heroku` or `unix`. The classes are in [`app/config.py`](../app/config.py), the settings
-with their types in [`app/settings_fields.py`](../app/settings_fields.py).
-
-`heroku` is production behind one trusted proxy; `unix` is production that logs to syslog as well.
+`production`, `heroku` or `unix`. `heroku` is production behind one trusted proxy; `unix` is
+production that logs to syslog as well. The classes are in [`app/config.py`](../app/config.py), the
+settings with their types in [`app/settings_fields.py`](../app/settings_fields.py).
 `manage.py serve` listens on `PORT` when it is set.
 
-A wrong value stops the start with a message that names every wrong variable, what it got and what is
-expected. Rate limits are written `COUNT/UNIT` or `COUNT per NUMBER UNITS`: `30/minute`,
+A wrong value stops the start with a message that names every wrong variable, what it got and what
+is expected. Rate limits are written `COUNT/UNIT` or `COUNT per NUMBER UNITS`: `30/minute`,
 `5 per 5 minutes`. A client IP is an IPv4 address or the /64 network of an IPv6 address.
 """
 
@@ -68,7 +67,9 @@ def settings_page() -> str:
     """Return the text of `docs/settings.md`."""
     parts = [INTRODUCTION]
     for group in GROUPS:
-        parts.append(f"\n## {title(group)}\n\n| variable | description | default |\n|---|---|---|\n")
+        parts.append(
+            f"\n## {title(group)}\n\n| variable | description | default |\n|---|---|---|\n"
+        )
         for name, field in own_fields(group).items():
             words = shown(field)
             if name in ALTERNATIVES:
