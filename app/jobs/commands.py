@@ -111,7 +111,7 @@ def run(job_id: UUID) -> None:
             f"Stopped: a worker runs it from the beginning, unless you discard {job_id}."
         ) from None
     if error:
-        raise click.ClickException(f"{name} failed: {execution.in_words(error)[0]}")
+        raise click.ClickException(f"{name} failed: {execution.describe_error(error)[0]}")
     click.echo(f"{name} is done.")
 
 

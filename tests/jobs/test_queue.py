@@ -388,10 +388,10 @@ async def test_a_lost_answer_costs_no_attempt(app: Quart) -> None:
             assert await leases.claim(connection, [leased.key]) == {leased.key}
     assert (await jobs())[0].attempt == 1
     async with db.begin() as connection:
-        await leases.disown(connection, "worker", [leased.key])
+        await leases.release_unknown(connection, "worker", [leased.key])
     assert (await jobs())[0].state == "running"
     async with db.begin() as connection:
-        await leases.disown(connection, "worker", [])
+        await leases.release_unknown(connection, "worker", [])
     [released] = await jobs()
     assert (released.state, released.attempt) == ("waiting", 0)
 

@@ -111,8 +111,11 @@ async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
     ]
 
 
-async def disown(session: Executes, worker: str, known: Iterable[Key]) -> None:
-    """Hand back what a worker has without knowing it, since the answer to `take` was lost."""
+async def release_unknown(session: Executes, worker: str, known: Iterable[Key]) -> None:
+    """Release jobs leased by a `take` of this worker whose commit was never acknowledged.
+
+    `known` are those that it knows of.
+    """
     mine = select(jobs.c.id, jobs.c.lease).where(IS_OPEN, jobs.c.worker == worker)
     found = {(row.id, row.lease) for row in await session.execute(mine)}
     await release(session, found - set(known))
