@@ -22,8 +22,10 @@ from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.health import probes
+from app.jobs.engine.arq_queue import RUN
 from app.jobs.engine.heartbeat import Heartbeat
-from app.jobs.engine.runner import LAST_RESORT, RUN, Runner
+from app.jobs.engine.runner import Runner
+from app.jobs.engine.watchdog import GRACE
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY
 from app.redis import deserialize, serialize, worker_redis
@@ -83,7 +85,7 @@ def worker_settings(config_name: str | None = None) -> type:
     attributes = {
         # Handed over again, a key may be begun twice; the second time `run` does nothing. That is
         # no failure.
-        "functions": [func(run, name=RUN, timeout=longest + 2 * LAST_RESORT, max_tries=1000)],
+        "functions": [func(run, name=RUN, timeout=longest + 2 * GRACE, max_tries=1000)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,
         # Only `arq --check` uses this one: it knows nothing of pools.

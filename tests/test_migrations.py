@@ -55,9 +55,9 @@ def drawing(connection: Connection) -> dict[str, object]:
         rows = connection.execute(
             text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
         )
-        # The order of a table's parts says nothing.
+        # The order of a table's parts says nothing, nor do the quotes that a rebuild leaves.
         return {
-            name: sorted(PARTS.split(" ".join((sql or "").split())))
+            name: sorted(PARTS.split(" ".join((sql or "").replace(f'"{name}"', name).split())))
             for name, sql in rows
             if "alembic" not in name
         }

@@ -63,8 +63,8 @@ def show(job_id: UUID) -> None:
         "state": job.state if job.name in KINDS else f"{job.state}, and unknown to this release",
         "attempts": _attempts(job),
         "created": _when(job.created_at),
-        "due": _when(job.due_at) if job.state == State.WAITING else None,
-        "lease until": _when(job.due_at) if job.state == State.RUNNING else None,
+        "due": _when(job.due_at),
+        "lease until": _when(job.leased_until),
         "started": _when(job.started_at),
         "finished": _when(job.finished_at),
         "worker": job.worker,
@@ -111,7 +111,7 @@ def run(job_id: UUID) -> None:
             f"Stopped: a worker runs it from the beginning, unless you discard {job_id}."
         ) from None
     if error:
-        raise click.ClickException(f"{name} failed: {execution.in_words(error)[0]}")
+        raise click.ClickException(f"{name} failed: {execution.describe_error(error)[0]}")
     click.echo(f"{name} is done.")
 
 

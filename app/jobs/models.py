@@ -1,4 +1,4 @@
-"""The durable queue: jobs, and the last tick of each schedule."""
+"""The tables of the durable queue: jobs, and the last tick of each schedule."""
 
 import enum
 from datetime import datetime
@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Double,
     Index,
+    SmallInteger,
     String,
     Text,
     literal,
@@ -25,7 +26,7 @@ from app.database import Base, UTCDateTime
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801  (used as a function of SQL)
-    """So many seconds from now, by the database's clock: those of workers may differ."""
+    """The time in so many seconds, by the database's clock: the clocks of workers may differ."""
 
     type = UTCDateTime()
     inherit_cache = True
@@ -46,13 +47,13 @@ def _postgresql(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(db_now, "sqlite")
 def _sqlite(element: db_now, compiler: SQLCompiler, **options: Any) -> str:
-    # As SQLAlchemy writes moments: with six digits of a second, of which SQLite knows three.
+    # As SQLAlchemy writes times: with six digits of a second, of which SQLite knows three.
     seconds = compiler.process(element.clauses, **options)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
 
 
 class State(enum.StrEnum):
-    """Where a job is. From `dead` and `discarded` it comes back only by `retry`."""
+    """The state of a job. Only `retry` brings it back from `dead` and `discarded`."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -69,30 +70,42 @@ class Job(Base):
         CheckConstraint(
             "state IN ('waiting', 'running', 'done', 'dead', 'discarded')", name="state"
         ),
-        # What may be taken, in order; the rest of the table, which is most of it, is not in this
-        # index.
+        # For dispatch. It holds the waiting jobs alone: most of the table is finished jobs.
         Index(
             "ix_jobs_due",
             "due_at",
-            postgresql_where=text("state IN ('waiting', 'running')"),
-            sqlite_where=text("state IN ('waiting', 'running')"),
+            postgresql_where=text("state = 'waiting'"),
+            sqlite_where=text("state = 'waiting'"),
         ),
+        # For recovery, among others: few jobs run at a time, so `leased_until` needs no index, and
+        # PostgreSQL renews leases without touching one.
         Index("ix_jobs_state_name", "state", "name"),
         Index("ix_jobs_finished_at", "finished_at"),
+        # Most jobs have no key, and cost nothing here.
+        Index(
+            "uq_jobs_name_unique_key",
+            "name",
+            "unique_key",
+            unique=True,
+            postgresql_where=text("unique_key IS NOT NULL"),
+            sqlite_where=text("unique_key IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     name: Mapped[str] = mapped_column(String(100))
     args: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(String(16), default=State.WAITING)
-    # From when on a worker may take it. While one has it: when its lease ends, so that another may.
-    due_at: Mapped[datetime]
-    lease: Mapped[int] = mapped_column(default=0)  # raised whenever a worker takes it
-    worker: Mapped[str | None] = mapped_column(String(100))
+    priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default=text("0"))
+    # When it is to run at the earliest; empty once it has started.
+    due_at: Mapped[datetime | None]
+    # When the lease of `worker` ends and others may take the job; empty while nobody leases it.
+    leased_until: Mapped[datetime | None]
+    lease: Mapped[int] = mapped_column(default=0)  # the lease's number, raised by each new one
+    worker: Mapped[str | None] = mapped_column(String(100))  # the last that leased it
     attempt: Mapped[int] = mapped_column(default=0)  # raised whenever it starts
-    unique_key: Mapped[str | None] = mapped_column(
-        String(200), unique=True
-    )  # none once it has started
+    # Of one name and key, one job waits; empty once it has started.
+    unique_key: Mapped[str | None] = mapped_column(String(200))
     error: Mapped[str | None] = mapped_column(Text)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
@@ -104,7 +117,7 @@ class Job(Base):
 
 
 class Schedule(Base):
-    """The last tick of a recurring job that has become a job."""
+    """The last tick of a recurring job for which a job was enqueued."""
 
     __tablename__ = "schedules"
 

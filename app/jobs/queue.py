@@ -96,7 +96,9 @@ async def enqueue(
     # transaction ends, or it would not see what that has written.
     statement = insert_into(session, Job).values(values)
     statement = statement.on_conflict_do_update(
-        index_elements=["unique_key"], set_={"unique_key": unique}
+        index_elements=["name", "unique_key"],
+        index_where=Job.unique_key.is_not(None),
+        set_={"unique_key": unique},
     )
     if (await session.execute(statement.returning(Job.id))).scalar_one() != identifier:
         return None

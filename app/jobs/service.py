@@ -55,6 +55,7 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "state": State.WAITING,
         "attempt": 0,
         "due_at": db_now(),
+        "leased_until": None,
         "finished_at": None,
         "lease": Job.lease + 1,
     }
@@ -68,6 +69,7 @@ async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
     values = {
         "state": State.DISCARDED,
         "finished_at": db_now(),
+        "leased_until": None,
         "unique_key": None,
         "lease": Job.lease + 1,
     }

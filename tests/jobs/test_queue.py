@@ -131,6 +131,7 @@ async def test_a_delayed_job_is_not_due_yet(work: Work) -> None:
     await work()
     assert RAN == []
     [waiting] = await jobs(id=identifier)
+    assert waiting.due_at
     assert timedelta(seconds=50) < waiting.due_at - utcnow() <= timedelta(seconds=60)
 
 
@@ -151,6 +152,13 @@ async def test_of_one_unique_key_only_one_waits(work: Work) -> None:
     assert sorted(RAN) == [1, 3]
     # It has started, and may have read what was there before: a new wish is a new job.
     assert await put("tests.note", value=4, unique="key") is not None
+
+
+async def test_two_kinds_of_jobs_may_share_a_unique_key(work: Work) -> None:
+    assert await put("tests.note", value=1, unique="key") is not None
+    assert await put("tests.give_up", unique="key") is not None
+    await work()
+    assert sorted(map(str, RAN)) == ["1", "gave up"]
 
 
 async def test_parallel_enqueues_of_one_unique_key_make_one_job(app: Quart) -> None:
@@ -388,10 +396,10 @@ async def test_a_lost_answer_costs_no_attempt(app: Quart) -> None:
             assert await leases.claim(connection, [leased.key]) == {leased.key}
     assert (await jobs())[0].attempt == 1
     async with db.begin() as connection:
-        await leases.disown(connection, "worker", [leased.key])
+        await leases.release_unknown(connection, "worker", [leased.key])
     assert (await jobs())[0].state == "running"
     async with db.begin() as connection:
-        await leases.disown(connection, "worker", [])
+        await leases.release_unknown(connection, "worker", [])
     [released] = await jobs()
     assert (released.state, released.attempt) == ("waiting", 0)
 

@@ -152,7 +152,7 @@ async def test_a_worker_stops_even_if_it_is_woken_at_that_moment(app: Quart, tur
         while "runner" not in worker.ctx:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
-    worker.ctx["runner"]._awake.set()
+    worker.ctx["runner"].state.awake.set()
     for _ in range(turns):  # of the event loop
         await asyncio.sleep(0)
     async with asyncio.timeout(5):

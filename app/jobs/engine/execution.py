@@ -1,6 +1,9 @@
-"""Running the function of one job."""
+"""Running the function of one job, and describing what it failed with."""
 
 import asyncio
+import logging
+import os
+from typing import NoReturn
 from uuid import UUID
 
 from quart import Quart, current_app
@@ -11,10 +14,17 @@ from app.jobs.context import GiveUp, Leased, current
 from app.jobs.engine import leases
 from app.jobs.queue import KINDS
 
+logger = logging.getLogger("app.jobs")
+
+
+class TookTooLong(Exception):
+    """A job reached its time limit."""
+
 
 async def run_now(job_id: UUID) -> BaseException | None:
-    """Run one job in this process, whatever its state; returns what it failed with.
+    """Run one job in this process, whatever its state, and record the outcome.
 
+    Returns what it failed with. If this is cancelled, the job is released and a worker runs it.
     Raises as `leases.start` does.
     """
     async with db.transaction() as session:
@@ -31,40 +41,20 @@ async def run_now(job_id: UUID) -> BaseException | None:
     error = task.exception()
     async with db.transaction() as session:
         if not job.completed and error:
-            await leases.fail(session, job, *in_words(error))
+            await leases.fail(session, job, *describe_error(error))
         elif not job.completed:
             await leases.finish(session, [job.key])
     return error
 
 
-def in_words(error: BaseException) -> tuple[str, bool]:
-    """What is kept of an error, and whether it is final."""
-    final = isinstance(error, GiveUp)
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be had)"
-    return text if final or isinstance(
-        error, TookTooLong
-    ) else f"{type(error).__name__}: {text}", final
-
-
-def time_of(job: Leased, settings: Config) -> float:
-    """The seconds that a job may take."""
-    return KINDS[job.name].timeout or settings.WORKER_JOB_TIMEOUT
-
-
-class TookTooLong(Exception):
-    """A job used up its time."""
-
-
 async def perform(job: Leased, app: Quart, settings: Config) -> None:
-    """Run the function of a job, in the app's context and within its time.
+    """Run the function of a job, in the app's context and within its time limit.
 
-    What it raises is what it raises.
+    Raises whatever the function raises; `TookTooLong` at the time limit; and `RuntimeError` in
+    place of what would end the worker.
     """
     current.set(job)
-    seconds = time_of(job, settings)
+    seconds = time_limit(job, settings)
     try:
         async with app.app_context(), asyncio.timeout(seconds) as limit:
             await KINDS[job.name].function(**job.args)
@@ -76,5 +66,31 @@ async def perform(job: Leased, app: Quart, settings: Config) -> None:
         if (task := asyncio.current_task()) is None or task.cancelling():
             raise
         raise RuntimeError("Something that it waited for was cancelled.") from None
-    except (SystemExit, KeyboardInterrupt) as error:  # which would end the worker
+    except (SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"It raised {type(error).__name__}({error}).") from error
+
+
+def time_limit(job: Leased, settings: Config) -> float:
+    """Return the seconds that a job may run."""
+    return KINDS[job.name].timeout or settings.WORKER_JOB_TIMEOUT
+
+
+def describe_error(error: BaseException) -> tuple[str, bool]:
+    """Return the text to keep of an error, and whether it rules out another attempt."""
+    final = isinstance(error, GiveUp)
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be had)"
+    if final or isinstance(error, TookTooLong):
+        return text, final
+    return f"{type(error).__name__}: {text}", final
+
+
+def kill_worker(job: Leased) -> NoReturn:
+    """End this process at once, since a job cannot be stopped otherwise.
+
+    The leases of its other jobs run out, and other workers run them.
+    """
+    logger.critical("%s ignores its cancellation: this worker ends with it", job.name)
+    os._exit(1)

@@ -1,7 +1,7 @@
-"""The queue's own statements: who has which job, until when, and what came of it.
+"""The statements of the engine: which worker leases which job, until when, and with what outcome.
 
-A job belongs to the worker that leased it last, as long as the lease lasts. Every statement names
-the lease by its number, so that a worker that has lost a job changes nothing any more.
+A job belongs to the worker that leased it last, until the lease ends. Every statement names the
+lease by its number, so that a worker that has lost a job can no longer change it.
 """
 
 import random
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
+    func,
     literal_column,
     null,
     select,
@@ -36,28 +37,29 @@ Executes = AsyncSession | AsyncConnection
 # Without the ORM, which would cost more than the statements themselves.
 jobs = cast(Table, Job.__table__)
 
-# In the statement rather than beside it, so that PostgreSQL sees that the partial index fits.
+# Literals rather than parameters, so that PostgreSQL sees that the partial index fits.
 IS_WAITING = jobs.c.state == literal_column("'waiting'")
 IS_RUNNING = jobs.c.state == literal_column("'running'")
 IS_OPEN = IS_WAITING | IS_RUNNING
+LEASE_OVER = jobs.c.leased_until.is_(None) | (jobs.c.leased_until <= db_now())
 
 LONGEST_ERROR = 2000
 
 
 class JobIsRunning(DomainError):
-    """A worker has it at this moment."""
+    """A worker runs it now."""
 
     code = "job-is-running"
 
 
 class UnknownJob(DomainError):
-    """Its function belongs to another release."""
+    """No job of this name is declared in this release."""
 
     code = "unknown-job"
 
 
 def _own(condition: ColumnElement[bool]) -> Update:
-    """An update of the jobs of these ids, as long as this is their lease."""
+    """Return an update of the jobs with these ids whose lease is still this one."""
     ids = bindparam("ids", expanding=True, type_=jobs.c.id.type)
     return (
         update(jobs)
@@ -71,7 +73,10 @@ IN_SECONDS = db_now(bindparam("seconds", type_=Double()))
 DUE = (
     select(jobs.c.id)
     .where(
-        IS_WAITING, jobs.c.due_at <= db_now(), jobs.c.name.in_(bindparam("names", expanding=True))
+        IS_WAITING,
+        jobs.c.due_at <= db_now(),
+        LEASE_OVER,
+        jobs.c.name.in_(bindparam("names", expanding=True)),
     )
     .order_by(jobs.c.due_at)
     .limit(bindparam("limit", type_=Integer()))
@@ -81,24 +86,29 @@ DUE = (
 TAKE = (
     update(jobs)
     .where(jobs.c.id.in_(select(DUE.c.id)))
-    .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), due_at=IN_SECONDS)
+    .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), leased_until=IN_SECONDS)
     .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
 )
-# Claiming again what has been claimed changes nothing: the first answer may have been lost.
 CLAIM = _own(IS_OPEN).values(
     state=State.RUNNING,
     attempt=jobs.c.attempt + case((IS_WAITING, 1), else_=0),
     started_at=db_now(),
-    due_at=IN_SECONDS,
+    due_at=None,
+    leased_until=IN_SECONDS,
     unique_key=None,
     progress=null(),
 )
-RENEW = _own(IS_OPEN).values(due_at=IN_SECONDS)
-FINISH = _own(IS_RUNNING).values(state=State.DONE, finished_at=db_now(), error=None)
+RENEW = _own(IS_OPEN).values(leased_until=IN_SECONDS)
+FINISH = _own(IS_RUNNING).values(
+    state=State.DONE, finished_at=db_now(), leased_until=None, error=None
+)
 
 
 async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
-    """Lease up to `limit` due jobs of the kinds that this worker knows, the longest due first."""
+    """Lease up to `limit` due jobs of the kinds that this release declares, the longest due first.
+
+    Jobs of other kinds wait for a worker whose release declares them.
+    """
     values = {
         "names": list(KINDS),
         "limit": limit,
@@ -111,33 +121,41 @@ async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
     ]
 
 
-async def disown(session: Executes, worker: str, known: Iterable[Key]) -> None:
-    """Hand back what a worker has without knowing it, since the answer to `take` was lost."""
-    mine = select(jobs.c.id, jobs.c.lease).where(IS_OPEN, jobs.c.worker == worker)
+async def release_unknown(session: Executes, worker: str, known: Iterable[Key]) -> None:
+    """Release jobs leased by a `take` of this worker whose commit was never acknowledged.
+
+    `known` are those that it knows of.
+    """
+    mine = select(jobs.c.id, jobs.c.lease).where(
+        IS_OPEN, jobs.c.worker == worker, jobs.c.leased_until.is_not(None)
+    )
     found = {(row.id, row.lease) for row in await session.execute(mine)}
     await release(session, found - set(known))
 
 
 async def claim(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Start these: a job that only waited has used up no attempt.
+    """Mark jobs as running, which is what uses up an attempt; returns those still leased.
 
-    Returns those that are still this worker's.
+    Idempotent, since the answer to an earlier call may have been lost.
     """
     return await _change(session, keys, CLAIM, seconds=settings.WORKER_LEASE)
 
 
 async def renew(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Let the leases of these last from now on. Returns those that are still this worker's."""
+    """Extend leases to WORKER_LEASE seconds from now; returns those that were not lost."""
     return await _change(session, keys, RENEW, seconds=settings.WORKER_LEASE)
 
 
 async def finish(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """These are done. Returns those that were still this worker's."""
+    """Record jobs as done; returns those whose lease was not lost."""
     return await _change(session, keys, FINISH)
 
 
 async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
-    """One failed: it waits for its next attempt, or is dead. Returns whether it is dead."""
+    """Schedule the next attempt at a job, or declare it dead; returns whether it is dead.
+
+    It is dead if the failure is `final` or this was its last attempt.
+    """
     dead = final or job.attempt >= KINDS[job.name].max_attempts
     outcome = _dead() if dead else _again(backoff(job.attempt))
     await _change(session, [job.key], _own(IS_RUNNING).values(outcome | {"error": storable(error)}))
@@ -145,23 +163,28 @@ async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
 
 
 async def release(session: Executes, keys: Iterable[Key]) -> None:
-    """Hand these back, to whoever is next.
+    """Return jobs to the queue at once, with the attempt that they may have started.
 
-    What a worker that stops has not finished costs no attempt.
+    A worker that stops in the middle of a job must not use up the job's attempts.
     """
-    unused = {"attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0)}
-    await _change(session, keys, _own(IS_OPEN).values(_again(0) | unused))
+    as_before = {
+        "due_at": func.coalesce(jobs.c.due_at, db_now()),
+        "attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0),
+    }
+    await _change(session, keys, _own(IS_OPEN).values(_again(0) | as_before))
 
 
 async def recover(session: Executes) -> None:
-    """Make jobs whose worker died in them run again, or dead if they were to blame often enough.
+    """Requeue jobs whose worker died while it ran them, or declare them dead after max_attempts.
 
-    Those that died together do not start together again, since one of them may be what kills
-    workers.
+    The delay is random: one of the jobs may be what kills workers, and the others should not start
+    beside it again.
     """
+    # Workers of the release before `leased_until` keep the end of a lease in `due_at`.
+    not_extended = jobs.c.due_at.is_(None) | (jobs.c.due_at <= db_now())
     lost = (
         select(jobs.c.id, jobs.c.lease, jobs.c.name, jobs.c.attempt, jobs.c.worker)
-        .where(IS_RUNNING, jobs.c.due_at <= db_now(), jobs.c.name.in_(KINDS))
+        .where(IS_RUNNING, LEASE_OVER, not_extended, jobs.c.name.in_(KINDS))
         .limit(100)
         .with_for_update(skip_locked=True)
     )
@@ -175,9 +198,9 @@ async def recover(session: Executes) -> None:
 
 
 async def start(session: Executes, job_id: UUID) -> Leased:
-    """Take one job from whoever may have leased it, and start it.
+    """Claim one job by hand, even if a worker has leased it or it is done.
 
-    Raises `NotFound`, `JobIsRunning`, or `UnknownJob`.
+    Raises `NotFound`, `JobIsRunning` or `UnknownJob`.
     """
     row = (await session.execute(select(jobs.c.name).where(jobs.c.id == job_id))).one_or_none()
     if row is None:
@@ -191,7 +214,8 @@ async def start(session: Executes, job_id: UUID) -> Leased:
         "lease": jobs.c.lease + 1,
         "started_at": db_now(),
         "finished_at": None,
-        "due_at": db_now(seconds),
+        "due_at": None,
+        "leased_until": db_now(seconds),
         "unique_key": None,
         "worker": "by hand",
     }
@@ -203,21 +227,25 @@ async def start(session: Executes, job_id: UUID) -> Leased:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds until the next attempt.
+    """Return the seconds until the next attempt.
 
-    Doubling, with jitter, so that what failed together does not return together.
+    They double with each attempt. Jitter keeps jobs that failed together from returning together.
     """
     seconds = min(settings.JOB_BACKOFF * 2.0 ** min(attempt - 1, 60), settings.JOB_BACKOFF_MAX)
     return seconds * random.uniform(0.75, 1.25)  # noqa: S311  (no secret)
 
 
 def _again(seconds: float) -> dict[str, Any]:
-    # The lease ends here: whoever had it has no more say.
-    return {"state": State.WAITING, "due_at": db_now(seconds), "lease": jobs.c.lease + 1}
+    return {
+        "state": State.WAITING,
+        "due_at": db_now(seconds),
+        "leased_until": None,
+        "lease": jobs.c.lease + 1,  # so that the worker that had it can no longer change it
+    }
 
 
 def _dead() -> dict[str, Any]:
-    return {"state": State.DEAD, "finished_at": db_now()}
+    return {"state": State.DEAD, "finished_at": db_now(), "leased_until": None}
 
 
 async def _change(session: Executes, keys: Iterable[Key], own: Update, **values: Any) -> set[Key]:
@@ -226,7 +254,7 @@ async def _change(session: Executes, keys: Iterable[Key], own: Update, **values:
         by_lease[lease].append(identifier)
     changed: set[Key] = set()
     for lease, ids in by_lease.items():
-        # As many as a power of two: each number of them is another statement to prepare.
+        # Padded to a power of two: each number of ids is another statement to prepare.
         ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
         rows = await session.execute(own, {"ids": ids, "of_lease": lease, **values})
         changed |= {(row[0], lease) for row in rows}
@@ -234,5 +262,5 @@ async def _change(session: Executes, keys: Iterable[Key], own: Update, **values:
 
 
 def storable(error: str) -> str:
-    """A text that every database stores."""
+    """Return a text that every database stores: valid UTF-8, no NUL, not too long."""
     return error.encode("utf-8", "replace").decode().replace("\x00", "")[:LONGEST_ERROR]

@@ -1,8 +1,8 @@
-"""What is written about jobs while a worker runs them, many at a time."""
+"""Writing claims and outcomes of jobs, many in one transaction."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -14,18 +14,19 @@ from app.jobs.engine import leases
 
 logger = logging.getLogger("app.jobs")
 
-LINGER = 0.005  # seconds
+# How long a batch waits for company: up to LINGERS times LINGER seconds.
+LINGER = 0.005
 LINGERS = 4
-PAUSE = 0.5  # seconds before a database that is away is tried again
+RETRY_DELAY = 0.5  # seconds before a server that is away is tried again
 
 Write = Callable[[AsyncConnection], Awaitable[object]]
 
 
 class ResultWriter:
-    """Writes starts and outcomes of jobs, all that have come together meanwhile in one transaction.
+    """Batches claims and outcomes, and retries them for as long as the database is away.
 
-    A transaction for each costs a multiple, on SQLite most of all; so it waits a little until there
-    are as many as are `worthwhile` at the moment. While the database is away it tries again.
+    One transaction for each would cost several times as much, on SQLite most of all. So a batch is
+    held back a little, until it has as many entries as `worthwhile` says.
     """
 
     def __init__(self, database: Database, worthwhile: Callable[[], int]) -> None:
@@ -39,23 +40,32 @@ class ResultWriter:
         self._idle.set()
 
     async def claim(self, key: Key) -> bool:
-        """Start a job; false if it is another worker's by now."""
+        """Claim a job before it runs; false if its lease was lost."""
         return bool(await self._add(self._claims, key))
 
     async def finish(self, key: Key) -> bool:
-        """A job is done; false if it was another worker's by then."""
+        """Record that a job is done; false if its lease was lost."""
         return bool(await self._add(self._done, key))
 
+    async def release(self, keys: Sequence[Key]) -> None:
+        """Release jobs that this worker will not finish, so that others may take them now."""
+        if keys:
+            await self.write(lambda connection: leases.release(connection, keys))
+
     async def write(self, write: Write) -> Any:
-        """Whatever else there is to write; returns what that returned."""
+        """Have `write` called in the next batch; returns what it returned.
+
+        It is called again if the batch has to be retried. Returns None if the database refuses what
+        it writes.
+        """
         return await self._add(self._others, write)
 
     async def flushed(self) -> None:
-        """Return when everything is written."""
+        """Wait until everything is written."""
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Write, until cancelled."""
+        """Write batches, until cancelled."""
         while True:
             await self._wanted.wait()
             for _ in range(LINGERS):
@@ -66,7 +76,7 @@ class ResultWriter:
             batch = self._claims, self._done, self._others
             self._claims, self._done, self._others = {}, {}, {}
             while not await self._commit(*batch):  # noqa: ASYNC110  (nothing tells when a database is back)
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_DELAY)
             if not self._wanted.is_set():
                 self._idle.set()
 
@@ -83,7 +93,7 @@ class ResultWriter:
     ) -> bool:
         try:
             async with self._database.begin() as connection:
-                # What is released may have been claimed in the same batch, so claims come first.
+                # Claims come first: what is released may have been claimed in the same batch.
                 claimed = await leases.claim(connection, claims) if claims else ()
                 finished = await leases.finish(connection, done) if done else ()
                 results: list[object] = [
@@ -93,20 +103,20 @@ class ResultWriter:
                 results += [await self._alone(connection, write) for write in others]
         except Exception as error:
             logger.error(
-                "What became of jobs cannot be written yet: %s: %s", type(error).__name__, error
+                "Outcomes of jobs cannot be written yet: %s: %s", type(error).__name__, error
             )
             return False
         for future, result in zip(
             [*claims.values(), *done.values(), *others.values()], results, strict=True
         ):
-            if not future.done():  # whoever waited may have been cancelled
+            if not future.done():  # its waiter may have been cancelled
                 future.set_result(result)
         return True
 
     async def _alone(self, connection: AsyncConnection, write: Write) -> object:
-        """Write one thing without danger to the others.
+        """Call `write` in a savepoint, so that what the database refuses fails no other entry.
 
-        What the database will never take is dropped.
+        Raises if the database is away, for the whole batch to be retried; drops what it refuses.
         """
         try:
             async with connection.begin_nested():
@@ -114,5 +124,5 @@ class ResultWriter:
         except Exception as error:
             if not isinstance(error, DBAPIError) or is_away(error):
                 raise
-            logger.exception("What became of a job cannot be written")
+            logger.exception("The outcome of a job was refused by the database")
             return None

@@ -1,0 +1,62 @@
+"""The queue of this worker in Redis, out of which arq runs what has been leased."""
+
+from collections.abc import Collection
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
+
+from app.config import DAY, HOUR
+from app.redis import serialize
+
+# The name of arq's only function here: its argument is the key of a leased job.
+RUN = "run"
+
+# A member of the queue that is due in the far future. `arq --burst` ends when its queue is empty,
+# so this one stays in it until the database has no due job left.
+SENTINEL = "burst"
+
+
+class ArqQueue:
+    """One worker's own queue. It holds keys of leased jobs alone, so losing it loses no job."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._name = redis.default_queue_name
+
+    async def open(self) -> None:
+        """Put the sentinel in. A queue whose worker was killed expires after a day."""
+        await self._redis.zadd(self._name, {SENTINEL: timestamp_ms() + DAY * 1000})
+        await self._redis.expire(self._name, DAY)
+
+    async def put(
+        self, keys: Collection[str], *, started: Collection[str], again: bool = False
+    ) -> None:
+        """Hand keys to arq as its `enqueue_job` does, all in one round trip.
+
+        Those in `started` are taken out, or arq would look at them at every poll. Putting keys in
+        `again` restores what Redis has forgotten, and clears the mark of a start whose answer arq
+        never got.
+        """
+        if not keys:
+            return
+        now = timestamp_ms()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                payload = serialize_job(RUN, (key,), {}, None, now, serializer=serialize)
+                pipe.psetex(job_key_prefix + key, HOUR * 1000, payload)
+                if again:
+                    pipe.delete(in_progress_key_prefix + key)
+            pipe.zadd(self._name, dict.fromkeys(keys, now))
+            if started:
+                pipe.zrem(self._name, *started)
+            await pipe.execute()
+
+    async def end_burst(self) -> None:
+        """Take the sentinel out, so that `arq --burst` ends."""
+        await self._redis.zrem(self._name, SENTINEL)
+
+    async def delete(self) -> None:
+        """Delete the queue of a worker that stops."""
+        await self._redis.delete(self._name)

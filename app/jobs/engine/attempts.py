@@ -1,0 +1,121 @@
+"""One attempt at a job: claim it, run its function, record the outcome."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from app.jobs.context import Leased, LeaseLost
+from app.jobs.engine import leases
+from app.jobs.engine.execution import describe_error, kill_worker, perform
+from app.jobs.engine.result_writer import ResultWriter
+from app.jobs.engine.state import Run, WorkerState
+from app.logs import request_id
+
+logger = logging.getLogger("app.jobs")
+
+# Seconds that a worker which stops waits for the database, and for a job that it has cancelled.
+LAST_WORDS = 5
+
+
+class Attempts:
+    """Runs the jobs that arq starts."""
+
+    def __init__(self, state: WorkerState, results: ResultWriter) -> None:
+        self._state = state
+        self._results = results
+        self._recording: set[asyncio.Task[None]] = set()
+
+    async def run(self, key: str) -> None:
+        """Make one attempt at the job that is prefetched under this key of arq's.
+
+        Unknown keys are ignored: nobody who can write to Redis makes a worker run anything else.
+        Returns as soon as the job's function has, so that arq has room for another job while the
+        outcome is written.
+        """
+        state = self._state
+        job = state.prefetched.pop(key, None)
+        if job is None:
+            return
+        state.started[key] = job
+        request_id.set(job.id.hex)
+        try:
+            if await self._results.claim(job.key):
+                job.attempt += 1
+                await self._perform(key, job)
+        except asyncio.CancelledError:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await asyncio.shield(self._results.release([job.key]))
+            raise
+        finally:
+            del state.started[key]
+            state.finished += 1
+            self._ask_for_more()
+
+    def _ask_for_more(self) -> None:
+        state = self._state
+        # Half the places at a time: a poll for every job that ends would cost more than the jobs.
+        worthwhile = not state.prefetched or state.room() >= state.settings.WORKER_MAX_JOBS // 2
+        idle = not (state.prefetched or state.started)
+        if (state.more_due and worthwhile) or (state.bursting and idle):
+            state.awake.set()
+
+    async def _perform(self, key: str, job: Leased) -> None:
+        state = self._state
+        began = time.perf_counter()
+        task = asyncio.create_task(perform(job, state.app, state.settings))
+        state.runs[key] = Run(job, task, time.monotonic())
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task], timeout=LAST_WORDS)
+            if not task.done():
+                kill_worker(job)
+            if task.cancelled() or task.exception():
+                logger.warning("%s is released: this worker stops", job.name)
+                raise
+            # It ended well at the last moment, so that counts.
+        finally:
+            del state.runs[key]
+        milliseconds = round((time.perf_counter() - began) * 1000, 1)
+        state.unrecorded[key] = job
+        recording = asyncio.create_task(self._record(job, task, milliseconds))
+        self._recording.add(recording)
+        recording.add_done_callback(lambda _: self._recorded(key, recording))
+
+    def _recorded(self, key: str, recording: "asyncio.Task[None]") -> None:
+        self._recording.discard(recording)
+        del self._state.unrecorded[key]
+        if self._state.bursting and not self._state.unrecorded:
+            self._state.awake.set()
+
+    async def _record(self, job: Leased, task: "asyncio.Task[None]", milliseconds: float) -> None:
+        # Only the lease keeper cancels the function of a job, without the whole attempt.
+        error: BaseException | None = LeaseLost() if task.cancelled() else task.exception()
+        outcome = await self._write_outcome(job, error)
+        log = logger.info if error is None else logger.warning
+        log(
+            "%s %s; it ran %.1f ms, attempt %d",
+            job.name,
+            outcome,
+            milliseconds,
+            job.attempt,
+            exc_info=None if isinstance(error, LeaseLost) else error,
+        )
+
+    async def _write_outcome(self, job: Leased, error: BaseException | None) -> str:
+        """Write the outcome, unless `completing` has; returns it in words."""
+        if job.completed:
+            return "done" if error is None else "done, though it failed afterwards"
+        if error is None:
+            recorded = await self._results.finish(job.key)
+            return "done" if recorded else "was leased by another worker before it was done"
+        if isinstance(error, LeaseLost):
+            return "was left to another worker"
+        text, final = describe_error(error)
+        dead = await self._results.write(
+            lambda connection: leases.fail(connection, job, text, final)
+        )
+        return "failed and is dead" if dead else "failed and is retried later"

@@ -1,0 +1,109 @@
+"""Leasing due jobs and handing them to arq."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from redis.exceptions import RedisError
+
+from app.config import HOUR
+from app.database import DATABASE_AWAY
+from app.jobs import schedule
+from app.jobs.engine import leases
+from app.jobs.engine.arq_queue import ArqQueue
+from app.jobs.engine.result_writer import RETRY_DELAY, ResultWriter
+from app.jobs.engine.state import WorkerState, arq_key, keys
+from app.jobs.queue import CHANNEL
+from app.redis import REDIS_AWAY
+
+logger = logging.getLogger("app.jobs")
+
+AWAY = (*DATABASE_AWAY, *REDIS_AWAY)
+
+
+class Dispatcher:
+    """Polls the database when it is woken, when there is room, and every WORKER_SWEEP seconds."""
+
+    def __init__(self, state: WorkerState, queue: ArqQueue, results: ResultWriter) -> None:
+        self._state = state
+        self._queue = queue
+        self._results = results
+        # Whether a `take` was never acknowledged, so that this worker may hold unknown leases.
+        self._unacknowledged = False
+
+    async def run(self) -> None:
+        """Poll until this worker is told to stop, then release what has not started."""
+        state = self._state
+        swept = -state.settings.WORKER_SWEEP
+        while True:
+            state.awake.clear()
+            if state.stopping.is_set():
+                logger.info(
+                    "Stopping: %d running jobs get up to %d s to finish",
+                    len(state.started),
+                    state.settings.WORKER_COMPLETION_WAIT,
+                )
+                await self._release_prefetched()
+                return
+            try:
+                if time.monotonic() - swept >= state.settings.WORKER_SWEEP:
+                    await self._sweep()
+                    swept = time.monotonic()
+                await self._take()
+            except AWAY as error:
+                logger.error("Jobs cannot be looked for: %s", error)
+                await asyncio.sleep(RETRY_DELAY)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(state.settings.WORKER_SWEEP):
+                    await state.awake.wait()
+
+    async def listen(self) -> None:
+        """Poll at once whenever a transaction that enqueued a job has committed."""
+        redis = self._state.app.extensions["redis"]
+        while True:
+            try:
+                async with redis.pubsub() as messages:
+                    await messages.subscribe(CHANNEL)
+                    self._state.awake.set()  # for what was published before
+                    while True:
+                        if await messages.get_message(ignore_subscribe_messages=True, timeout=HOUR):
+                            self._state.awake.set()
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_DELAY)
+
+    async def _sweep(self) -> None:
+        """Do what no message asks for: requeue jobs of dead workers, enqueue what the schedule
+        says, and restore what Redis has forgotten.
+        """
+        state = self._state
+        async with state.database.begin() as connection:
+            await leases.recover(connection)
+        await schedule.enqueue_due(state.database, state.app.extensions["schedule"])
+        await self._queue.put(list(state.prefetched), started=list(state.started), again=True)
+
+    async def _take(self) -> None:
+        state = self._state
+        room = state.room()
+        state.finished = 0
+        if room <= 0:
+            return
+        async with state.database.begin() as connection:
+            if self._unacknowledged:
+                known = keys(state.leased().values())
+                await leases.release_unknown(connection, state.worker, known)
+            self._unacknowledged = True  # until the commit is known to have happened
+            taken = await leases.take(connection, state.worker, room)
+        self._unacknowledged = False
+        state.more_due = len(taken) == room
+        prefetched = {arq_key(job): job for job in taken}
+        state.prefetched |= prefetched
+        await self._queue.put(list(prefetched), started=list(state.started))
+        if state.bursting and not (taken or state.leased()):
+            await self._queue.end_burst()
+            state.bursting = False
+
+    async def _release_prefetched(self) -> None:
+        released, self._state.prefetched = self._state.prefetched, {}
+        await self._results.release(keys(released.values()))
