@@ -2,13 +2,11 @@
 
 import json
 import threading
-from collections.abc import Callable
 from typing import Any, cast
 
 from arq.connections import ArqRedis
 from quart import current_app
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,6 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
 from app.config import Config
+from app.patches.arq_watch import UnwatchedArqRedis
 
 # What the client raises while the server is away, hangs or refuses: for whoever goes on without it.
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
@@ -58,38 +57,6 @@ class UntilStopped(ExponentialBackoff):
         return float(super().compute(failures))
 
 
-class Unwatched(Pipeline):
-    """A pipeline that watches nothing, for arq.
-
-    Nobody else starts the jobs in the queue of one worker.
-
-    When a connection is lost on which a key is watched, redis-py gives up, and arq then ends its
-    worker.
-    """
-
-    _reads = False
-
-    async def watch(self, *names: Any) -> None:  # type: ignore[override]  # of both kinds of clients
-        """Have commands answered at once until `multi`, as arq wants it. Nothing is sent."""
-        self._reads = True
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send a command now, or with all others."""
-        now = self._reads and not self.explicit_transaction
-        send: Callable[..., Any] = (
-            self.immediate_execute_command if now else self.pipeline_execute_command
-        )
-        return send(*args, **options)
-
-
-class WorkerRedis(ArqRedis):
-    """arq's client, with pipelines that outlive a connection."""
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        """A pipeline that tries again, as all other commands do."""
-        return Unwatched(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-
 def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> ArqRedis:
     """The client of arq.
 
@@ -106,7 +73,7 @@ def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> Arq
         max_connections=settings.WORKER_MAX_JOBS + 10,
         timeout=settings.WORKER_REDIS_TIMEOUT,
     )
-    return WorkerRedis(
+    return UnwatchedArqRedis(
         pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=queue
     )
 

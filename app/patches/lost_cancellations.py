@@ -1,17 +1,18 @@
-"""Ending asyncio tasks."""
+"""Python 3.11: a task cancelled inside `asyncio.wait_for` may run on.
+
+`wait_for` swallows a cancellation that arrives in the same turn of the event loop in which its
+future completes (https://github.com/python/cpython/issues/86296, fixed in 3.12). redis-py sends
+every command inside it. Needed until `requires-python` begins at 3.12.
+"""
 
 import asyncio
 
-AGAIN = 0.5  # seconds
+REPEAT_AFTER = 0.5  # seconds until a task that still runs is cancelled again
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks, and return when all have ended.
-
-    Until Python 3.12 `asyncio.wait_for`, in which redis-py sends commands, loses a cancellation
-    that comes just when it is done. So those that go on are cancelled again.
-    """
+    """Cancel tasks, and cancel again those that run on, until all have ended."""
     while running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()
-        await asyncio.wait(running, timeout=AGAIN)
+        await asyncio.wait(running, timeout=REPEAT_AFTER)
