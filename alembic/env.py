@@ -10,7 +10,8 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, DefaultClause, text
+from sqlalchemy.sql.elements import False_, True_
 
 import app.features  # noqa: F401  (every table)
 from app.config import Config, load_settings
@@ -37,11 +38,17 @@ def settings() -> Config:
 
 def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | Literal[False]:
     """Write our column types into migrations as plain ones, so that old migrations outlive our
-    code.
+    code, and booleans as neither database spells them, so that a migration written on SQLite runs
+    on PostgreSQL.
     """
-    return (
-        "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
-    )
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "server_default" and isinstance(item, DefaultClause):
+        if isinstance(item.arg, False_):
+            return "sa.false()"
+        if isinstance(item.arg, True_):
+            return "sa.true()"
+    return False
 
 
 def drop_empty(
@@ -54,7 +61,7 @@ def drop_empty(
     if compared and directives[0].upgrade_ops and directives[0].upgrade_ops.is_empty():
         raise CommandError(
             "Models and database do not differ: no migration is written. "
-            "Does app/models.py import the models that are new?"
+            "Is the new feature listed in app/features.py?"
         )
 
 

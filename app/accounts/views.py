@@ -118,9 +118,7 @@ async def confirm_account(token: str) -> ResponseReturnValue:
     async with db.transaction() as session:
         user_id = await registration.confirm(session, token)
     await flash("Your address is confirmed.", "success")
-    return redirect(
-        url_for("site.home" if identity().user_id == user_id else "accounts.login"), 303
-    )
+    return redirect(home_url() if identity().user_id == user_id else url_for("accounts.login"), 303)
 
 
 @accounts.route("/reset-password", methods=BOTH)

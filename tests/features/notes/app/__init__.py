@@ -1,0 +1,1 @@
+"""Notes: short texts that people keep for themselves."""
