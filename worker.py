@@ -1,6 +1,6 @@
 """The worker, for `arq worker.WorkerSettings`.
 
-Importing this is starting one: arq offers no earlier moment.
+Importing it prepares a worker, and exits if that cannot run: arq offers no later moment.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""The worker: arq's settings for the current configuration.
+"""The assembly of a worker: arq's settings for a configuration.
 
-What it runs comes out of the database: see `runner`.
+What it runs comes out of the database: see app/jobs/engine/README.md.
 """
 
 import contextlib
@@ -32,17 +32,16 @@ from app.redis import deserialize, serialize, worker_redis
 
 
 def worker_settings(config_name: str | None = None) -> type:
-    """The class that arq reads, made for a named configuration.
+    """Make the class that arq reads, for the configuration of this name.
 
-    All attributes are its own: arq ignores inherited ones.
-
-    Raises `ConfigurationError`, or `NotReady` when Redis or the database cannot be used. In
-    development the embedded Valkey is started if nobody has done so.
+    It inherits nothing, since arq ignores inherited attributes. In development the embedded Valkey
+    is started unless it runs. Raises `ConfigurationError`, and `NotReady` when Redis or the
+    database cannot be used.
     """
     load_environment()
     settings = load_settings(config_name)
     if settings.embedded_valkey:
-        # Imported late: production goes without it. Where it is missing, the check of Redis says
+        # Imported late: production does not have it. Where it is missing, the probe of Redis says
         # what to do.
         with contextlib.suppress(ModuleNotFoundError):
             from development.valkey import ensure_running
@@ -52,16 +51,15 @@ def worker_settings(config_name: str | None = None) -> type:
 
     stopping = threading.Event()
     name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
-    # A queue of its own: what is in it has been leased by this worker, and nobody else could run
-    # it.
+    # A queue of its own: it holds jobs that this worker has leased, and no other could run them.
     redis = worker_redis(settings, f"{default_queue_name}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         ctx["app"] = app = create_app(config_name)
-        app.extensions["draining"] = stopping  # the app notices the signal
+        app.extensions["draining"] = stopping  # the app sets it at the signal to stop
         await app.startup()
-        # The command `arq` has given its logger a handler of its own; ours writes the same lines
-        # with the rest. Its lines about single jobs would be the second of each, without names.
+        # The command `arq` gives its logger a handler of its own; without it, the app's handler
+        # writes these lines. Those about single jobs would repeat the engine's, without names.
         logging.getLogger("arq").handlers.clear()
         logging.getLogger("arq").setLevel(logging.WARNING)
         ctx["heartbeat"] = Heartbeat(redis, name, settings.WORKER_HEALTH_INTERVAL)
@@ -83,15 +81,14 @@ def worker_settings(config_name: str | None = None) -> type:
 
     longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
-        # Handed over again, a key may be begun twice; the second time `run` does nothing. That is
-        # no failure.
+        # A key that is put again may be started twice. The second time `run` does nothing, which
+        # must not count as a failure.
         "functions": [func(run, name=RUN, timeout=longest + 2 * GRACE, max_tries=1000)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,
-        # Only `arq --check` uses this one: it knows nothing of pools.
+        # Only `arq --check` uses these: it does not take a pool.
         "redis_settings": redis_settings(settings),
-        # The worker has its own say about payloads, whatever the pool says; pickle would run what
-        # is planted in Redis.
+        # The worker ignores the pool's serializers, and pickle would run code planted in Redis.
         "job_serializer": serialize,
         "job_deserializer": deserialize,
         "on_startup": on_startup,
@@ -109,7 +106,7 @@ def worker_settings(config_name: str | None = None) -> type:
 
 
 def redis_settings(settings: Config) -> RedisSettings:
-    """The address of Redis as arq takes it, which forgets that a path may be quoted."""
+    """Parse REDIS_URL for arq, which does not unquote the path of a socket."""
     parsed = RedisSettings.from_dsn(settings.REDIS_URL)
     path = parsed.unix_socket_path
     return dataclasses.replace(parsed, unix_socket_path=unquote(path)) if path else parsed

@@ -1,4 +1,4 @@
 """Benchmarks: `python -m bench jobs`.
 
-They measure on servers of their own and print ratios of one run.
+They start servers of their own, and print ratios within one run.
 """

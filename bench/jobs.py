@@ -1,4 +1,4 @@
-"""How fast durable jobs are, beside arq's own on the same Valkey.
+"""How fast durable jobs are, compared with arq's own on the same Valkey.
 
 Throughput: from the first job's start until the worker has recorded the last; nothing is enqueued
 meanwhile. Bare arq runs with the same number of jobs at once, poll delay and serialiser. Latency:
@@ -35,7 +35,7 @@ ROW = "{:<34} {:>9} {:>8}"
     "--wakes", default=200, show_default=True, help="Jobs for the measurement of latency."
 )
 def jobs(number: int, max_jobs: int, wakes: int) -> None:
-    """Durable jobs a second beside bare arq, and how soon an idle worker begins."""
+    """Compare durable jobs with bare arq, and measure how soon an idle worker begins."""
     folder = Path(tempfile.mkdtemp(prefix="quart-base-bench-"))
     folder.chmod(0o755)
     valkey, socket = start_valkey(folder)

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own.
+"""One measurement, in a process of its own.
 
 `python -m bench.measure WHAT NUMBER` prints a JSON list of seconds.
 """
@@ -46,7 +46,7 @@ async def write() -> None:
 
 @job("bench.wake")
 async def wake() -> None:
-    """Say when it began, by the clock that all processes share."""
+    """Print when it began, by the clock that all processes share."""
     print(time.monotonic(), flush=True)  # noqa: T201
 
 
@@ -56,7 +56,7 @@ async def bare(ctx: dict[str, Any]) -> None:
 
 
 async def throughput_of_arq(number: int) -> list[float]:
-    """Seconds for so many jobs of bare arq."""
+    """Return the seconds that bare arq takes for so many jobs."""
     settings = load_settings()
     redis = worker_redis(settings, "arq:queue:bare", threading.Event())
     for _ in range(number):
@@ -89,7 +89,7 @@ async def throughput_of_arq(number: int) -> list[float]:
 
 
 async def throughput(name: str, number: int) -> list[float]:
-    """Seconds for so many durable jobs."""
+    """Return the seconds that so many durable jobs take."""
     async with create_app().app_context(), db.transaction() as session:
         await session.execute(text("CREATE TABLE IF NOT EXISTS bench (value INTEGER)"))
         row = {"name": name, "args": {}, "state": State.WAITING}
@@ -106,7 +106,7 @@ async def throughput(name: str, number: int) -> list[float]:
 
 
 async def latency(number: int) -> list[float]:
-    """Seconds from each commit until an idle worker begins."""
+    """Return the seconds from each commit until an idle worker begins."""
     arguments = [sys.executable, "-m", "bench.measure", "worker", "0"]
     app = create_app()
     await app.startup()

@@ -1,4 +1,4 @@
-"""Commands that look at the queue and mend it."""
+"""`manage.py jobs`: list, show, retry, discard and run jobs."""
 
 import asyncio
 import json
@@ -32,7 +32,12 @@ def jobs_group() -> None:
 )
 @click.option("--name", help="Only jobs of this name.")
 @click.option(
-    "-n", "--number", default=50, show_default=True, type=click.IntRange(1), help="At most so many."
+    "-n",
+    "--number",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1),
+    help="At most this many.",
 )
 def list_command(state: str | None, name: str | None, number: int) -> None:
     """List the newest jobs; times are in UTC."""
@@ -84,7 +89,7 @@ async def _find(job_id: UUID) -> Job:
 @jobs_group.command()
 @IDS
 def retry(job_ids: tuple[UUID, ...]) -> None:
-    """Let jobs run again now, with all their attempts."""
+    """Make jobs due now, with all their attempts."""
     _say("Retrying", _run(_change(service.retry_jobs, job_ids)), len(job_ids))
 
 
@@ -108,7 +113,7 @@ def run(job_id: UUID) -> None:
         name, error = _run(_run_now(job_id))
     except KeyboardInterrupt:
         raise Problem(
-            f"Stopped: a worker runs it from the beginning, unless you discard {job_id}."
+            f"Stopped: a worker runs it from the beginning unless you discard {job_id}."
         ) from None
     if error:
         raise click.ClickException(f"{name} failed: {execution.describe_error(error)[0]}")
@@ -131,8 +136,8 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 def _say(done: str, changed: int, asked: int) -> None:
     if changed < asked:
         raise Problem(
-            f"{done} {changed} of {asked} jobs: the others do not exist, are done, or run at this "
-            "db_now."
+            f"{done} {changed} of {asked} jobs: the others do not exist, are done, or are running "
+            "now."
         )
     click.echo(f"{done} {changed} {'job' if changed == 1 else 'jobs'}.")
 

@@ -1,4 +1,4 @@
-"""The job that this task runs, and what a job may do about itself while it runs."""
+"""The job that the current task runs: report its progress, complete it, give up."""
 
 import json
 import time
@@ -20,35 +20,35 @@ from app.redis import redis
 Key = tuple[UUID, int]
 
 PROGRESS_CHANNEL = "jobs:progress"
-# Seconds between two reports of a job's progress that are written: nobody reads faster.
+# Seconds between two writes of a job's progress: nobody reads faster.
 PROGRESS_INTERVAL = 0.5
 
 
 class GiveUp(Exception):
-    """Raise this to make the job dead at once, without further attempts; the text says why."""
+    """Raise this to declare the job dead at once, without another attempt; the text says why."""
 
 
 class LeaseLost(Exception):
-    """Another worker has leased this job meanwhile, so nothing that this one does counts."""
+    """Another worker has leased this job, so nothing that this run writes counts."""
 
 
 @dataclass(slots=True)
 class Leased:
-    """A job that a worker has leased. Whoever leases it next raises the number of its lease."""
+    """A job that a worker has leased. The next lease of the same job has a higher number."""
 
     id: UUID
     name: str
     args: dict[str, Any]
     lease: int
     attempt: int  # how often it has been started
-    # The engine's own way to complete jobs: it returns those whose lease was still valid.
+    # Passed in by the engine: marks jobs as done, returns those whose lease was not lost.
     finish: Callable[[AsyncSession, Iterable[Key]], Awaitable[set[Key]]]
-    completed: bool = False  # in a transaction of its own
-    reported_at: float = 0.0  # when it last reported progress, by the process's monotonic clock
+    completed: bool = False  # by `completing`
+    reported_at: float = 0.0  # when progress was last written, by the monotonic clock
 
     @property
     def key(self) -> Key:
-        """What its outcome is recorded under."""
+        """Identify this lease in the database: id and number."""
         return self.id, self.lease
 
 
@@ -57,19 +57,20 @@ current: ContextVar[Leased | None] = ContextVar("current_job", default=None)
 
 @asynccontextmanager
 async def completing() -> AsyncIterator[AsyncSession]:
-    """Open a transaction that also completes the running job.
+    """Open a transaction that also marks the running job as done when it commits.
 
-    What it writes to the database is therefore written exactly once. Raises `LeaseLost` and writes
-    nothing if another worker has leased the job meanwhile. Outside a job it is a plain transaction.
+    So what it writes is written exactly once. Raises `LeaseLost`, and writes nothing, if another
+    worker has leased the job. Raises `RuntimeError` the second time in a job. Outside a job it is a
+    plain transaction.
     """
     job = current.get()
     if job and job.completed:
         raise RuntimeError(
-            "This job has completed already: what it does has to be in one transaction."
+            "This job has completed already: put what it writes into one transaction."
         )
     async with db.transaction() as session:
         yield session
-        # Last, so that the lease can be renewed meanwhile.
+        # Last: until then the row is not locked, so that the lease can be renewed.
         if job and not await job.finish(session, [job.key]):
             raise LeaseLost
     if job:
@@ -79,8 +80,9 @@ async def completing() -> AsyncIterator[AsyncSession]:
 async def report(done: int, total: int | None = None, message: str = "") -> None:
     """Report the progress of the running job; call it as often as you like, outside transactions.
 
-    It is kept on the job's row and published at most twice a second, the end (`done == total`)
-    always. Raises `LeaseLost` if another worker has leased the job: there is no use in going on.
+    It is written to the job's row and published at most twice a second, and always at the end
+    (`done == total`). Raises `LeaseLost` if another worker has leased the job. Outside a job it
+    does nothing.
     """
     job = current.get()
     if job is None or (time.monotonic() - job.reported_at < PROGRESS_INTERVAL and done != total):

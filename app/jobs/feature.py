@@ -1,4 +1,4 @@
-"""What the queue adds: its own cleaning, and what `check` and the dashboard say of it."""
+"""What the queue registers: the deletion of old jobs, and its probes."""
 
 from quart import Quart
 
@@ -9,7 +9,7 @@ from app.jobs.schedule import every
 
 
 def init_app(app: Quart) -> None:
-    """Register the cleaning and the probes."""
+    """Register the schedule and the probes."""
     every(app, "23 * * * *", "jobs.delete_finished")
     add_probe(app, probes.worker, ready=True)
     add_probe(app, probes.jobs)

@@ -1,4 +1,4 @@
-"""What the queue does for itself."""
+"""Recurring jobs of the queue itself."""
 
 from app.config import settings
 from app.database import db
@@ -8,7 +8,7 @@ from app.jobs.queue import job
 
 @job("jobs.delete_finished", timeout=300)
 async def delete_finished() -> None:
-    """Delete what was done long ago, in batches, so that nobody waits for it."""
+    """Delete jobs finished more than JOB_RETENTION ago, in short transactions."""
     deleted = service.BATCH
     while deleted == service.BATCH:
         async with db.transaction() as session:

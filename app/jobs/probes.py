@@ -1,4 +1,4 @@
-"""What probes look at in the queue: whether a worker is alive, and which jobs need somebody."""
+"""Probes of the queue: is a worker alive, and are there jobs that somebody has to deal with?"""
 
 import asyncio
 
@@ -14,12 +14,12 @@ from app.redis import REDIS_AWAY
 
 
 async def worker(services: Services) -> list[Outcome]:
-    """Look whether a worker is alive."""
+    """Probe whether a worker is alive."""
     try:
         async with asyncio.timeout(services.patience):
             alive = await any_worker(services.redis)
     except REDIS_AWAY:
-        return []  # said by the probe of Redis already
+        return []  # the probe of Redis says so
     if alive:
         return [Outcome("worker", "ok", "is alive")]
     hint = "Run: arq worker.WorkerSettings"
@@ -28,12 +28,12 @@ async def worker(services: Services) -> list[Outcome]:
 
 
 async def jobs(services: Services) -> list[Outcome]:
-    """Look whether this release knows every job that waits, and whether some are dead."""
+    """Probe for dead jobs, and for waiting jobs that this release does not declare."""
     try:
         async with AsyncSession(services.engine) as session:
             counts = await count_jobs(session)
     except DATABASE_AWAY:
-        return []  # said by the probe of the database already
+        return []  # the probe of the database says so
     found = []
     for (name, state), count in sorted(counts.items()):
         if state == State.DEAD:

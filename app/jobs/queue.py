@@ -1,4 +1,4 @@
-"""Putting work into the queue, and declaring what the work is."""
+"""Declaring jobs, and enqueueing them in the transaction that needs them."""
 
 import asyncio
 import json
@@ -22,22 +22,19 @@ logger = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Awaitable[object]])
 
 CHANNEL = "jobs:wake"
-# Bytes of a job's arguments as JSON: ids, not data. What is large belongs in a table of its own.
+# Bytes of a job's arguments as JSON: they are ids. Data belongs in a table of its own.
 LARGEST_ARGUMENTS = 8 * 1024
-# With the back-off of `Config` these are spread over about an hour and a half.
+# With the default back-off they are spread over about an hour and a half.
 MAX_ATTEMPTS = 10
 LONGEST_DELAY = 10 * 365 * DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What runs under a name, and how.
-
-    The time-out in seconds is WORKER_JOB_TIMEOUT unless it is given here.
-    """
+    """The function that runs under a name, and how often and how long it may run."""
 
     function: Callable[..., Awaitable[object]]
-    timeout: float | None
+    timeout: float | None  # seconds; None: WORKER_JOB_TIMEOUT
     max_attempts: int
 
 
@@ -47,12 +44,12 @@ KINDS: dict[str, Kind] = {}
 def job(
     name: str, *, timeout: float | None = None, max_attempts: int = MAX_ATTEMPTS
 ) -> Callable[[Function], Function]:
-    """Declare what runs under a name, like "accounts.send_confirmation".
+    """Declare the function that runs under a name, like "accounts.send_confirmation".
 
-    It gets the arguments of `enqueue`.
-
-    It may run more than once: after an exception, after `timeout` seconds, or when its worker dies.
-    Its module has to be imported in `app/jobs/known.py`.
+    It is called with the arguments given to `enqueue`, and may run more than once: after an
+    exception, after `timeout` seconds (WORKER_JOB_TIMEOUT if None), or when its worker dies. After
+    `max_attempts` it is dead. The `feature.py` of its feature has to import its module. Raises
+    `ValueError` if the name is taken.
     """
 
     def declare(function: Function) -> Function:
@@ -67,12 +64,12 @@ def job(
 async def enqueue(
     session: AsyncSession, name: str, /, *, delay: float = 0, unique: str | None = None, **args: Any
 ) -> UUID | None:
-    """Have a job done after this transaction commits, `delay` seconds later.
+    """Add a job to this transaction; it runs `delay` seconds after the commit at the earliest.
 
-    If it rolls back, never.
-
-    `args` are small JSON: ids, never secrets, since they are shown to administrators. With `unique`
-    nothing is added, and `None` returned, while a job of the same key still waits to start.
+    If the transaction rolls back, there is no job. `args` are small JSON: ids, never secrets, since
+    administrators see them. With `unique` nothing is added, and `None` returned, while a job of the
+    same name and key waits to start. Raises `ValueError` or `TypeError` for arguments that are too
+    large or no JSON, and for a delay or key out of range.
     """
     if len(json.dumps(args, allow_nan=False)) > LARGEST_ARGUMENTS:
         raise ValueError(
@@ -92,8 +89,8 @@ async def enqueue(
         "created_at": db_now(),
         "unique_key": unique,
     }
-    # The update changes nothing but locks the job that waits already: it must not start before this
-    # transaction ends, or it would not see what that has written.
+    # The update changes nothing but locks the job that waits: it must not start before this
+    # transaction ends, or it would not see what this transaction has written.
     statement = insert_into(session, Job).values(values)
     statement = statement.on_conflict_do_update(
         index_elements=["name", "unique_key"],
@@ -108,17 +105,16 @@ async def enqueue(
 
 
 def wake() -> None:
-    """Have the workers look at the queue now rather than at their next sweep."""
-    bell: WorkerNotifier = current_app.extensions["jobs"]
-    bell.ring()
+    """Wake the workers now, so that they need not wait for their next sweep."""
+    notifier: WorkerNotifier = current_app.extensions["jobs"]
+    notifier.notify()
 
 
 class WorkerNotifier:
     """Wakes the workers through Redis, in the background.
 
-    A server that is away delays no request, and loses no job.
-
-    One message is on its way at a time, however many are wanted meanwhile.
+    While Redis is away no request is delayed and no job lost: workers poll anyway. One message is
+    sent at a time; all that are asked for while it is on its way become the next one.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -126,14 +122,14 @@ class WorkerNotifier:
         self._wanted = self._away = False
         self._sending: asyncio.Task[None] | None = None
 
-    def ring(self) -> None:
-        """Send a message, soon."""
+    def notify(self) -> None:
+        """Publish a message soon; returns at once."""
         self._wanted = True
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
 
     async def close(self) -> None:
-        """Wait for the message that is on its way; that takes no longer than Redis may."""
+        """Wait for the message that is on its way, at most as long as REDIS_TIMEOUT allows."""
         if self._sending is not None:
             await self._sending
 
@@ -146,12 +142,12 @@ class WorkerNotifier:
             except (RedisError, OSError) as error:
                 if not self._away:
                     logger.warning(
-                        "Workers cannot be woken, they will look by themselves: %s", error
+                        "Workers cannot be woken; they find jobs at their next sweep: %s", error
                     )
                 self._away = True
 
 
 def init_app(app: Quart) -> None:
-    """Give the application what wakes its workers."""
-    app.extensions["jobs"] = bell = WorkerNotifier(app.extensions["redis"])
-    app.after_serving(bell.close)
+    """Register the notifier of workers."""
+    app.extensions["jobs"] = notifier = WorkerNotifier(app.extensions["redis"])
+    app.after_serving(notifier.close)

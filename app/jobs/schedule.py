@@ -1,4 +1,4 @@
-"""Recurring jobs: features put them on the schedule, and each tick becomes an ordinary job."""
+"""Recurring jobs: features register them, and each tick enqueues an ordinary job."""
 
 import logging
 from datetime import datetime, timedelta
@@ -15,31 +15,30 @@ logger = logging.getLogger(__name__)
 
 
 def latest(cron: str, now: datetime) -> datetime:
-    """The last tick until now."""
+    """Return the last tick of a crontab line up to now."""
     return next(CronSim(cron, now.replace(microsecond=0) + timedelta(seconds=1), reverse=True))
 
 
 def every(app: Quart, cron: str, name: str) -> None:
-    """Run a job without arguments on a schedule, as in a crontab, in UTC.
+    """Run the job of this name on a schedule, as in a crontab, in UTC; it takes no arguments.
 
-    A feature calls this from its `init_app`. Raises `CronSimError` for a mistake in `cron`.
+    A feature calls this in its `init_app`. Raises `CronSimError` for a mistake in `cron`.
     """
     latest(cron, utcnow())
     app.extensions["schedule"][name] = cron
 
 
 def init_app(app: Quart) -> None:
-    """Begin with nothing on the schedule."""
+    """Register an empty schedule."""
     app.extensions["schedule"] = {}
 
 
 async def enqueue_due(database: Database, schedule: dict[str, str]) -> None:
-    """Enqueue what has come due.
+    """Enqueue the jobs whose tick has come.
 
-    Once for each tick however many workers there are, and once for all missed ones.
-
-    The database's clock decides, and the row of a schedule says which tick was the last. A schedule
-    that is new begins with its next tick.
+    Idempotent: each tick enqueues one job however many workers there are, and all missed ticks
+    together enqueue one. The database's clock decides, and the table `schedules` holds the last
+    tick. A new schedule begins with its next tick.
     """
     async with database.session() as session:
         now: datetime = (await session.execute(select(db_now()))).scalar_one()
@@ -58,7 +57,7 @@ async def enqueue_due(database: Database, schedule: dict[str, str]) -> None:
                 await session.execute(new.on_conflict_do_nothing())
             elif last[name] > now:
                 logger.warning(
-                    "%s has run at %s, which is yet to come: the clock was wrong", name, last[name]
+                    "%s last ran at %s, which is in the future: a clock was wrong", name, last[name]
                 )
                 await session.execute(tell)
             elif (

@@ -1,4 +1,4 @@
-"""The queue as people look at it: which jobs there are, and another chance or an end for them."""
+"""Operating the queue: list, count, retry, discard and delete jobs."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,7 +19,7 @@ UNFINISHED = (State.WAITING, State.DEAD)
 async def list_jobs(
     session: AsyncSession, *, state: str | None = None, name: str | None = None, limit: int = 50
 ) -> list[Job]:
-    """The newest jobs, of one state or name if these are given."""
+    """List the newest jobs, of one state or name if given."""
     query = select(Job).order_by(Job.created_at.desc()).limit(limit)
     if state:
         query = query.where(Job.state == state)
@@ -29,7 +29,7 @@ async def list_jobs(
 
 
 async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
-    """How many jobs there are of each name and state, but for those that have ended well."""
+    """Count waiting, running and dead jobs by name and state."""
     counted = select(Job.name, Job.state, func.count()).where(
         Job.state.in_([State.WAITING, State.RUNNING, State.DEAD])
     )
@@ -40,16 +40,16 @@ async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
 
 
 async def find_job(session: AsyncSession, job_id: UUID) -> Job:
-    """One job. Raises `NotFound`."""
+    """Load one job. Raises `NotFound`."""
     if (job := await session.get(Job, job_id)) is None:
         raise NotFound(f"There is no job {job_id}.")
     return job
 
 
 async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
-    """Let these run, with all their attempts; returns how many that was.
+    """Make waiting, dead or discarded jobs due now, with all their attempts; returns how many.
 
-    What runs or is done stays as it is.
+    Running and finished jobs are left alone.
     """
     values = {
         "state": State.WAITING,
@@ -65,7 +65,7 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
 
 
 async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
-    """Never run these; returns how many that was. What runs or is done stays as it is."""
+    """Discard waiting or dead jobs; returns how many. Running and finished ones are left alone."""
     values = {
         "state": State.DISCARDED,
         "finished_at": db_now(),
@@ -92,7 +92,7 @@ async def _change(
 async def delete_finished(session: AsyncSession, seconds: float) -> int:
     """Delete a batch of the jobs that were done or discarded so long ago; returns how many.
 
-    Dead ones stay until somebody has looked at them.
+    Dead jobs stay until somebody retries or discards them.
     """
     old = select(Job.id).where(
         Job.finished_at < db_now(-seconds), Job.state.in_([State.DONE, State.DISCARDED])

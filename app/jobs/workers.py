@@ -3,7 +3,7 @@
 from arq.constants import default_queue_name, health_check_key_suffix
 from redis.asyncio import Redis
 
-# arq writes the shared key under this name, and `arq --check worker.WorkerSettings` reads it.
+# arq itself writes this key, shared by all workers, and `arq --check` reads it.
 SHARED_KEY = default_queue_name + health_check_key_suffix
 KEY_OF_ONE = SHARED_KEY + ":"
 

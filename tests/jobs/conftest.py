@@ -14,6 +14,7 @@ from app.database import db
 from app.jobs.models import Job
 from app.jobs.queue import enqueue
 from app.worker import worker_settings
+from tests.jobs.declared import RAN
 
 Work = Callable[[], Awaitable[Worker]]
 
@@ -43,6 +44,12 @@ async def run_burst() -> Worker:
     finally:
         await worker.close()
     return worker
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran() -> None:
+    """Forget what the jobs of earlier tests have left."""
+    RAN.clear()
 
 
 @pytest.fixture

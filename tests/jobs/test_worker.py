@@ -24,8 +24,7 @@ from app.auth.models import Credential, Purpose
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
 from app.errors import NotReady
-from app.jobs.engine.heartbeat import Heartbeat
-from app.jobs.workers import SHARED_KEY, any_worker, workers
+from app.jobs.workers import any_worker, workers
 from app.patches.lost_cancellations import end
 from app.redis import redis, serialize, worker_redis
 from app.worker import worker_settings
@@ -203,18 +202,6 @@ async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the
         await pipe.execute()
     assert await redis.get("key") == b"1"
     await worker.aclose(close_connection_pool=True)
-
-
-async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(app: Quart) -> None:
-    stays, leaves = Heartbeat(redis, "a:1:a", 15), Heartbeat(redis, "b:2:b", 15)
-    await stays.start()
-    await leaves.start()
-    await redis.delete(SHARED_KEY)  # as arq does when a worker closes
-    await leaves.stop()
-    assert await any_worker(redis)
-    await redis.delete(SHARED_KEY)
-    await stays.stop()
-    assert not await any_worker(redis)
 
 
 async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path) -> None:

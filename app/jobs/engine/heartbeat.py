@@ -1,4 +1,4 @@
-"""Signs of life of the workers, in Redis: a key for each, and one that they share."""
+"""A worker's signs of life in Redis: a key of its own, and one shared by all workers."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Writes a worker's own key at an interval, and takes it away when the worker stops."""
+    """Writes a worker's key at an interval, and deletes it when the worker stops."""
 
     def __init__(self, redis: Redis, name: str, interval: int) -> None:
         self.redis = redis
@@ -23,15 +23,12 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Show the first sign, then go on in the background."""
+        """Write the key once, then go on in the background."""
         await self._beat()
         self._task = asyncio.create_task(self._go_on())
 
     async def stop(self) -> None:
-        """Stop, and leave the shared key standing if another worker lives.
-
-        Arq has just deleted it.
-        """
+        """Stop, and restore the shared key, which arq has just deleted, if another worker lives."""
         if self._task:
             await end(self._task)
         await self.redis.delete(self.key)
@@ -44,8 +41,8 @@ class Heartbeat:
             try:
                 await self._beat()
             except (RedisError, OSError) as error:
-                logger.warning("No sign of life could be given: %s", error)
+                logger.warning("The sign of life could not be written: %s", error)
 
     async def _beat(self) -> None:
-        # Twice the interval: one late beat is no death.
+        # Twice the interval: one late beat does not make a worker dead.
         await self.redis.set(self.key, utcnow().isoformat(timespec="seconds"), ex=2 * self.interval)

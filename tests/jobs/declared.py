@@ -1,0 +1,56 @@
+"""Jobs that tests enqueue, and what they have left."""
+
+import asyncio
+from typing import Any
+
+from app.jobs.context import GiveUp, current
+from app.jobs.queue import job
+
+RAN: list[Any] = []  # emptied before each test
+
+
+@job("tests.note")
+async def note(value: object = None) -> None:
+    RAN.append(value)
+
+
+@job("tests.fail", max_attempts=3)
+async def fail() -> None:
+    RAN.append(current.get().attempt)  # type: ignore[union-attr]
+    raise ValueError("no\x00 luck")
+
+
+@job("tests.give_up")
+async def give_up() -> None:
+    RAN.append("gave up")
+    raise GiveUp("There is no such thing.")
+
+
+@job("tests.sleep", timeout=0.1, max_attempts=1)
+async def sleep() -> None:
+    await asyncio.sleep(5)
+
+
+@job("tests.exit", max_attempts=1)
+async def leave() -> None:
+    raise SystemExit(3)
+
+
+@job("tests.interrupt", max_attempts=1)
+async def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@job("tests.silent", max_attempts=1)
+async def silent() -> None:
+    raise Silent
+
+
+@job("tests.cancel", max_attempts=1)
+async def cancel() -> None:
+    raise asyncio.CancelledError
