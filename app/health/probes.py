@@ -20,16 +20,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.models import Role
+from app.away import AWAY
 from app.config import Config
-from app.database import DATABASE_AWAY, create_engine
+from app.database import create_engine
 from app.errors import NotReady
 from app.migrations import Revisions, Schema
-from app.redis import REDIS_AWAY, request_redis
+from app.redis import request_redis
 from app.web.access import declared
 
 EMPTY = "qb.E002"  # the id of "nothing there yet"; development does something about it
-
-AWAY = (*DATABASE_AWAY, *REDIS_AWAY)
 
 # Seconds that a probe waits. A frozen server must not freeze /readyz; at start and in `check` a
 # service may need a moment longer than a request would give it.
