@@ -26,7 +26,7 @@ async def test_the_home_page_greets_by_name(client: Browser) -> None:
 
 
 async def test_the_first_steps_are_shown_in_development_on_this_machine_only(
-    app: Quart, settings: Config
+    app: Quart, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here: dict[str, Any] = {"scope_base": {"client": ("127.0.0.1", 1)}}
     elsewhere: dict[str, Any] = {"scope_base": {"client": ("192.0.2.9", 1)}}
@@ -37,7 +37,7 @@ async def test_the_first_steps_are_shown_in_development_on_this_machine_only(
         return str(await (await client.get("/", **where)).get_data(as_text=True))
 
     assert "First steps" not in await page(stranger, **here)
-    settings.DEBUG = True
+    monkeypatch.setattr(type(settings), "DEBUG", True)
     assert "First steps" not in await page(stranger, **elsewhere)
     assert settings.ADMIN_EMAIL in await page(stranger, **here)
     assert "/dev/mail" in await page(stranger, **here)
@@ -46,9 +46,9 @@ async def test_the_first_steps_are_shown_in_development_on_this_machine_only(
 
 
 async def test_a_password_that_somebody_chose_is_not_on_the_home_page(
-    client: Browser, settings: Config
+    client: Browser, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.DEBUG = True
+    monkeypatch.setattr(type(settings), "DEBUG", True)
     where: dict[str, Any] = {"scope_base": {"client": ("127.0.0.1", 1)}}
     for password, shown in (("password", True), ("chosen by somebody", False)):
         settings.ADMIN_PASSWORD = password
