@@ -1,5 +1,6 @@
-"""Runs migrations on the application's database, one process at a time, each run whole or not at
-all.
+"""Run migrations on the application's database, in one process at a time.
+
+A run that fails changes nothing.
 """
 
 import asyncio
@@ -19,13 +20,12 @@ from app.database import Base, UTCDateTime, create_engine
 from app.environment import load_environment
 from app.errors import ConfigurationError
 
-# Any number will do as long as nothing else in the database takes the same advisory lock.
+# Any number that nothing else uses for an advisory lock in this database.
 MIGRATION_LOCK = 0x71756172  # "quar"
 
 
 def settings() -> Config:
-    """What manage.py passes, or, under the plain `alembic` command, what the environment
-    chooses."""
+    """Return the settings that manage.py passes, or those of the environment under `alembic`."""
     given = context.config.attributes.get("settings")
     if isinstance(given, Config):
         return given
@@ -54,7 +54,7 @@ def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | 
 def drop_empty(
     migration: MigrationContext, revision: Any, directives: list[MigrationScript]
 ) -> None:
-    """Write no migration when models and database do not differ."""
+    """Refuse to write a migration if models and database do not differ."""
     compared = context.config.attributes.get("autogenerate") or getattr(
         context.config.cmd_opts, "autogenerate", False
     )
@@ -66,7 +66,7 @@ def drop_empty(
 
 
 def configure(**options: Any) -> None:
-    """The one configuration of both modes."""
+    """Configure Alembic, for both of its modes."""
     context.configure(
         target_metadata=Base.metadata,
         render_item=render_item,
@@ -77,11 +77,11 @@ def configure(**options: Any) -> None:
 
 
 def run(connection: Connection) -> None:
-    """Migrate on this connection, which is in no transaction yet."""
+    """Migrate on this connection, which must not be in a transaction."""
     sqlite = connection.dialect.name == "sqlite"
     if sqlite:
-        # A batch rebuild drops the old table, which with foreign keys on would delete the rows of
-        # its children.
+        # A batch rebuild drops the old table. With foreign keys on, that would delete the rows that
+        # refer to it.
         _pragma(connection, "foreign_keys = OFF")
     with connection.begin():
         if not sqlite:

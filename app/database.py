@@ -1,4 +1,4 @@
-"""The database: `Base` for the tables, and `db`, the current application's way to them."""
+"""The database: `Base` for tables, `db` for the sessions of the current application."""
 
 import asyncio
 import ssl
@@ -11,7 +11,6 @@ from typing import Any, cast
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -23,37 +22,36 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
+from app.away import DATABASE_AWAY as DATABASE_AWAY  # for modules that import it from here
+from app.away import is_away as is_away
 from app.config import Config
 from app.errors import NotReady
 
 
 def utcnow() -> datetime:
-    """The present moment, with its time zone."""
+    """Return the current time, aware of its time zone."""
     return datetime.now(UTC)
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment, aware of its time zone on both databases (SQLite stores none)."""
+    """A datetime in UTC, aware of its time zone on both databases (SQLite stores none)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC; a moment without a time zone is a mistake."""
+        """Convert to UTC. Raises `ValueError` for a datetime without a time zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a datetime without a time zone cannot be stored: use utcnow()")
         return value.astimezone(UTC) if value is not None else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back UTC."""
+        """Return the datetime as UTC."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 class Base(DeclarativeBase):
-    """Every table's parent.
-
-    Names of constraints are fixed so that migrations can find them again.
-    """
+    """The parent of all tables. Constraints get fixed names, so that migrations can find them."""
 
     metadata = MetaData(
         naming_convention={
@@ -68,21 +66,18 @@ class Base(DeclarativeBase):
 
 
 def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:
-    """Call this, once, when the `transaction` of this session has committed."""
+    """Call `callback` once the `transaction` of this session has committed; never if it fails."""
     session.info.setdefault("after_commit", {})[callback] = True
 
 
 def insert_into(session: AsyncSession, table: type["Base"]) -> Any:
-    """An INSERT that knows ON CONFLICT.
-
-    Both dialects write it alike, but each has a construct of its own.
-    """
+    """Return an INSERT with ON CONFLICT, which each dialect has as a construct of its own."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     return insert(table)
 
 
 class Database:
-    """An engine with its sessions.
+    """An engine and its sessions.
 
     Reads: `async with db.session() as session`. Writes: `async with db.transaction() as session`,
     which commits when its block ends and rolls back when that raises. A session belongs to one
@@ -98,15 +93,12 @@ class Database:
         self._patience = settings.SQLITE_BUSY_TIMEOUT
 
     def session(self) -> AsyncSession:
-        """A session for reading.
-
-        What it writes is lost unless committed; use `transaction` for that.
-        """
+        """Return a session for reading. What it writes is rolled back: use `transaction`."""
         return self._reading()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session in a transaction of its own: returning commits, raising rolls back."""
+        """Open a session in a transaction: leaving the block commits, raising rolls back."""
         async with self._in_turn(), self._writing.begin() as session:
             yield session
         for callback in session.info.get("after_commit", ()):
@@ -114,20 +106,20 @@ class Database:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A bare connection in a transaction that writes, for what happens very often."""
+        """Open a connection in a transaction, without the cost of the ORM: for frequent writes."""
         async with self._in_turn(), self._writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
-        """Let the writers of this process wait in a row.
+        """Queue the writers of this process, first come, first served.
 
-        SQLite has one writer, and those who wait for its lock look every 0.1 s, in no order: some
-        would starve.
+        SQLite has one writer at a time. Those that wait for its lock poll it every 0.1 s in no
+        order, so some would starve.
         """
         waited = False
         if self._turn:
-            with suppress(TimeoutError):  # then SQLite itself says what is the matter
+            with suppress(TimeoutError):  # then SQLite's own error says that it is locked
                 async with asyncio.timeout(self._patience):
                     waited = await self._turn.acquire()
         try:
@@ -137,7 +129,7 @@ class Database:
                 self._turn.release()
 
     def connect(self) -> AsyncConnection:
-        """A bare connection for reading, without the ORM's cost: the hot path."""
+        """Return a connection for reading, without the cost of the ORM: for the hot path."""
         return self.engine.connect()
 
     async def dispose(self) -> None:
@@ -151,44 +143,14 @@ db = cast(Database, LocalProxy(lambda: current_app.extensions["database"]))
 def create_engine(
     settings: Config, *, for_requests: bool = True, pre_ping: bool = True
 ) -> AsyncEngine:
-    """An engine for the configured database.
+    """Create an engine for the configured database.
 
-    Without `for_requests` it keeps no connections, so there is nothing to dispose of, and sets no
-    time-outs on statements: migrations may take long. Without `pre_ping` it finds out that a
-    connection has died when it uses it; that is for those who try again anyway.
+    Without `for_requests` it pools no connections, so there is nothing to dispose of, and sets no
+    time-outs on statements, since migrations may take long. Without `pre_ping` a dead connection is
+    noticed only when it is used: for callers that retry anyway.
     """
     pool = _pool(settings, pre_ping) if for_requests else {"poolclass": NullPool}
     return (_sqlite_engine if settings.sqlite else _postgresql_engine)(settings, for_requests, pool)
-
-
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, locks,
-# cancelled or shut down, deadlock, and a transaction that idled too long.
-POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
-# https://www.sqlite.org/rescode.html
-SQLITE_AWAY = (
-    "SQLITE_BUSY",
-    "SQLITE_LOCKED",
-    "SQLITE_CANTOPEN",
-    "SQLITE_FULL",
-    "SQLITE_IOERR",
-    "SQLITE_READONLY",
-)
-
-
-# What a query raises that got no answer, for whoever goes on without one. It includes questions
-# that were asked wrongly.
-DATABASE_AWAY = (SQLAlchemyError, OSError, TimeoutError)
-
-
-def is_away(error: DBAPIError) -> bool:
-    """Whether the database is away, locked or overloaded, by its driver's codes, rather than asked
-    wrongly.
-    """
-    if error.connection_invalidated or isinstance(error, InterfaceError):
-        return True
-    if (name := getattr(error.orig, "sqlite_errorname", None)) is not None:
-        return str(name).startswith(SQLITE_AWAY)
-    return str(getattr(error.orig, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)
 
 
 def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
@@ -210,8 +172,8 @@ def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any
     elif mode:
         arguments["ssl"] = mode
     if settings.DATABASE_PGBOUNCER:
-        # A transaction pooler hands each transaction another server connection: nothing may outlive
-        # one.
+        # A transaction pooler gives each transaction another server connection: neither settings
+        # nor prepared statements may outlive one.
         del server_settings["jit"]
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     url = url.set(query=query)
@@ -245,18 +207,18 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, record: object) -> None:
-        # The driver's own transactions begin too late and never around DDL, so it gets none:
-        # `begin` below does it.
+        # The driver begins its own transactions too late, and never around DDL. So it begins none,
+        # and `begin` below does.
         connection.isolation_level = None
         cursor = connection.cursor()
-        # NORMAL: in WAL mode a power cut may lose the last commits, never corrupt.
+        # NORMAL: in WAL mode a power cut may lose the last commits, but corrupts nothing.
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        # A writer takes the lock first: two that began as readers could not both go on.
+        # A writer takes the lock at once: of two that began as readers, one would have to fail.
         writes = connection.get_execution_options().get("sqlite_writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -266,7 +228,7 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
 def _pool(settings: Config, pre_ping: bool) -> dict[str, Any]:
     return {
         "pool_size": settings.DATABASE_POOL_SIZE,
-        "max_overflow": 0,  # overflow opens and closes a connection for every request of a burst
+        "max_overflow": 0,  # overflow would open and close a connection for each request of a burst
         "pool_timeout": settings.DATABASE_POOL_TIMEOUT,
         "pool_recycle": settings.DATABASE_POOL_RECYCLE,
         "pool_pre_ping": pre_ping,

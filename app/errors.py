@@ -1,10 +1,10 @@
-"""Errors that are meant for people: each has a message that says what is wrong and what to do."""
+"""Errors that are shown to people: their messages say what is wrong and what to do."""
 
 
 class Problem(Exception):
-    """Something that the person in front of this can mend; its text is one clear sentence or two.
+    """Something that whoever sees it can put right. Its text is one or two plain sentences.
 
-    The edges show it: `web.errors` as a page or as problem+json, `manage.py` as a line on stderr.
+    `web.errors` shows it as a page or as problem+json, `manage.py` as one line on stderr.
     """
 
     code = "problem"
@@ -23,13 +23,13 @@ class ConfigurationError(Problem):
 
 
 class NotReady(Problem):
-    """A service this needs is away, or its data are not in the state that this code expects."""
+    """A service is away, or its data are not in the state that this code expects."""
 
     code = "not-ready"
 
 
 class DomainError(Problem):
-    """A rule of the domain says no. `status` is the HTTP status that it is answered with."""
+    """A rule of the domain refuses what was asked. Answered with the HTTP status `status`."""
 
     code = "refused"
     status = 409
@@ -37,14 +37,14 @@ class DomainError(Problem):
 
 
 class NotFound(DomainError):
-    """There is no such thing, or none that the actor may see."""
+    """The thing does not exist, or the actor may not see it."""
 
     code = "not-found"
     status = 404
 
 
 class TooMany(DomainError):
-    """A limit is reached; `retry_after` is in seconds."""
+    """A rate limit is exceeded. `retry_after` is in seconds."""
 
     code = "too-many-requests"
     status = 429
@@ -55,7 +55,7 @@ class TooMany(DomainError):
 
 
 class Busy(DomainError):
-    """There is more work at hand than this process takes on; trying again in a moment works."""
+    """The process has no capacity left for this; a retry in a few seconds will succeed."""
 
     code = "busy"
     status = 503

@@ -1,4 +1,4 @@
-"""create_app: the one place where everything is wired, to be read from top to bottom."""
+"""Build the application: the one place where everything is wired, read from top to bottom."""
 
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -25,21 +25,19 @@ from app.web import access, api, bodies, dashboard, errors, identity, menus, pag
 from app.web.middleware.headers import HttpsRedirect, SecurityHeaders
 from app.web.middleware.pacing import Pacing
 from app.web.middleware.proxies import TrustedProxies
+from app.web.middleware.request_log import RequestLog
 
 
 class Application(Quart):
-    """Quart, with addresses built from BASE_URL.
-
-    What a request says in Host decides and breaks nothing.
-    """
+    """Quart, with every URL built from BASE_URL: a request's Host header changes none."""
 
     jinja_options = {"undefined": StrictUndefined}  # noqa: RUF012  (the class attribute that Quart reads)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
-        """What matches paths and builds addresses."""
+        """Return what matches paths and builds URLs, bound to BASE_URL."""
         base = urlsplit(self.config["BASE_URL"])
-        # Routing tells websockets by their scheme: with another one, pages would match them, past
-        # their guard.
+        # Routing tells websockets by their scheme. With another scheme they would match pages and
+        # pass by the guard of websockets.
         scheme = (
             base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
         )
@@ -59,7 +57,7 @@ def create_app(config_name: str | None = None) -> Quart:
     """Build the application for a named configuration, by default the one that the environment
     chooses.
 
-    Connects to nothing. Raises `ConfigurationError`, which lists everything that is wrong.
+    Opens no connection. Raises `ConfigurationError`, which lists everything that is wrong.
     """
     load_environment()
     settings = load_settings(config_name)
@@ -68,9 +66,9 @@ def create_app(config_name: str | None = None) -> Quart:
     app = Application("app", instance_path=str(settings.INSTANCE_PATH))
     app.config.update(settings.for_quart())
     app.debug = settings.DEBUG
-    # Errors become pages in every configuration; what nobody expected is logged with its traceback.
+    # Errors become pages in every configuration; unexpected ones are logged with a traceback.
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.url_map.strict_slashes = False  # no redirects built from the request's Host
+    app.url_map.strict_slashes = False  # no redirects: they would be built from the Host header
     app.url_map.merge_slashes = False
 
     app.extensions["settings"] = settings
@@ -105,10 +103,10 @@ def create_app(config_name: str | None = None) -> Quart:
         await redis.aclose(close_connection_pool=True)
         await database.dispose()
 
-    # Outermost last: all see the true address and scheme, every answer has the headers, every
-    # request an id.
+    # Outermost last: all layers see the client's own ip and scheme, every response has the security
+    # headers, every request an id.
     wrapped: Any = app.asgi_app
-    for layer in (Pacing, HttpsRedirect, logs.RequestLog, SecurityHeaders, TrustedProxies):
+    for layer in (Pacing, HttpsRedirect, RequestLog, SecurityHeaders, TrustedProxies):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)
     app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
     return app

@@ -1,4 +1,4 @@
-"""Limits on how often something may happen, counted in Redis for all processes together."""
+"""Rate limits, counted in Redis for all processes together."""
 
 import asyncio
 import ipaddress
@@ -14,58 +14,54 @@ from quart import current_app
 from redis.asyncio import Redis
 from werkzeug.local import LocalProxy
 
+from app.away import REDIS_AWAY
 from app.errors import TooMany
-from app.redis import REDIS_AWAY
 
 logger = logging.getLogger(__name__)
 
 Question = Callable[..., Awaitable[bool]]
 
-# While Redis is away only one request in this many seconds pays for finding out whether it is back.
+# Seconds. While Redis is away, at most one request in this time waits to see if it is back.
 RETRY_AFTER = 5.0
 
 
 class Limits:
-    """Counts in Redis by moving windows, atomically; while Redis is away, in this process alone.
+    """Count atomically in moving windows in Redis; in this process alone while Redis is away.
 
-    Limits of log-ins so never fall to none: each process goes on counting by itself.
+    So log-ins are never without a limit: without Redis each process applies it separately.
     """
 
     def __init__(self, redis: Redis, timeout: float) -> None:
         storage = RedisStorage(
-            "async+redis://unused:0",  # the pool below knows the way
+            "async+redis://unused:0",  # the pool below holds the address
             implementation="redispy",
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # the library's hint forgets pools
             key_prefix="limits",
         )
         self._shared = MovingWindowRateLimiter(storage)
         self._local = MovingWindowRateLimiter(MemoryStorage())
-        # The client has a time-out as well, but for each of several exchanges, and it lets callers
-        # wait in a row.
+        # The client's own time-out applies to each of several exchanges, and callers queue for it.
         self._timeout = timeout
         self._away_until = 0.0
 
     @property
     def is_shared(self) -> bool:
-        """Whether Redis answered when it was last asked.
-
-        Else there is no use in asking it anything now.
-        """
+        """Whether Redis answered when last asked. Otherwise do not ask it anything now."""
         return time.monotonic() >= self._away_until
 
     async def hit(self, name: str, rule: str, *keys: object) -> None:
-        """Count one, and raise `TooMany` if that was one too many.
+        """Count one hit. Raises `TooMany` if it exceeds the limit.
 
-        `rule` is like "5 per 5 minutes"; `name` and `keys` say what is counted, and for whom.
+        `rule` is written like "5 per 5 minutes"; `name` says what is counted, `keys` for whom.
         """
         await self._ask(MovingWindowRateLimiter.hit, name, rule, keys)
 
     async def require_room(self, name: str, rule: str, *keys: object) -> None:
-        """Raise `TooMany` if one more would be one too many, without counting it."""
+        """Raise `TooMany` if another hit would exceed the limit, without counting one."""
         await self._ask(MovingWindowRateLimiter.test, name, rule, keys)
 
     async def clear(self, name: str, rule: str, *keys: object) -> None:
-        """Forget what was counted."""
+        """Reset the count."""
         item, identifiers = parse(rule), (name, *map(str, keys))
         await self._local.clear(item, *identifiers)
         if self.is_shared:
@@ -88,7 +84,7 @@ class Limits:
             except REDIS_AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
                 logger.error(
-                    "Redis does not answer (%s): limits are counted in this process alone",
+                    "Redis does not answer (%s): each process counts rate limits by itself",
                     error or "in time",
                 )
         if limiter is self._local:
@@ -102,9 +98,9 @@ class Limits:
 
 
 def rate_limit_ip(address: str) -> str:
-    """What counts as one address.
+    """Return what counts as one client ip: an IPv4 address, or the /64 of an IPv6 address.
 
-    An IPv4 address, or the 64 bits that an IPv6 subscriber is given to choose from.
+    An IPv6 subscriber may choose any address in a /64.
     """
     try:
         parsed = ipaddress.ip_address(address)

@@ -1,4 +1,4 @@
-"""The state of the database's schema beside the code's, and the way from one to the other."""
+"""The database's schema compared with the code's, and how to bring it up to date."""
 
 import asyncio
 import enum
@@ -19,32 +19,30 @@ from app.config import Config
 from app.database import Base, create_engine
 from app.environment import PROJECT_ROOT
 
-# Alembic keeps what it works on in module-level state: one process runs one operation. Processes
-# are kept apart by the lock that alembic/env.py takes in the database.
+# Alembic keeps its state in modules, so a process runs one operation at a time. Between processes
+# the lock that alembic/env.py takes in the database does the same.
 _one_at_a_time = threading.Lock()
 
 
 class Schema(enum.Enum):
-    """How the database's schema stands to the code's."""
+    """The state of the database's schema, compared with the code's."""
 
     EMPTY = "has no tables yet"
     BEHIND = "is behind the code"
     INCOMPLETE = "lacks tables that its revision has"  # stamped without having been migrated
     CURRENT = "is current"
-    AHEAD = "is ahead of the code"  # a newer release has migrated it: this one still serves
+    AHEAD = "is ahead of the code"  # migrated by a newer release; this one can still serve
 
 
 def alembic_config(settings: Config) -> AlembicConfig:
-    """Alembic's configuration for this application's database."""
+    """Return Alembic's configuration for this application's database."""
     configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", stdout=sys.stdout)
     configuration.attributes["settings"] = settings
     return configuration
 
 
 async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """One of Alembic's commands, in a thread, since its environment runs an event loop of
-    its own.
-    """
+    """Run one of Alembic's commands in a thread, since it runs an event loop of its own."""
 
     def alone() -> Any:
         configuration = alembic_config(settings)
@@ -56,7 +54,7 @@ async def run(settings: Config, operation: Callable[..., Any], *args: Any, **opt
 
 
 async def upgrade(settings: Config) -> None:
-    """Bring the schema up to the newest migration."""
+    """Upgrade the schema to the newest migration."""
     await run(settings, command.upgrade, "head")
 
 
@@ -69,7 +67,7 @@ class Revisions:
         self.known = frozenset(revision.revision for revision in script.walk_revisions())
 
     async def schema(self, connection: AsyncConnection) -> Schema:
-        """How the schema behind this connection stands to these migrations."""
+        """Compare the schema of a database with these migrations."""
         if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
             tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
             return Schema.BEHIND if set(tables) & set(Base.metadata.tables) else Schema.EMPTY
@@ -84,7 +82,7 @@ class Revisions:
 
 
 def missing_tables(connection: Connection) -> list[str]:
-    """List the models' tables that this database does not have."""
+    """Return the names of the tables that the models have and this database has not."""
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
     return [
@@ -96,21 +94,16 @@ def missing_tables(connection: Connection) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """The names of the tables that `recreate` dropped, and of those that it made.
-
-    Read from the database.
-    """
+    """The tables that `recreate` dropped and created, as found in the database."""
 
     dropped: list[str]
     created: list[str]
 
 
 async def recreate(settings: Config) -> Recreated:
-    """Drop the models' tables and create them anew, stamped as the newest migration, all in one
-    transaction.
+    """Drop the models' tables and create them, stamped as the newest migration, in one transaction.
 
-    Whoever calls this has imported `app.features`: what is not imported is neither dropped nor
-    created.
+    Import `app.features` first: tables that are not imported are neither dropped nor created.
     """
     script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
     ours = set(Base.metadata.tables)

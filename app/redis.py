@@ -1,4 +1,4 @@
-"""Redis, with a time-out on everything: a server that hangs must not hang us."""
+"""Clients of Redis. Every operation has a time-out, so that a server that hangs hangs nothing."""
 
 import json
 import threading
@@ -10,28 +10,27 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
+from app.away import REDIS_AWAY as REDIS_AWAY  # for modules that import it from here
 from app.config import Config
 from app.patches.arq_watch import UnwatchedArqRedis
 
-# What the client raises while the server is away, hangs or refuses: for whoever goes on without it.
-REDIS_AWAY = (RedisError, OSError, TimeoutError)
-# redis-py passes some of Python's own errors through. A server that takes no writes is as good as
-# away.
+# Errors that a worker retries. redis-py lets some of Python's own errors through, and a server that
+# refuses writes is no better than one that is away.
 TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError, ReadOnlyError]
 
 
 def request_redis(settings: Config) -> Redis:
-    """The client of requests: it gives up soon, since a request goes on without Redis."""
+    """Return the client for requests, which gives up early: a request can go on without Redis."""
     client: Redis = Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT,
         socket_connect_timeout=settings.REDIS_TIMEOUT,
-        # One more try at once, since a pooled connection may have died, but not after a time-out:
-        # that would double it.
+        # One retry at once, since a pooled connection may have died; none after a time-out, which
+        # would double it.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
@@ -39,30 +38,27 @@ def request_redis(settings: Config) -> Redis:
 
 
 class UntilStopped(ExponentialBackoff):
-    """Waits between attempts from 0.1 s doubling to 5 s, but not once the process has been told to
-    stop.
-    """
+    """Back off from 0.1 s, doubling up to 5 s, until the process has been told to stop."""
 
     def __init__(self, stopping: threading.Event) -> None:
         super().__init__(cap=5, base=0.1)
         self.stopping = stopping
 
     def __deepcopy__(self, memo: object) -> "UntilStopped":
-        return self  # each connection takes a copy of its retries, and all must see the same event
+        return self  # each connection copies its retries, and all must see the same event
 
     def compute(self, failures: int) -> float:
-        """Seconds to wait after so many failures."""
+        """Return the seconds to wait after so many failures. Raises when told to stop."""
         if self.stopping.is_set():
             raise RedisConnectionError("Redis is away, and this worker has been told to stop")
         return float(super().compute(failures))
 
 
 def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> ArqRedis:
-    """The client of arq.
+    """Return the client for arq, which retries until the server is back or `stopping` is set.
 
-    It waits for a server that is away until it is told to stop, and never executes what it reads.
-
-    Payloads are JSON; arq's default, pickle, runs code that whoever reaches Redis may plant there.
+    Payloads are JSON. arq's default, pickle, executes code that anybody with access to Redis can
+    plant there.
     """
     pool = BlockingConnectionPool.from_url(
         settings.REDIS_URL,
@@ -79,14 +75,14 @@ def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> Arq
 
 
 def serialize(payload: dict[str, Any]) -> bytes:
-    """An arq payload as JSON. A result that is an exception is kept as its text."""
+    """Return an arq payload as JSON. An exception, as a result, is kept as its text."""
     return json.dumps(payload, default=repr).encode()
 
 
 def deserialize(payload: bytes) -> dict[str, Any]:
-    """An arq payload out of JSON.
+    """Return the arq payload in this JSON.
 
-    Raises `ValueError` for what arq itself would stumble over, again and again.
+    Raises `ValueError` for a malformed one, which arq would otherwise fail on again and again.
     """
     job = json.loads(payload)
     shapes = {"f": str, "a": list, "k": dict, "t": int | None, "et": int}

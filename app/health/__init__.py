@@ -1,1 +1,1 @@
-"""Whether everything that this installation needs is there."""
+"""Whether this installation has everything that it needs, and works."""

@@ -1,7 +1,7 @@
-"""The one list of probes, asked by /readyz, by `manage.py check` and by the dashboard.
+"""The one list of probes, run by /readyz, by `manage.py check` and by the dashboard.
 
-A probe looks at one part of the installation and returns an outcome for everything it has seen.
-Features add probes of their own with `add_probe`.
+A probe looks at one part of the installation and returns an outcome for each thing it has looked
+at. Features add their own with `add_probe`.
 """
 
 import asyncio
@@ -20,19 +20,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.models import Role
+from app.away import AWAY
 from app.config import Config
-from app.database import DATABASE_AWAY, create_engine
+from app.database import create_engine
 from app.errors import NotReady
 from app.migrations import Revisions, Schema
-from app.redis import REDIS_AWAY, request_redis
+from app.redis import request_redis
 from app.web.access import declared
 
-EMPTY = "qb.E002"  # the id of "nothing there yet"; development does something about it
+EMPTY = "qb.E002"  # the id of "nothing is there yet", upon which `serve` sets the database up
 
-AWAY = (*DATABASE_AWAY, *REDIS_AWAY)
-
-# Seconds that a probe waits. A frozen server must not freeze /readyz; at start and in `check` a
-# service may need a moment longer than a request would give it.
+# Time-outs of a probe in seconds. A service that hangs must not hang /readyz; at start and in
+# `check` it may take longer than a request would wait.
 PATIENCE = 2.0
 PATIENCE_AT_START = 10.0
 
@@ -41,9 +40,9 @@ State = Literal["ok", "degraded", "down"]
 
 @dataclass(frozen=True, slots=True)
 class CheckMessage:
-    """What `check` says of something that is wrong.
+    """A finding of `check`: what is wrong, and a hint how to put it right.
 
-    Ids that begin with qb.E are errors, those that begin with qb.W warnings.
+    Ids that begin with qb.E are errors, those that begin with qb.W are warnings.
     """
 
     id: str
@@ -52,16 +51,16 @@ class CheckMessage:
 
     @property
     def is_error(self) -> bool:
-        """Whether `check` fails because of it."""
+        """Whether this makes `check` fail."""
         return self.id.startswith("qb.E")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a probe found out about a component.
+    """The state of a component.
 
     Requests fail while a component is `down`, and do without it while it is `degraded`. `detail` is
-    public, so it names no host; `check` is for whoever runs the installation.
+    public, so it must name no host; `check` is for operators.
     """
 
     component: str
@@ -72,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What probes look at. `app` is None before there is an application."""
+    """The services that probes look at. `app` is None where there is no application yet."""
 
     settings: Config
     engine: AsyncEngine
@@ -87,19 +86,22 @@ Look = Callable[[Services], Awaitable[list[Outcome]]]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A probe, and whether /readyz asks it."""
+    """A probe, and whether /readyz and the dashboard run it too."""
 
     look: Look
     ready: bool
 
 
 def add_probe(app: Quart, look: Look, *, ready: bool = False) -> None:
-    """Append a probe; with `ready` it is asked by /readyz and the dashboard too."""
+    """Add a probe to `check`, and with `ready` to /readyz and the dashboard too.
+
+    A feature calls this from its `init_app`.
+    """
     app.extensions["probes"].append(Probe(look, ready))
 
 
 def init_app(app: Quart) -> None:
-    """Begin with the probes that every installation needs."""
+    """Start with the probes that every installation needs."""
     app.extensions["revisions"] = Revisions()
     app.extensions["probes"] = []
     add_probe(app, database, ready=True)
@@ -111,7 +113,7 @@ def init_app(app: Quart) -> None:
 
 
 async def ready() -> list[Outcome]:
-    """Ask the probes of /readyz, all at the same time, through the application's own pools."""
+    """Run the probes of /readyz concurrently, on the application's own connection pools."""
     app = current_app
     services = Services(
         app.extensions["settings"],
@@ -125,7 +127,7 @@ async def ready() -> list[Outcome]:
 
 
 async def check(app: Quart) -> list[CheckMessage]:
-    """Ask every probe, and return what is wrong. Changes nothing."""
+    """Run every probe and return the findings. Changes nothing."""
     found = []
     async with standalone(app.extensions["settings"], app) as services:
         for probe in app.extensions["probes"]:
@@ -134,20 +136,20 @@ async def check(app: Quart) -> list[CheckMessage]:
 
 
 def messages(outcomes: Sequence[Outcome]) -> list[CheckMessage]:
-    """Return what `check` says of these outcomes."""
+    """Return the findings among these outcomes."""
     return [outcome.check for outcome in outcomes if outcome.check]
 
 
 @asynccontextmanager
 async def standalone(settings: Config, app: Quart | None = None) -> AsyncIterator[Services]:
-    """Connect to the services of a configuration, past the pools of any application."""
+    """Connect to the services of a configuration, without the pools of an application."""
     engine = create_engine(settings, for_requests=False)
     async with request_redis(settings) as client:
         yield Services(settings, engine, client, Revisions(), PATIENCE_AT_START, app)
 
 
 async def find(settings: Config, *looks: Look) -> list[CheckMessage]:
-    """Return what the first of these probes that finds something says is wrong."""
+    """Run probes in order, and return the findings of the first one that has any."""
     async with standalone(settings) as services:
         for look in looks:
             if found := messages(await look(services)):
@@ -156,7 +158,7 @@ async def find(settings: Config, *looks: Look) -> list[CheckMessage]:
 
 
 async def require(settings: Config, *looks: Look) -> None:
-    """Raise `NotReady` with the errors of the first of these probes that finds one."""
+    """Run probes in order; raise `NotReady` with the errors of the first that has findings."""
     found = await find(settings, *looks)
     errors = [f"{message.message} {message.hint}" for message in found if message.is_error]
     if errors:
@@ -164,18 +166,18 @@ async def require(settings: Config, *looks: Look) -> None:
 
 
 def require_now(settings: Config, *looks: Look) -> None:
-    """Do the same from synchronous code, whether or not an event loop runs already."""
+    """Call `require` from synchronous code, whether or not an event loop is running."""
     coroutine: Coroutine[Any, Any, None] = require(settings, *looks)
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, coroutine).result()
 
 
 async def database(services: Services) -> list[Outcome]:
-    """Look whether the database answers, and has the schema that this code expects."""
+    """Check that the database answers and has the schema that this code expects."""
     settings = services.settings
     shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
     schema = Schema.EMPTY
-    if not _is_missing_file(settings):  # connecting would make an empty file
+    if not _is_missing_file(settings):  # connecting would create an empty file
         try:
             async with asyncio.timeout(services.patience), services.engine.connect() as connection:
                 schema = await services.revisions.schema(connection)
@@ -197,16 +199,16 @@ def _about_schema(schema: Schema, shown: str, settings: Config) -> CheckMessage 
         message = f"The database {shown} is behind the code: a migration is pending."
         return CheckMessage("qb.E003", message, "Run: python manage.py db upgrade")
     if schema is Schema.INCOMPLETE:
-        message = f"The database {shown} is stamped as migrated and lacks tables all the same."
-        mend = "restore a backup." if settings.PRODUCTION else "run: python manage.py recreate-db"
-        return CheckMessage("qb.E007", message, f"No migration makes them; {mend}")
+        message = f"The database {shown} is stamped as migrated, but tables are missing."
+        remedy = "restore a backup." if settings.PRODUCTION else "run: python manage.py recreate-db"
+        return CheckMessage("qb.E007", message, f"No migration will create them; {remedy}")
     return None
 
 
 async def roles(services: Services) -> list[Outcome]:
-    """Look whether there are roles, without which nobody can have an account."""
+    """Check that there are roles, without which nobody can have an account."""
     if messages(await database(services)):
-        return []  # said by that probe already
+        return []  # reported by that probe already
     async with services.engine.connect() as connection:
         if (await connection.execute(select(Role.id).limit(1))).first():
             return []
@@ -216,7 +218,7 @@ async def roles(services: Services) -> list[Outcome]:
 
 
 async def redis(services: Services) -> list[Outcome]:
-    """Look whether Redis answers, and takes writes: a ping would not show the latter."""
+    """Check that Redis answers and accepts writes, which a ping would not show."""
     try:
         async with asyncio.timeout(services.patience):
             await services.redis.set("probe", b"", ex=60)
@@ -235,7 +237,7 @@ async def redis(services: Services) -> list[Outcome]:
 
 
 async def routes(services: Services) -> list[Outcome]:
-    """Look whether every route says who may use it, and how often."""
+    """Check that every route declares its access and its rate limit."""
     found = []
     if (app := services.app) is None:
         return []
@@ -257,29 +259,29 @@ async def routes(services: Services) -> list[Outcome]:
 
 
 async def proxies(services: Services) -> list[Outcome]:
-    """Look whether limits and logs see people's own addresses."""
+    """Check that rate limits and logs see the clients' own ips."""
     settings = services.settings
     if not settings.PRODUCTION or not settings.secure or settings.TRUSTED_PROXIES:
         return []
     message = (
-        "BASE_URL is https, so a proxy stands in front, but TRUSTED_PROXIES is 0: everybody has "
-        "its address."
+        "BASE_URL is https, so there is a proxy in front, but TRUSTED_PROXIES is 0: all clients "
+        "appear to have its ip."
     )
     found = CheckMessage("qb.W001", message, "Set TRUSTED_PROXIES to the number of proxies.")
     return [Outcome("proxies", "degraded", "are not trusted", found)]
 
 
 async def mail(services: Services) -> list[Outcome]:
-    """Look whether mail can leave."""
+    """Check that mail can be sent."""
     if not services.settings.PRODUCTION or services.settings.MAIL_SERVER:
         return []
-    message = "MAIL_SERVER is not set: no mail leaves."
+    message = "MAIL_SERVER is not set: no mail is sent."
     found = CheckMessage("qb.W002", message, "Set MAIL_SERVER; jobs that mail wait until then.")
-    return [Outcome("mail", "degraded", "does not leave", found)]
+    return [Outcome("mail", "degraded", "is not sent", found)]
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of the innermost error, in words that name the cause."""
+    """Return the first line of the innermost error, which names the cause."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
     if isinstance(error, TimeoutError):
@@ -290,13 +292,13 @@ def reason(error: BaseException) -> str:
 
 
 def shown_redis(settings: Config) -> str:
-    """Return Redis's address without its password."""
+    """Return the url of Redis without its password."""
     scheme, _, rest = settings.REDIS_URL.partition("://")
     return f"{scheme}://{rest.rsplit('@', 1)[-1].partition('?')[0]}"
 
 
 def _why_away(error: BaseException) -> str:
-    """Say in public words, which name no host, why a service is away."""
+    """Return why a service is away, in words for the public that name no host."""
     if isinstance(error, OutOfMemoryError):
         return "is out of memory"
     if isinstance(error, ReadOnlyError):

@@ -1,4 +1,4 @@
-"""Health for machines (/livez, /readyz) and for administrators (a card on the dashboard)."""
+"""Health for load balancers (/livez, /readyz) and for administrators (a card)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ health = Blueprint("health", __name__, template_folder="templates")
 
 
 def init_app(app: Quart) -> None:
-    """Serve /livez and /readyz, and add the card below those of the features."""
+    """Serve /livez and /readyz, and add the card below the cards of the features."""
     draining.init_app(app)
     app.register_blueprint(health)
     add_card(app, "health/components.html", load_components)
@@ -29,18 +29,22 @@ class Component:
 
 
 async def components() -> list[Component]:
-    """Ask every probe of /readyz."""
+    """Run every probe of /readyz."""
     found = await probes.ready()
     return [Component(each.component, each.state, each.detail) for each in found]
 
 
 async def load_components() -> dict[str, Any]:
-    """Load the card: every component, and a sentence about all of them."""
+    """Load the card: every component, and a sentence that sums them up."""
     found = await components()
-    ailing = sum(component.state != "ok" for component in found)
+    unwell = sum(component.state != "ok" for component in found)
     summary = "Everything works."
-    if ailing:
-        summary = "One part needs a look." if ailing == 1 else f"{ailing} parts need a look."
+    if unwell:
+        summary = (
+            "One component needs attention."
+            if unwell == 1
+            else f"{unwell} components need attention."
+        )
     return {"components": found, "summary": summary}
 
 
@@ -48,7 +52,7 @@ async def load_components() -> dict[str, Any]:
 @unidentified
 @unlimited
 async def livez() -> ResponseReturnValue:
-    """Answer as long as the process runs; nothing else is asked."""
+    """Answer 200 as long as the process runs. Asks no service."""
     return {"status": "ok"}
 
 
@@ -56,7 +60,7 @@ async def livez() -> ResponseReturnValue:
 @unidentified
 @unlimited
 async def readyz() -> ResponseReturnValue:
-    """Say whether to send requests here: 503 without a database, or while the process stops."""
+    """Answer 200 if requests may be sent here, 503 without a database or while draining."""
     found = await components()
     states = {component.state for component in found}
     if draining.is_draining():

@@ -1,1 +1,1 @@
-"""Composing mail, and delivering it by SMTP or into the development mailbox."""
+"""Compose mail, and deliver it by SMTP or into the development mailbox."""

@@ -1,4 +1,4 @@
-"""Delivering a mail: to the SMTP server that is configured, or into the development mailbox."""
+"""Deliver mail to the configured SMTP server, or into the development mailbox."""
 
 from quart import current_app
 
@@ -8,9 +8,9 @@ from app.mail.message import Email, MailFailed, compose
 
 
 async def deliver(email: Email) -> None:
-    """Render a mail and hand it on. Call it outside any transaction.
+    """Render a mail and send it. Call this outside of any transaction: it may take long.
 
-    Raises `MailRefused` where trying again is of no use, `MailFailed` where it is.
+    Raises `MailFailed` if a retry may succeed, `MailRefused` if it cannot.
     """
     message = await compose(email)
     if settings.MAIL_SERVER:
@@ -19,6 +19,6 @@ async def deliver(email: Email) -> None:
         await capture(message)
     else:
         raise MailFailed(
-            "MAIL_SERVER is not set: no mail leaves. Set it and restart the worker; this mail "
-            "waits."
+            "MAIL_SERVER is not set, so no mail is sent. Set it and restart the worker: this mail "
+            "will be retried."
         )

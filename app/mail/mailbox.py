@@ -1,7 +1,7 @@
-"""The development mailbox: mail that goes nowhere, kept in files and shown at /dev/mail.
+"""The development mailbox: mail is kept in files instead of being sent, and shown at /dev/mail.
 
-The factory registers it in development and testing only. It answers nobody but a person at this
-very machine, since mails hold links that sign people in.
+The factory registers it in development and testing only. It answers requests from this machine
+alone, since mails hold links that log people in.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from app.web.access import unconfirmed_too, unlimited
 from app.web.identity import is_from_this_machine
 from app.web.menus import add_entry
 
-KEPT = 500  # mails: more than a run of any test suite sends, and soon read
+KEPT = 500  # mails: more than a run of a test suite sends, and quick to read
 
-# A mail brings its own styles along, which a page may not, and nothing else.
+# A mail has inline styles, which pages may not have, and nothing else.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,7 +35,7 @@ mailbox = Blueprint("mailbox", __name__, template_folder="templates")
 
 
 def init_app(app: Quart) -> None:
-    """Capture mail while there is no MAIL_SERVER, and show it."""
+    """Capture mail as long as MAIL_SERVER is not set, and serve the mailbox."""
     app.extensions["capture_email"] = capture
     app.register_blueprint(mailbox)
     add_entry(app, "footer", "Mailbox", "mailbox.index", shown_to=_is_here)
@@ -46,14 +46,14 @@ def _is_here(identity: Identity) -> bool:
 
 
 async def capture(message: EmailMessage) -> None:
-    """Keep a mail instead of sending it."""
+    """Write a mail to the mailbox instead of sending it."""
     content = message.as_bytes(policy=policy.default.clone(utf8=True))
     await asyncio.to_thread(_write, content, settings)
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedEmail:
-    """A mail in the mailbox. `at` is in this machine's time."""
+    """A mail in the mailbox. `at` is in this machine's time zone."""
 
     name: str
     at: datetime
@@ -65,14 +65,14 @@ class CapturedEmail:
 
 
 def captured_emails(settings: Config, name: str | None = None) -> list[CapturedEmail]:
-    """What is in the mailbox, newest first, or the mail of this name alone.
+    """Return the mails in the mailbox, newest first, or only the one of this name.
 
-    Reads files: not for the event loop.
+    Reads files, so call this in a thread.
     """
     mails = []
     for path in sorted((settings.INSTANCE_PATH / "mail").glob("*.eml"), reverse=True):
         if name in (None, path.stem):
-            with suppress(FileNotFoundError):  # another process has just made room
+            with suppress(FileNotFoundError):  # another process has just deleted the oldest
                 mails.append(_read(path))
     return mails
 
@@ -87,7 +87,7 @@ def _read(path: Path) -> CapturedEmail:
 
 
 def _write(content: bytes, settings: Config) -> None:
-    # Files, since web and worker are separate processes.
+    # In files, since the web server and the worker are separate processes.
     folder = settings.INSTANCE_PATH / "mail"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{time.time_ns()}-{secrets.token_hex(4)}.eml"
@@ -100,7 +100,7 @@ def _write(content: bytes, settings: Config) -> None:
 
 @mailbox.before_request
 async def only_from_this_machine() -> None:
-    """For anybody else there is no such page: mails hold links that log people in."""
+    """Answer 404 to requests from elsewhere: mails hold links that log people in."""
     if not is_from_this_machine():
         abort(404)
 
@@ -109,7 +109,7 @@ async def only_from_this_machine() -> None:
 @unconfirmed_too
 @unlimited
 async def index() -> str:
-    """All mails, the newest first."""
+    """List all mails, the newest first."""
     mails = await asyncio.to_thread(captured_emails, settings)
     return await render_template("mail/mailbox.html", mails=mails, mail_server=settings.MAIL_SERVER)
 
@@ -118,7 +118,7 @@ async def index() -> str:
 @unconfirmed_too
 @unlimited
 async def as_json() -> ResponseReturnValue:
-    """The same for programs."""
+    """Return all mails, the newest first, as JSON for tests and scripts."""
     mails = await asyncio.to_thread(captured_emails, settings)
     return jsonify(
         [{"to": m.to, "subject": m.subject, "text": m.text, "html": m.html} for m in mails]
@@ -129,7 +129,7 @@ async def as_json() -> ResponseReturnValue:
 @unconfirmed_too
 @unlimited
 async def show(name: str) -> str:
-    """One mail, its text with links to click."""
+    """Show the text of a mail, with its links."""
     return await render_template("mail/email.html", mail=await _find(name))
 
 
@@ -137,7 +137,7 @@ async def show(name: str) -> str:
 @unconfirmed_too
 @unlimited
 async def html(name: str) -> Response:
-    """The HTML of one mail, as a mail reader shows it."""
+    """Show the HTML of a mail, as a mail client would."""
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     return Response((await _find(name)).html, mimetype="text/html", headers=headers)
 

@@ -1,4 +1,4 @@
-"""A mail as a value: whom it goes to, what it says, and the message that is made of it."""
+"""A mail as a value, and the message that is composed from it."""
 
 import hashlib
 import re
@@ -18,30 +18,30 @@ from app import validators
 from app.config import settings
 from app.jobs.context import GiveUp, current
 
-# What ends a line, or means something else to a server, has no place in a header.
-# "=?" begins an encoded word, which may hold any of that.
+# Characters that end a header's line, or that servers treat specially, must not get into a header.
+# "=?" begins an encoded word, which may hold any of them.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
 
 
 class MailFailed(Exception):
-    """The mail has not left, and may another time."""
+    """The mail was not sent; a retry may succeed."""
 
 
 class MailRefused(GiveUp):
-    """The mail will never be taken."""
+    """The mail was refused for good; a retry cannot succeed."""
 
 
 class Email:
-    """A mail to one person: pure, nothing is rendered yet.
+    """A mail to one recipient. Nothing is rendered yet.
 
     `Email(to=user.email, subject="…", template="accounts/email/confirmation", user=user,
-    link=link)` renders `accounts/email/confirmation.txt` and `.html` with `user` and `link`. Raises
-    `GiveUp` for an address or a subject that would add headers or recipients.
+    link=link)` will render `accounts/email/confirmation.txt` and `.html` with `user` and `link`.
+    Raises `GiveUp` for an email or a subject that would inject headers or recipients.
     """
 
     def __init__(self, *, to: str, subject: str, template: str, **context: object) -> None:
         if CONTROL.search(to + subject):
-            raise GiveUp("A mail's address or subject holds control characters.")
+            raise GiveUp("A mail's recipient or subject holds control characters.")
         try:
             self.to = validators.email(to)
         except ValueError as error:
@@ -50,14 +50,14 @@ class Email:
 
 
 def link(endpoint: str, **values: Any) -> str:
-    """The absolute address of a page. It starts with BASE_URL, whatever a request's Host says."""
+    """Return the absolute url of a page. It begins with BASE_URL, whatever the Host header says."""
     return settings.BASE_URL + url_for(endpoint, _external=False, **values)
 
 
 async def compose(email: Email) -> EmailMessage:
-    """The message itself.
+    """Render a mail into a message.
 
-    Run again, a job gives it the same Message-ID, by which receivers know a duplicate.
+    When a job is retried its mail keeps its Message-ID, by which receivers recognise duplicates.
     """
     job = current.get()
     digest = hashlib.sha256(f"{email.to}\n{email.subject}".encode()).hexdigest()[:12]
@@ -76,7 +76,7 @@ async def compose(email: Email) -> EmailMessage:
 
 
 async def _render(email: Email, kind: str) -> str:
-    # Not render_template: its context is that of pages, which need a request.
+    # Not render_template: its context is that of pages, which needs a request.
     template = current_app.jinja_env.get_template(f"{email.template}.{kind}")
     common = {
         "app_name": settings.APP_NAME,

@@ -1,4 +1,4 @@
-"""Delivering a mail to an SMTP server, and what its answers mean."""
+"""Send a mail to an SMTP server, and tell from its reply whether a retry may succeed."""
 
 import re
 from contextlib import suppress
@@ -11,28 +11,27 @@ from email_validator import validate_email
 from app.config import settings
 from app.mail.message import CONTROL, MailFailed, MailRefused
 
-# Answers about our configuration rather than a mail: log in first, use TLS first.
+# Replies that concern our configuration rather than the mail: log in first, use TLS first.
 ABOUT_US = (530, 534, 535, 538)
-# At the greeting a refusal is about this machine.
+# A refusal at the greeting is not among them: it concerns this machine.
 ABOUT_THE_MAIL = (
     aiosmtplib.SMTPSenderRefused,
     aiosmtplib.SMTPRecipientRefused,
     aiosmtplib.SMTPDataError,
 )
-SHOWN = 200  # characters of what a server answers
+SHOWN = 200  # characters of a server's reply
 
 
 async def send(message: EmailMessage, to: str) -> None:
-    """Deliver a message to one recipient. Raises `MailFailed` or `MailRefused`."""
+    """Send a message to one recipient. Raises `MailFailed` or `MailRefused`."""
     found = validate_email(to, check_deliverability=False, globally_deliverable=False)
-    to = f"{found.local_part}@{found.ascii_domain}"  # which every server understands
+    to = f"{found.local_part}@{found.ascii_domain}"  # a form that every server understands
     message.replace_header("To", to)
     client = aiosmtplib.SMTP(
         hostname=settings.MAIL_SERVER,
         port=settings.MAIL_PORT,
-        local_hostname=urlsplit(
-            settings.BASE_URL
-        ).hostname,  # else the DNS is asked, for however long that takes
+        # Without a name DNS would be asked for one, which may take long.
+        local_hostname=urlsplit(settings.BASE_URL).hostname,
         username=settings.MAIL_USERNAME,
         password=settings.MAIL_PASSWORD,
         timeout=settings.MAIL_TIMEOUT,
@@ -42,14 +41,12 @@ async def send(message: EmailMessage, to: str) -> None:
     try:
         await client.connect()
         await client.send_message(message, recipients=[to])
-        with suppress(
-            aiosmtplib.SMTPException
-        ):  # it is taken: nothing that happens now may send it again
+        # The server has accepted the mail: no later error may cause a retry.
+        with suppress(aiosmtplib.SMTPException):
             await client.quit(timeout=1)
     except (aiosmtplib.SMTPException, OSError) as error:
-        raise _explained(
-            error
-        ) from None  # the original may hold what was sent, the password included
+        # The original error may hold what was sent, the password included.
+        raise _explained(error) from None
     finally:
         client.close()
 
@@ -58,17 +55,15 @@ def _explained(error: Exception) -> Exception:
     server = f"The SMTP server {settings.MAIL_SERVER}:{settings.MAIL_PORT}"
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         error = error.recipients[0]
-    if isinstance(
-        error, aiosmtplib.SMTPAuthenticationError
-    ):  # some servers repeat what they got: only the code
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        # Only the code: some servers repeat the password.
         return MailFailed(
             f"{server} does not accept MAIL_USERNAME and MAIL_PASSWORD ({error.code})."
         )
     if type(error) is aiosmtplib.SMTPResponseException:
-        return MailFailed(f"{server} gave an unexpected answer ({error.code}).")
-    if isinstance(
-        error, aiosmtplib.SMTPResponseException
-    ):  # to the connection, the sender, the recipient or the data
+        return MailFailed(f"{server} sent an unexpected reply ({error.code}).")
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        # A reply to the greeting, the sender, the recipient or the data.
         if (
             isinstance(error, ABOUT_THE_MAIL)
             and 500 <= error.code < 600
@@ -78,16 +73,16 @@ def _explained(error: Exception) -> Exception:
                 f"{server} refused the mail: {error.code} {_one_line(error.message)}"
             )
         return MailFailed(
-            f"{server} does not take the mail now: {error.code} {_one_line(error.message)}"
+            f"{server} does not accept the mail now: {error.code} {_one_line(error.message)}"
         )
     if isinstance(error, aiosmtplib.SMTPNotSupported):
-        return MailRefused(f"{server} takes no addresses with letters beyond ASCII.")
+        return MailRefused(f"{server} does not accept emails with characters beyond ASCII.")
     if isinstance(error, TimeoutError):
         return MailFailed(f"{server} did not answer within {settings.MAIL_TIMEOUT:g} seconds.")
     return MailFailed(f"{server} cannot be used: {_one_line(str(error))}")
 
 
 def _one_line(answer: str) -> str:
-    # Servers quote what they dislike, mailed links too.
+    # Servers quote what they refuse, and that may be a mailed link.
     first = re.sub(rf"{re.escape(settings.BASE_URL)}\S*", "[link]", answer.partition("\n")[0])
     return CONTROL.sub("", first)[:SHOWN]

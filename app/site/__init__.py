@@ -1,1 +1,1 @@
-"""The home page."""
+"""The home page, which a team replaces with its own."""

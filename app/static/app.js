@@ -1,6 +1,6 @@
-// Comfort only: every page does all it does without this file.
+// Comfort only: every page works without this file.
 
-// Passwords can be looked at. They are hidden again when the form is sent, so that browsers do not keep them as text.
+// Passwords can be revealed. They are hidden again on submit, so that browsers do not store them as text.
 for (const button of document.querySelectorAll("[data-reveal]")) {
   const input = document.getElementById(button.getAttribute("aria-controls"));
   const reveal = (shown) => {
@@ -12,7 +12,7 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
   button.hidden = false;
 }
 
-// How hard a new password is to guess, while it is typed. This server alone is asked; what it refuses, it refuses anyway.
+// The strength of a new password, while it is typed. Only this server is asked, and it validates the password again on submit.
 for (const input of document.querySelectorAll("[data-strength]")) {
   const meter = Object.assign(document.createElement("meter"), { className: "strength", max: 4, low: 2, high: 3, optimum: 4 });
   const words = Object.assign(document.createElement("p"), { className: "hint" });
@@ -40,13 +40,13 @@ for (const input of document.querySelectorAll("[data-strength]")) {
       words.textContent = found.reason || "This password is hard to guess.";
     } catch (error) {
       if (error.name === "AbortError") return;
-      meter.hidden = true; // comfort only: the form says it as well
+      meter.hidden = true; // the form will show the error
       words.textContent = "";
     }
   };
 
   input.addEventListener("input", () => {
-    // What the server said of the former one is true no more.
+    // The error was about the previous value.
     if (input.closest(".field").querySelector(".errors")) {
       input.closest(".field").querySelector(".errors").remove();
       input.removeAttribute("aria-invalid");
@@ -62,7 +62,7 @@ for (const input of document.querySelectorAll("[data-strength]")) {
   });
 }
 
-// Flashes stay until somebody sends them away.
+// Flashes stay until they are dismissed.
 for (const button of document.querySelectorAll("[data-dismiss]")) {
   button.addEventListener("click", () => {
     button.parentElement.remove();
@@ -71,7 +71,7 @@ for (const button of document.querySelectorAll("[data-dismiss]")) {
   button.hidden = false;
 }
 
-// Menus close on a click elsewhere, on Escape, and when the focus leaves them.
+// Menus close on a click elsewhere, on Escape, and when they lose the focus.
 const menus = [...document.querySelectorAll(".toggle")];
 
 function closeAround(target) {

@@ -1,14 +1,14 @@
-// Swagger UI, shown from the application's own files.
+// Swagger UI, from this server's own files.
 
 const container = document.getElementById("swagger-ui");
 const specification = await (await fetch(container.dataset.url)).json();
 
-// This version of Swagger UI refuses OpenAPI 3.1 by its number, yet shows what is used of it here.
+// This version of Swagger UI rejects the number of OpenAPI 3.1, but supports what is used of it here.
 SwaggerUIBundle({
   spec: { ...specification, openapi: "3.0.3" },
   domNode: container,
   presets: [SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
   deepLinking: true,
-  validatorUrl: null, // it would ask another site
+  validatorUrl: null, // it would call another site
 });

@@ -1,1 +1,1 @@
-"""What every page or endpoint shares."""
+"""What all pages and API endpoints share: access, forms, errors, menus."""

@@ -1,7 +1,7 @@
 """Who may use a route, and how often: declared on each view, enforced before it runs.
 
-A route that declares no access or no limit is refused: forgetting one closes a door instead of
-leaving it open.
+A route that declares no access or no rate limit is refused, so forgetting one closes a route rather
+than opening it.
 """
 
 import logging
@@ -16,8 +16,8 @@ from quart import Quart, ResponseReturnValue, current_app, g, redirect, request,
 from app.auth.identity import ANONYMOUS
 from app.auth.models import Permission
 from app.auth.sessions import recently_authenticated
+from app.away import DATABASE_AWAY
 from app.config import Config, settings
-from app.database import DATABASE_AWAY
 from app.errors import DomainError
 from app.limits import limits, rate_limit_ip
 from app.web.cross_site import is_cross_site
@@ -33,43 +33,34 @@ NOTHING = Permission(0)
 
 
 class NotSignedIn(DomainError):
-    """The route needs somebody; pages redirect to log in, the API answers 401."""
+    """The route needs somebody who is signed in. Pages redirect to log in, the API answers 401."""
 
     code = "not-signed-in"
     status = 401
 
 
 class Forbidden(DomainError):
-    """The route is not for this person."""
+    """The route is not for this user."""
 
     code = "forbidden"
     status = 403
 
 
 class NotConfirmed(Forbidden):
-    """The route is for those whose address is confirmed.
-
-    Pages send others to `/account/unconfirmed`.
-    """
+    """The route needs a confirmed email. Pages redirect to `/account/unconfirmed`."""
 
     code = "not-confirmed"
 
 
 class NotRecent(Forbidden):
-    """The route wants the password to have been shown not long ago.
-
-    Pages ask for it, then come back.
-    """
+    """The route needs a recent re-authentication. Pages ask for the password, then return."""
 
     code = "reauthentication-required"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may use a route.
-
-    `identify` is off where not even the database may be asked: static files and probes.
-    """
+    """Who may use a route. `identify` is off where the database may not be asked: static files."""
 
     name: str
     identify: bool = True
@@ -82,45 +73,45 @@ class Access:
 
 
 def public(view: View) -> View:
-    """Anybody may."""
+    """Allow anybody; those who have yet to confirm their email are sent to confirm it."""
     return _mark(view, ACCESS, Access("public"))
 
 
 def unconfirmed_too(view: View) -> View:
-    """Allow anybody, also people who have yet to confirm their address."""
+    """Allow anybody, also those who have yet to confirm their email."""
     return _mark(view, ACCESS, Access("public, unconfirmed too", unconfirmed_too=True))
 
 
 def unidentified(view: View) -> View:
-    """Anybody may, and nobody is asked who they are: the view works without a database."""
+    """Allow anybody without looking up who it is: the view works without a database."""
     return _mark(view, ACCESS, Access("public, unidentified", identify=False))
 
 
 def anonymous_only(view: View) -> View:
-    """Only those who are not signed in; others are sent home."""
+    """Allow only those who are not signed in. Others are redirected to the home page."""
     return _mark(view, ACCESS, Access("anonymous", anonymous_only=True))
 
 
 def signed_in(view: View) -> View:
-    """Anybody who is signed in, confirmed or not."""
+    """Allow anybody who is signed in, whether their email is confirmed or not."""
     return _mark(view, ACCESS, Access("signed in", signed_in=True))
 
 
 def confirmed(view: View) -> View:
-    """Anybody signed in whose address is confirmed."""
+    """Allow anybody who is signed in and whose email is confirmed."""
     return _mark(view, ACCESS, Access("confirmed", signed_in=True, confirmed=True))
 
 
 def reauthenticated(view: View) -> View:
-    """Anybody signed in who has shown their password not long ago.
+    """Allow anybody who is signed in and has re-authenticated recently.
 
-    For what is sensitive and does not ask for it.
+    For sensitive actions that do not ask for the password themselves.
     """
     return _mark(view, ACCESS, Access("signed in, recently", signed_in=True, recent=True))
 
 
 def requires(permission: Permission) -> Callable[[View], View]:
-    """Only those whose role allows this."""
+    """Allow only those whose role has this permission."""
     access = Access(
         f"permission {permission.name}", signed_in=True, confirmed=True, permission=permission
     )
@@ -128,7 +119,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 
 def limit(setting: str) -> Callable[[View], View]:
-    """How often one person, or one address, may use it: the name of a setting, or a rule itself."""
+    """Rate limit a route per user, or per client ip: by a setting's name, or by a rule itself."""
     if setting.isupper() and setting not in Config.model_fields:
         raise ValueError(f"There is no setting {setting}.")
     if not setting.isupper():
@@ -137,14 +128,14 @@ def limit(setting: str) -> Callable[[View], View]:
 
 
 def unlimited(view: View) -> View:
-    """As often as one likes: it costs next to nothing, or has limits of its own inside."""
+    """Declare that a route needs no rate limit: it costs little, or counts limits of its own."""
     return _mark(view, LIMIT, "")
 
 
 def declare(app: Quart, endpoint: str, *marks: Callable[[Any], Any]) -> None:
-    """Declare a route that a library has registered.
+    """Declare the access and the limit of a route that a library has registered.
 
-    Its view may be a method, which carries no marks.
+    Its view may be a method, which cannot carry attributes, so a function is put in its place.
     """
     registered: Any = app.view_functions[endpoint]
 
@@ -157,12 +148,12 @@ def declare(app: Quart, endpoint: str, *marks: Callable[[Any], Any]) -> None:
 
 
 def declared(view: Callable[..., Any]) -> tuple[Access | None, str | None]:
-    """The access and the limit that a view declares; `None` for what it does not."""
+    """Return the access and the limit that a view declares, `None` for one that it does not."""
     return getattr(view, ACCESS, None), getattr(view, LIMIT, None)
 
 
 def rule_of(declared_limit: str) -> str:
-    """The rule behind a declared limit: the value of the setting it names."""
+    """Return the rule of a declared limit: the value of the setting that it names, or itself."""
     return str(getattr(settings, declared_limit, declared_limit))
 
 
@@ -181,34 +172,34 @@ class SignInPages:
 
 
 def set_sign_in_pages(app: Quart, pages: SignInPages) -> None:
-    """Say where people are sent who have to sign in. One feature calls this."""
+    """Register where people are redirected who have to sign in. One feature calls this."""
     app.extensions["sign_in_pages"] = pages
 
 
 def sign_in_url(page: str, **values: Any) -> str:
-    """Return the address of a page of `SignInPages`, by the name of its field."""
+    """Return the url of a page of `SignInPages`, by the name of its field."""
     return url_for(getattr(current_app.extensions["sign_in_pages"], page), **values)
 
 
 def set_home(app: Quart, endpoint: str) -> None:
-    """Say which page is the home page. Without one it is the page of one's account."""
+    """Register the home page. Without one, the account's page takes its place."""
     app.extensions["home"] = endpoint
 
 
 def home_url() -> str:
-    """Return the address of the home page."""
+    """Return the url of the home page."""
     endpoint = current_app.extensions.get("home")
     return url_for(endpoint) if endpoint else sign_in_url("account")
 
 
 def init_app(app: Quart) -> None:
-    """Put the guards before everything else."""
+    """Run the guards before every request."""
     app.before_request(guard)
     app.before_websocket(guard_websocket)
 
 
 async def guard() -> ResponseReturnValue | None:
-    """Refuse what comes from another site, then whoever may not use the route."""
+    """Refuse requests that another site caused, then those that may not use the route."""
     g.identity = ANONYMOUS
     if is_cross_site(request.method, request.path, request.headers, settings):
         raise Forbidden(
@@ -216,8 +207,7 @@ async def guard() -> ResponseReturnValue | None:
             "and try again."
         )
     if request.routing_exception is not None:
-        # 404 and 405 say nothing that needs guarding, but their pages greet whoever is signed in,
-        # if that can be known.
+        # 404 and 405 need no guarding, but their pages show who is signed in, if that can be known.
         await limits.hit(
             "route", settings.PAGE_LIMIT, "PAGE_LIMIT", rate_limit_ip(client().address)
         )
@@ -268,10 +258,7 @@ def _is_about_accounts() -> bool:
 
 
 async def guard_websocket() -> None:
-    """The same for websockets, which a browser lets every site open with the cookies of ours.
-
-    The origin decides.
-    """
+    """Refuse websockets of other origins: browsers let every site open one with our cookies."""
     if websocket.routing_exception is not None:
         return
     access, declared_limit = declared(current_app.view_functions[str(websocket.endpoint)])
@@ -280,9 +267,8 @@ async def guard_websocket() -> None:
     if websocket.headers.get("Origin") not in (None, settings.BASE_URL):
         raise Forbidden("This websocket was opened by another site.")
     if access.signed_in:
-        raise Forbidden(
-            "Nobody can be recognised on a websocket yet."
-        )  # refused rather than let in unseen
+        # Refused rather than let in unseen.
+        raise Forbidden("Nobody can be recognised on a websocket yet.")
     if declared_limit:
         await limits.hit(
             "route",

@@ -1,4 +1,4 @@
-"""The API: its specification, its documentation, and what lets pages of listed origins use it."""
+"""The API: its OpenAPI document, its documentation page, and CORS for listed origins."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,14 +21,14 @@ docs = Blueprint("docs", __name__)
 
 
 class ApiOnly(OpenAPIProvider):
-    """Describes what is under /api/, not the pages."""
+    """Describe the routes under /api/, not the pages."""
 
     def generate_rules(self) -> Iterable[Rule]:
-        """The routes to describe."""
+        """Return the routes to describe."""
         return [rule for rule in super().generate_rules() if rule.rule.startswith("/api/")]
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What a route takes and gives, with the ways to sign in where its access asks for it."""
+        """Describe a route, with the ways to sign in where its access needs that."""
         paths, components = super().build_paths(rule)
         access, _ = declared(self._app.view_functions[rule.endpoint])
         if access and access.signed_in:
@@ -38,7 +38,7 @@ class ApiOnly(OpenAPIProvider):
 
 
 def init_app(app: Quart) -> None:
-    """Serve /openapi.json, and /docs from files of this application."""
+    """Serve /openapi.json, and /docs from files of this server."""
     configured = app.extensions["settings"]
     cookie = cookie_name("session", configured)
     QuartSchema(
@@ -49,7 +49,7 @@ def init_app(app: Quart) -> None:
         swagger_ui_path=None,
         openapi_provider_class=ApiOnly,
         conversion_preference="pydantic",
-        # Moments in ISO 8601; without it Flask's provider writes them as HTTP dates.
+        # Dates in ISO 8601: without this, Flask's provider writes them as HTTP dates.
         pydantic_dump_options=PydanticDumpOptions(mode="json"),  # type: ignore[typeddict-unknown-key]  # pydantic's own
         security_schemes={
             "bearer": HttpSecurityScheme(scheme="bearer"),
@@ -79,7 +79,7 @@ async def assets(filename: str) -> Response:
 
 
 async def allow_origins(response: Response) -> Response:
-    """Answer browsers that ask for another site's page."""
+    """Add the CORS headers that let pages of the listed origins read the API."""
     for name, value in cors_headers(request.path, request.headers.get("Origin"), settings).items():
         response.headers[name] = value
     return response

@@ -1,7 +1,7 @@
-"""Refuses requests that another site makes a browser send. No hidden form tokens are needed.
+"""Cross-site request forgery: detected by headers, so forms need no hidden tokens.
 
-Browsers say where a request comes from, in Sec-Fetch-Site and Origin, and pages cannot change
-either.
+Browsers say in Sec-Fetch-Site and Origin which site caused a request, and pages cannot change
+either header.
 """
 
 from werkzeug.datastructures import Headers
@@ -12,11 +12,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def is_cross_site(method: str, path: str, headers: Headers, settings: Config) -> bool:
-    """Whether this request changes something and comes, as far as its headers tell, from another
-    site.
+    """Tell whether a request may change something and, by its headers, comes from another site.
 
-    A program that is no browser sends neither header and passes; so does one that shows a bearer
-    token and no cookie, since nobody can make a browser add that.
+    Programs other than browsers send neither header and pass. So does a request with a bearer token
+    and no cookie, since another site cannot make a browser send one.
     """
     if method in SAFE_METHODS:
         return False
@@ -36,7 +35,7 @@ def is_cross_site(method: str, path: str, headers: Headers, settings: Config) ->
 
 
 def cors_headers(path: str, origin: str | None, settings: Config) -> dict[str, str]:
-    """What allows a listed origin's pages to read the API's answers; nothing for everybody else."""
+    """Return the headers that let pages of a listed origin read the API; none for others."""
     if not path.startswith("/api/") or not settings.CORS_ORIGINS:
         return {}
     if origin not in settings.CORS_ORIGINS:

@@ -1,4 +1,4 @@
-"""The administrators' first page: a card for each feature that registers one."""
+"""The dashboard for administrators: one card for each feature that registers one."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ dashboard = Blueprint("dashboard", __name__)
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A part of the page: a template, and a function that loads what it shows.
+    """A part of the dashboard: a template, and a function that loads its context.
 
-    What `load` returns under `summary` is a sentence below the page's title.
+    If the context has a `summary`, that sentence is shown below the title of the page.
     """
 
     template: str
@@ -25,12 +25,12 @@ class Card:
 
 
 def add_card(app: Quart, template: str, load: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-    """Append a card. A feature calls this from its `init_app`."""
+    """Append a card to the dashboard. A feature calls this from its `init_app`."""
     app.extensions["cards"].append(Card(template, load))
 
 
 def init_app(app: Quart) -> None:
-    """Serve the page, with no cards yet, and link to it."""
+    """Serve the dashboard, without cards at first, and add it to the menus."""
     app.extensions["cards"] = []
     app.register_blueprint(dashboard)
     add_entry(app, "main", "Administration", "dashboard.index", administrators, position=100)
@@ -41,7 +41,7 @@ def init_app(app: Quart) -> None:
 @requires(Permission.ADMINISTER)
 @limit("PAGE_LIMIT")
 async def index() -> str:
-    """Show how everything is doing."""
+    """Show every card."""
     cards = [
         {"template": card.template} | await card.load() for card in current_app.extensions["cards"]
     ]

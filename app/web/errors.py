@@ -1,7 +1,4 @@
-"""What people and programs are told when something goes wrong.
-
-A page, or problem+json as RFC 9457 has it.
-"""
+"""Map every error to a response: a page for people, problem+json (RFC 9457) for programs."""
 
 import errno
 import logging
@@ -27,66 +24,62 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
-from app.database import is_away
+from app.away import is_away
 from app.errors import DomainError, NotReady
 from app.logs import request_id
 from app.web.access import NotRecent, NotSignedIn, sign_in_url
 
 logger = logging.getLogger(__name__)
 
-# What happened, and what to do, for errors that bring no words of their own.
+# What happened, and what to do, for errors without words of their own.
 WORDS = {
     400: (
         "This request could not be understood.",
-        "Check the address or what was sent, and try again.",
+        "Check the address and what was sent, then try again.",
     ),
     401: ("You are not logged in.", "Log in and try again."),
-    403: ("You may not do this.", "If you think you should, ask an administrator."),
-    404: ("There is no such page.", "Check the address, or start again from the home page."),
+    403: ("You are not allowed to do this.", "If you should be, ask an administrator."),
+    404: ("This page does not exist.", "Check the address, or start from the home page."),
     405: (
-        "This address does not take that kind of request.",
-        "Go back and try again from the page itself.",
+        "This address does not support that kind of request.",
+        "Go back, and try again from the page itself.",
     ),
     408: ("The request took too long to arrive.", "Try again."),
     410: (
-        "This is here no more.",
-        "Perhaps everything is done already: log in and see. If you have no password yet, or have "
-        "forgotten it, enter "
-        "your address on the page to reset it, and you get a new mail.",
+        "This is no longer available.",
+        "You may be done already: log in and see. If you have no password yet, or have forgotten "
+        "it, enter your email on the page to reset it, and you will get a new mail.",
     ),
     413: ("What was sent is too large.", "Send less at once."),
     415: (
-        "What was sent is of a kind that is not accepted here.",
-        "Send JSON to the API, a form to a page.",
+        "This content type is not supported here.",
+        "Send JSON to the API, and forms to pages.",
     ),
-    422: ("Something in what was sent is not right.", "Correct what is named and try again."),
+    422: ("Some of what was sent is not valid.", "Correct what is named, and try again."),
     429: ("That was too often.", "Wait a moment and try again."),
     500: (
-        "Something went wrong here, and it was not your fault.",
-        "Try again. If it keeps happening, tell us the number below.",
+        "Something went wrong on our side.",
+        "Try again. If it keeps happening, tell us the request id below.",
     ),
-    503: ("We cannot answer at this moment.", "Try again in a few seconds."),
+    503: ("The service is unavailable at the moment.", "Try again in a few seconds."),
 }
 
 RETRY_SECONDS = 5
 
 
 def init_app(app: Quart) -> None:
-    """Map every error once."""
+    """Register a handler for every kind of error."""
     app.register_error_handler(RequestSchemaValidationError, invalid_request)
     app.register_error_handler(DomainError, domain_error)
     app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(DBAPIError, database_error)
     app.register_error_handler(OverflowError, unfit_value)
-    app.register_error_handler(OSError, file_error)
-    # Away or frozen, not wrong: builtin errors from connecting, SQLAlchemy's from an exhausted
-    # pool, and Redis'.
-    for away in (NotReady, ConnectionError, TimeoutError, PoolExhausted, RedisError):
-        app.register_error_handler(away, service_away)
+    # Refused connections and time-outs are OSErrors.
+    for kind in (NotReady, DBAPIError, PoolExhausted, RedisError, OSError):
+        app.register_error_handler(kind, service_error)
 
 
 def wants_json() -> bool:
-    """Whether a program asks: under /api/, or where it accepts JSON rather than pages."""
+    """Tell whether a program asks: under /api/, or by an Accept header that prefers JSON."""
     kinds = ["text/html", "application/json", "application/problem+json"]
     return (
         request.path.startswith("/api/")
@@ -102,10 +95,10 @@ async def answer(
     errors: list[dict[str, str]] | None = None,
     retry_after: int | None = None,
 ) -> Response:
-    """An error, as a page or as a problem."""
+    """Return the response for an error: a page, or problem+json."""
     title = HTTPStatus(status).phrase
     if not has_request_context():
-        return Response(title, status, content_type="text/plain")  # a websocket that is refused
+        return Response(title, status, content_type="text/plain")  # a refused websocket
     happened, hint = WORDS.get(status) or WORDS[400 if status < 500 else 500]
     if wants_json():
         problem: dict[str, Any] = {
@@ -137,7 +130,7 @@ async def answer(
 
 
 async def domain_error(error: DomainError) -> ResponseReturnValue:
-    """A rule says no."""
+    """Answer with the error's own status, or redirect a page to log in or re-authenticate."""
     if isinstance(error, NotSignedIn | NotRecent) and has_request_context() and not wants_json():
         target = request.full_path.rstrip("?") if request.method == "GET" else None
         page = "login" if isinstance(error, NotSignedIn) else "reauthenticate"
@@ -152,14 +145,14 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
 
 
 async def invalid_request(error: RequestSchemaValidationError) -> Response:
-    """What was sent does not fit its schema."""
+    """Answer 422 to what does not fit its schema, with a message for each field."""
     cause = error.validation_error
     errors = messages(cause) if isinstance(cause, ValidationError) else None
     return await answer(422, code="invalid", errors=errors)
 
 
 async def http_error(error: HTTPException) -> ResponseReturnValue:
-    """HTTP's own errors: 404, 405, 413, and the 500 that stands for whatever nobody expected."""
+    """Answer HTTP's own errors: 404, 405, 413, and 500 for every unexpected exception."""
     if error.code is None or error.code < 400:
         return error.get_response()  # a redirect
     own_words = type(error).description != error.description and error.code != 500
@@ -170,32 +163,28 @@ async def http_error(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
-async def database_error(error: DBAPIError) -> Response:
-    """The database said no.
+async def service_error(error: Exception) -> Response:
+    """Answer an error of the database, of Redis or of the operating system.
 
-    Because of a value that fits no column, or because it is away, locked or overloaded.
+    400 for a value that fits no column, 503 when a service is away, 404 for a static file whose
+    path is too long for the file system; anything else is a mistake of ours, a 500.
     """
-    if isinstance(error, DataError) or _is_data_error(error):
+    if isinstance(error, DBAPIError) and _is_data_error(error):
         return await unfit_value(error)
     if is_away(error):
         return await service_away(error)
-    raise error
-
-
-async def unfit_value(error: Exception) -> Response:
-    """A value is beyond what the database stores; SQLite's driver says so with a builtin error."""
-    return await answer(400, "A value that was sent cannot be stored.")
-
-
-async def file_error(error: OSError) -> Response:
-    """A path of a static file may be too long for the file system to look up."""
-    if error.errno == errno.ENAMETOOLONG:
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return await answer(404)
     raise error
 
 
+async def unfit_value(error: Exception) -> Response:
+    """Answer 400 to a value that the database cannot store (SQLite raises OverflowError)."""
+    return await answer(400, "A value that was sent cannot be stored.")
+
+
 async def service_away(error: Exception) -> Response:
-    """A service that the request needs does not answer."""
+    """Answer 503 when a service that the request needs is away."""
     words = str(error).splitlines()
     logger.error(
         "A service is away: %s: %s",
@@ -206,7 +195,7 @@ async def service_away(error: Exception) -> Response:
 
 
 def messages(error: ValidationError) -> list[dict[str, str]]:
-    """Each mistake as the field's name and a sentence, without the value: it may be a password."""
+    """Return each mistake as a field and a message, without the value: it may be a password."""
     return [
         {
             "field": ".".join(str(part) for part in mistake["loc"]),
@@ -217,7 +206,7 @@ def messages(error: ValidationError) -> list[dict[str, str]]:
 
 
 def in_words(kind: str, mistake: Any) -> str:
-    """Pydantic's mistake as a sentence for people."""
+    """Return a mistake that Pydantic found as a sentence for people."""
     context = mistake.get("ctx", {})
     if kind in ("missing", "string_too_short", "too_short") and context.get("min_length", 1) == 1:
         return "This field is required."
@@ -236,6 +225,8 @@ def _field(error: DomainError) -> list[dict[str, str]] | None:
 
 
 def _is_data_error(error: DBAPIError) -> bool:
+    if isinstance(error, DataError):
+        return True
     cause: BaseException | None = error.orig
     while cause is not None:
         if isinstance(cause, AsyncpgDataError | UnicodeEncodeError):

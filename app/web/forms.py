@@ -1,6 +1,6 @@
-"""HTML forms from Pydantic schemas.
+"""HTML forms from Pydantic schemas, so that pages and API validate alike.
 
-What the API checks, a page shows, with each error beside its field.
+Each error is shown beside its field.
 """
 
 import types
@@ -20,12 +20,12 @@ from app.web.errors import messages
 Schema = TypeVar("Schema", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Awaitable[Any]])
 
-FORM_PROBLEMS = ""  # the key of what is wrong with the form as a whole
+FORM_PROBLEMS = ""  # the key of errors that concern the form as a whole
 
 
 @dataclass
 class FormField:
-    """One field as the templates draw it."""
+    """A field as the templates render it."""
 
     name: str
     label: str
@@ -44,15 +44,15 @@ class FormField:
 
     @property
     def id(self) -> str:
-        """The element's id."""
+        """The id of the field's element."""
         return f"field-{self.name}"
 
 
 class Form(Generic[Schema]):
-    """A form for a schema: empty, or as it was posted with what is wrong with it.
+    """A form for a schema: empty, or as it was posted, with its errors.
 
-    Labels are the fields' titles, hints their descriptions; `json_schema_extra` may give `input`
-    (the kind of input), `autocomplete`, `inputmode` and `options`.
+    Labels are the titles of the schema's fields, hints their descriptions. `json_schema_extra` may
+    set `input` (the type of input), `autocomplete`, `inputmode` and `options`.
     """
 
     def __init__(self, schema: type[Schema], **values: Any) -> None:
@@ -66,9 +66,8 @@ class Form(Generic[Schema]):
 
     @property
     def fields(self) -> list[FormField]:
-        """The fields, in the schema's order.
-
-        The first wrong one has the focus, else the first that is empty.
+        """The fields in the schema's order. The first with an error, or else the first empty one,
+        gets the focus.
         """
         fields = list(self._fields.values())
         focused = next((f for f in fields if f.errors), None) or next(
@@ -82,9 +81,9 @@ class Form(Generic[Schema]):
         return next(field for field in self.fields if field.name == name)
 
     async def read(self) -> Schema | None:
-        """What was posted, or `None` if it does not fit.
+        """Return what was posted, or `None` if it is not valid.
 
-        The form then knows what is wrong and keeps what was typed.
+        The form then has the errors, and keeps what was typed, except passwords.
         """
         posted = await request.form
         data: dict[str, Any] = {}
@@ -105,15 +104,12 @@ class Form(Generic[Schema]):
             return None
 
     def refuse(self, error: DomainError) -> None:
-        """Show what the domain says no to.
-
-        Beside its field if it names one, else above the form.
-        """
+        """Add an error of the domain: beside its field if it names one, else above the form."""
         self.status, self.retry_after = error.status, error.retry_after
         self._add(error.field or FORM_PROBLEMS, error.message)
 
     async def page(self, template: str, **context: Any) -> ResponseReturnValue:
-        """The page with this form, with the status that it deserves."""
+        """Render the page with this form, with the status of what was wrong with it."""
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after else {}
         return await render_template(template, form=self, **context), self.status, headers
 
@@ -132,13 +128,11 @@ def form(
     schema: type[BaseModel],
     context: Callable[..., Awaitable[dict[str, Any]]] | None = None,
 ) -> Callable[[View], View]:
-    """Make a view the action of a form's page.
+    """Serve a view as a form: render the form on GET, call the view on POST.
 
-    The page is shown on GET, and again for whatever does not fit.
-
-    The view gets what was posted, as the schema has it, then the values of its route; what it
-    refuses is shown in the form. `context` gets those values as well and gives the template more to
-    show, and fields their first values.
+    The view gets the validated data, then the values of its route. If the data are not valid, or
+    the view raises a `DomainError`, the form is rendered again with the errors. `context` gets the
+    route's values too; it returns more context for the template, and initial values of fields.
     """
 
     def decorate(view: View) -> View:

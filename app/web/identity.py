@@ -1,4 +1,4 @@
-"""Who is asking: read once a request, kept in `g`, handed to services as `actor`."""
+"""Who is asking: looked up once per request, kept in `g`, passed to services as `actor`."""
 
 import ipaddress
 import logging
@@ -6,18 +6,18 @@ import re
 
 from quart import Quart, after_this_request, g, request
 from quart.typing import ResponseTypes
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import sessions
 from app.auth.identity import ANONYMOUS, Client, Identity
 from app.auth.models import Purpose
+from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.database import db
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
-# What proxies add; one of these is enough to say that somebody else may be asking.
+# Headers that proxies add. With any of them, the request may come from another machine.
 PROXY_HEADERS = (
     "x-forwarded",
     "forwarded",
@@ -31,7 +31,7 @@ PROXY_HEADERS = (
 
 
 def init_app(app: Quart) -> None:
-    """Configure Quart's own signed session: nothing but flashes is in it."""
+    """Configure Quart's own signed session, which holds nothing but flashed messages."""
     configured: Config = app.extensions["settings"]
     app.config.update(
         SESSION_COOKIE_NAME=cookie_name("flash", configured),
@@ -42,7 +42,7 @@ def init_app(app: Quart) -> None:
 
 
 async def load_identity() -> None:
-    """Find out who asks: by the bearer token if there is one, else by the session's cookie."""
+    """Look up who is asking: by the bearer token if there is one, else by the session's cookie."""
     if secret := bearer():
         g.identity = await sessions.identify(secret, (Purpose.SESSION, Purpose.TOKEN))
     elif secret := cookie():
@@ -55,13 +55,13 @@ async def load_identity() -> None:
                 await sessions.touch(session, g.identity)
             if g.identity.remember and secret == cookie():
                 after_this_request(_renew_cookie)
-        except (SQLAlchemyError, OSError):
+        except DATABASE_AWAY:
             # The request does not depend on it, and the next one tries again.
-            logger.warning("The last use of a session could not be noted", exc_info=True)
+            logger.warning("The last use of a session could not be stored", exc_info=True)
 
 
 async def _renew_cookie(response: ResponseTypes) -> ResponseTypes:
-    """Let a remembered cookie live as long as its session, from the last visit on."""
+    """Extend a remembered cookie, so that it lives as long as its session."""
     if (secret := cookie()) and not any(
         c.startswith(f"{_cookie_name()}=") for c in response.headers.getlist("Set-Cookie")
     ):
@@ -70,24 +70,23 @@ async def _renew_cookie(response: ResponseTypes) -> ResponseTypes:
 
 
 def identity() -> Identity:
-    """Who asks; `ANONYMOUS` as long as nobody has been recognised."""
-    found: Identity = g.get(
-        "identity", ANONYMOUS
-    )  # error pages of a failed guard come before anybody is recognised
+    """Return who is asking, `ANONYMOUS` until that has been looked up."""
+    # The error page of a failed guard is rendered before the lookup.
+    found: Identity = g.get("identity", ANONYMOUS)
     return found
 
 
 def client() -> Client:
-    """Where the request comes from."""
+    """Return where the request comes from."""
     return Client(
         request.remote_addr or "", request.headers.get("User-Agent", ""), is_from_this_machine()
     )
 
 
 def is_from_this_machine() -> bool:
-    """Whether a person at this very machine asks.
+    """Tell whether the request comes from this machine.
 
-    A loopback peer, a loopback Host and no proxy in between.
+    Its ip and its Host are loopback addresses, and no proxy is in between.
     """
     through_proxy = any(name.lower().startswith(PROXY_HEADERS) for name, _ in request.headers)
     return (
@@ -98,26 +97,23 @@ def is_from_this_machine() -> bool:
 
 
 def bearer() -> str | None:
-    """The secret in `Authorization: Bearer …`."""
+    """Return the secret in `Authorization: Bearer …`."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
 
 
 def cookie() -> str | None:
-    """The secret in the session's cookie."""
+    """Return the secret in the session's cookie."""
     return request.cookies.get(_cookie_name()) or None
 
 
 def shown_secrets() -> list[str]:
-    """Every secret that the request carries: logging out ends them all."""
+    """Return every secret in the request: logging out revokes them all."""
     return [secret for secret in (bearer(), cookie()) if secret]
 
 
 def set_cookie(response: ResponseTypes, secret: str, *, remember: bool) -> None:
-    """Give the browser a session.
-
-    Without "keep me logged in" the cookie goes when the browser closes.
-    """
+    """Set the session's cookie. Without `remember` it ends when the browser is closed."""
     response.set_cookie(
         _cookie_name(),
         secret,
@@ -129,14 +125,14 @@ def set_cookie(response: ResponseTypes, secret: str, *, remember: bool) -> None:
 
 
 def delete_cookie(response: ResponseTypes) -> None:
-    """Make the browser forget its session."""
+    """Delete the session's cookie."""
     response.delete_cookie(_cookie_name(), secure=settings.secure, httponly=True, samesite="Lax")
 
 
 def cookie_name(name: str, configured: Config) -> str:
-    """A cookie's name.
+    """Return a cookie's full name.
 
-    `__Host-` makes a browser refuse it from anything but this very host over https.
+    Under https it begins with `__Host-`, so that browsers take it from this host alone.
     """
     return f"__Host-{name}" if configured.secure else name
 

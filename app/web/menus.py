@@ -1,4 +1,4 @@
-"""Menus: features register entries, the layout shows those that are meant for whoever asks."""
+"""Menus: features register entries, and the layout shows those that the user may see."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def everybody(identity: Identity) -> bool:
 
 
 def administrators(identity: Identity) -> bool:
-    """Show an entry to those who may administer."""
+    """Show an entry to administrators."""
     return identity.is_admin
 
 
@@ -49,7 +49,7 @@ def add_entry(
     shown_to: Callable[[Identity], bool] = everybody,
     position: int = 50,
 ) -> None:
-    """Add an entry to a menu: behind those of a smaller or the same position.
+    """Add an entry to a menu, after those of a smaller or equal position.
 
     A feature calls this from its `init_app`. In the main menu the home page is at 0, the API at
     90 and administration at 100.
@@ -60,7 +60,7 @@ def add_entry(
 
 
 def links(menu: Menu, identity: Identity) -> list[Link]:
-    """Return the entries of a menu that are meant for somebody, with the current page marked."""
+    """Return the entries of a menu that this identity may see, with the current page marked."""
     return [
         Link(entry.label, url_for(entry.endpoint), request.endpoint == entry.endpoint)
         for entry in current_app.extensions["menus"][menu]
@@ -69,5 +69,5 @@ def links(menu: Menu, identity: Identity) -> list[Link]:
 
 
 def init_app(app: Quart) -> None:
-    """Begin with empty menus."""
+    """Start with empty menus."""
     app.extensions["menus"] = defaultdict(list)

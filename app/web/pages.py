@@ -1,4 +1,4 @@
-"""What every page shows around its content, and the addresses of pages and static files."""
+"""The context of every template, and the urls and caching of static files."""
 
 import hashlib
 from pathlib import Path
@@ -17,13 +17,13 @@ YEAR = 365 * 24 * 3600
 
 
 def init_app(app: Quart) -> None:
-    """Give templates their context, and static files their addresses."""
+    """Register the context of templates, and serve static files by their content's hash."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(context)
     app.extensions["versions"] = versions = file_versions(Path(str(app.static_folder)))
 
     def asset(filename: str) -> str:
-        """Return the address of a static file, with its content's hash for caching."""
+        """Return the url of a static file, with its content's hash for caching."""
         return url_for("static", filename=filename, v=versions[filename])
 
     app.jinja_env.globals.update(
@@ -34,7 +34,7 @@ def init_app(app: Quart) -> None:
 
 
 def file_versions(folder: Path) -> dict[str, str]:
-    """Return for each file below a folder the beginning of its content's hash."""
+    """Return the beginning of the content's hash of each file below a folder."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         for path in sorted(folder.rglob("*"))
@@ -43,7 +43,7 @@ def file_versions(folder: Path) -> dict[str, str]:
 
 
 async def cache(response: Response) -> Response:
-    """Let static files that were asked for by their hash be cached for ever, and nothing else."""
+    """Let caches keep static files that are requested by their hash, and nothing else."""
     current = current_app.extensions["versions"].get((request.view_args or {}).get("filename"))
     if (
         response.status_code < 400
@@ -57,7 +57,7 @@ async def cache(response: Response) -> Response:
 
 
 def context() -> dict[str, Any]:
-    """Return what every template may use."""
+    """Return the variables that every template may use."""
     who = identity()
     return {
         "app_name": settings.APP_NAME,

@@ -1,6 +1,7 @@
-"""Somebody at a browser: what they see, and how they get on, by hand or by keyboard alone."""
+"""Somebody at a browser: what they do and see, with a mouse or with the keyboard alone."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +17,12 @@ NEW, WEAK, WRONG = (
     "not what it is at all",
 )  # passwords
 WIDTHS, SCHEMES = (375, 1280), ("light", "dark")
-# pages that are errors on purpose
+# The console's message about a page that is an error on purpose.
 ON_PURPOSE = "Failed to load resource: the server responded with a status of 4"
-STOPS = 40  # of the focus on a page: more than any has
+Mailed = Callable[..., Awaitable[dict[str, Any]]]
+STOPS = 40  # presses of Tab: more than any page has stops
 
-# What has the focus: whether that can be seen, how far down the page it is, and which form it
-# belongs to.
+# The focused element: whether its focus is visible, how far down the page and in which form it is.
 FOCUSED = """target => {
   const element = document.activeElement;
   const style = getComputedStyle(element), box = element.getBoundingClientRect();
@@ -40,7 +41,7 @@ FOCUSED = """target => {
 
 
 def address(site: Served) -> str:
-    """Where a browser finds it: under a name that it takes for this machine."""
+    """Return the site's url, by a name that browsers trust as this machine."""
     return f"http://localhost:{site.port}"
 
 
@@ -55,9 +56,9 @@ async def page_of(
     user_agent: str | None = None,
     expected: str = ON_PURPOSE,
 ) -> AsyncIterator[Page]:
-    """A page in a browser of its own.
+    """Open a page in a browser context of its own.
 
-    Whatever it complains about fails the test, but for what begins as expected.
+    Errors in its console fail the test, except those that begin with `expected`.
     """
     context = await chromium.new_context(
         base_url=address(site),
@@ -85,14 +86,14 @@ async def page_of(
 
 
 def new_address(who: str) -> str:
-    """An address that nobody has yet."""
+    """Return an email that nobody has yet."""
     return f"{who}{next(NUMBERS)}@example.com"
 
 
 async def violations(page: Page, *rules: str) -> list[str]:
-    """What axe finds, by all its rules or some.
+    """Return the violations that axe finds, by all its rules or by some.
 
-    Swagger UI's own elements are left out: they are not ours to mend.
+    Swagger UI's own elements are left out.
     """
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
     result = await Axe().run(page, context={"exclude": [["#swagger-ui"]]}, options=options)
@@ -100,14 +101,26 @@ async def violations(page: Page, *rules: str) -> list[str]:
 
 
 async def begin_session(page: Page, person: Person) -> None:
-    """Log this browser in without its form."""
+    """Log this browser in by the API."""
     credentials = {"email": person.email, "password": person.password}
     response = await page.request.post("/api/v1/session", data=credentials)
     assert response.status == 201, await response.text()
 
 
+async def may_log_in(page: Page, email: str, password: str) -> bool:
+    """Try a password at the API; tell whether it works."""
+    credentials = {"email": email, "password": password}
+    return (await page.request.post("/api/v1/session", data=credentials)).status == 201
+
+
+async def is_logged_out(page: Page) -> None:
+    """Expect this browser to be logged out."""
+    await page.goto("/account/manage")
+    await expect(page).to_have_url(re.compile("/account/login"))
+
+
 class Hands:
-    """Somebody with a mouse or a finger. What they look for is in the page's main part."""
+    """Somebody with a mouse or a finger. They look for things in the page's main part."""
 
     def __init__(self, page: Page, *, javascript: bool) -> None:
         self.page = page
@@ -115,28 +128,28 @@ class Hands:
 
     @property
     def main(self) -> Locator:
-        """All but the header and the footer."""
+        """The page without header and footer."""
         return self.page.get_by_role("main")
 
     def field(self, label: str) -> Locator:
-        """The field of this label."""
+        """Return the field with this label."""
         return self.main.get_by_label(label, exact=True)
 
     def button(self, name: str) -> Locator:
-        """The button of this name."""
+        """Return the button with this name."""
         return self.main.get_by_role("button", name=name, exact=True)
 
     def link(self, name: str) -> Locator:
-        """The link of this name."""
+        """Return the link with this name."""
         return self.main.get_by_role("link", name=name, exact=True)
 
     async def open(self, path: str) -> None:
-        """Go to an address, as from a mail."""
+        """Go to a path, as from a mail."""
         await self.page.goto(path)
         await self._arrive()
 
     async def open_menu(self) -> None:
-        """Unfold what folds away: all links on a phone, the account's elsewhere."""
+        """Open the menu: of all links on a phone, of the account elsewhere."""
         await self.activate(self.page.locator("summary:visible"))
 
     async def follow(self, link: str | Locator) -> None:
@@ -144,7 +157,7 @@ class Hands:
         await self._go(self.link(link) if isinstance(link, str) else link)
 
     async def press(self, name: str) -> Response:
-        """Press a button that sends a form; returns the page that comes of it."""
+        """Press a button that submits a form; return the response."""
         return await self._go(self.button(name))
 
     async def _go(self, target: Locator) -> Response:
@@ -164,7 +177,7 @@ class Hands:
         await target.click()
 
     async def fill(self, label: str, text: str) -> None:
-        """Type into a field, in place of what it holds."""
+        """Replace the value of a field."""
         await self.field(label).fill(text)
 
     async def choose(self, label: str, password: str) -> None:
@@ -173,15 +186,15 @@ class Hands:
         await self.fill("Password, once more", password)
 
     async def sees(self, words: str) -> None:
-        """The page says so."""
+        """Expect the page to contain these words."""
         await expect(self.main.get_by_text(words).first).to_be_visible()
 
     async def is_at(self, heading: str) -> None:
-        """The page is about this."""
+        """Expect the page to have this heading."""
         await expect(self.page.get_by_role("heading", level=1)).to_contain_text(heading)
 
     async def is_told(self, words: str, about: str) -> None:
-        """A form came back: this field is wrong, says why right below, and has the focus."""
+        """Expect an error at this field, described below it, and the focus in it."""
         field = self.field(about)
         said = self.main.locator(
             ".field", has=self.page.get_by_label(about, exact=True)
@@ -196,7 +209,7 @@ class Hands:
         )
 
     async def look(self) -> None:
-        """The page fits and, in both schemes, is accessible to everybody."""
+        """Expect the page to fit its width and to be accessible, in both colour schemes."""
         width = await self.page.evaluate("innerWidth")
         assert await self.page.evaluate("document.documentElement.scrollWidth") <= width, (
             self.page.url
@@ -214,15 +227,15 @@ class Hands:
 
 
 class Keyboard(Hands):
-    """Somebody with nothing but Tab, Enter and the letters."""
+    """Somebody with a keyboard alone: Tab, Enter and letters."""
 
     async def activate(self, target: Locator) -> None:
-        """Go there and press Enter."""
+        """Move the focus to an element and press Enter."""
         await self._tab_to(target)
         await self.page.keyboard.press("Enter")
 
     async def fill(self, label: str, text: str) -> None:
-        """Go there and type."""
+        """Move the focus to a field and type."""
         await self._tab_to(self.field(label))
         await self.page.keyboard.press("Control+A")
         await self.page.keyboard.type(text)

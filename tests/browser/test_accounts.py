@@ -1,94 +1,31 @@
-"""What people do with their accounts, in a real browser.
+"""Passwords, emails, names and invitations in a real browser, in every way of using one."""
 
-By hand and by keyboard, with and without JavaScript.
-"""
-
-import asyncio
-import json
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 from sqlalchemy import update
 
-from app.auth.models import Credential, Purpose
+from app.auth.models import Credential
 from app.database import db, utcnow
 from tests.browser.pages import (
     NEW,
     WEAK,
     WRONG,
     Hands,
-    Keyboard,
+    Mailed,
     begin_session,
+    is_logged_out,
+    may_log_in,
     new_address,
     page_of,
 )
-from tests.factories.people import Person, invite, make_person
+from tests.factories.people import invite, make_person
 from tests.mail.captured import link_in
-from tests.processes import Served, get
+from tests.processes import Served
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("worker", "inside")]
-
-WAYS = {
-    "phone": (375, True, Hands),
-    "keyboard": (1280, True, Keyboard),
-    "phone without JavaScript": (375, False, Hands),
-    "desktop without JavaScript": (1280, False, Hands),
-}
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-Mailed = Callable[..., Awaitable[dict[str, Any]]]
-
-
-@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
-async def hands(
-    request: pytest.FixtureRequest, chromium: Browser, site: Served
-) -> AsyncIterator[Hands]:
-    """Somebody at a page, in each of the ways that there are."""
-    width, javascript, kind = request.param
-    async with page_of(chromium, site, width=width, javascript=javascript) as page:
-        yield kind(page, javascript=javascript)
-
-
-@pytest.fixture
-def mailed(site: Served) -> Mailed:
-    """Waits for the newest of some mails to somebody, by what they are about."""
-
-    async def wait(to: str, subject: str, number: int = 1) -> dict[str, Any]:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            _, text = await asyncio.to_thread(get, f"{site.url}/dev/mail.json")
-            found = [
-                mail
-                for mail in json.loads(text)
-                if mail["to"] == [to] and mail["subject"].endswith(subject)
-            ]
-            if len(found) >= number:
-                assert (
-                    "{{" not in found[0]["html"] + found[0]["text"]
-                )  # templates that were not rendered
-                return dict(found[0])
-            await asyncio.sleep(0.05)
-        raise AssertionError(
-            f"no mail about {subject!r} to {to}: {(site.log.parent / 'worker.log').read_text()}"
-        )
-
-    return wait
-
-
-async def may_log_in(page: Page, email: str, password: str) -> bool:
-    credentials = {"email": email, "password": password}
-    return (await page.request.post("/api/v1/session", data=credentials)).status == 201
-
-
-async def is_logged_out(page: Page) -> None:
-    await page.goto("/account/manage")
-    await expect(page).to_have_url(re.compile("/account/login"))
 
 
 async def test_a_forgotten_password_is_replaced(hands: Hands, mailed: Mailed) -> None:
@@ -268,113 +205,6 @@ async def test_ones_name_is_changed(hands: Hands) -> None:
     await hands.sees("Your name is saved.")
     await expect(hands.field("First name")).to_have_value("Wren")
     await expect(hands.page.get_by_role("banner")).to_contain_text("Wren Kept")
-
-
-async def test_sessions_are_ended_from_another_browser(
-    hands: Hands, chromium: Browser, site: Served
-) -> None:
-    robin = await make_person()
-    await begin_session(hands.page, robin)
-    async with (
-        page_of(chromium, site, user_agent=FIREFOX) as elsewhere,
-        page_of(chromium, site) as third,
-    ):
-        await begin_session(elsewhere, robin)
-        await hands.open("/account/manage")
-        await hands.follow("Sessions")
-        await expect(hands.main.get_by_role("row")).to_have_count(3)
-        await expect(hands.main.get_by_role("row", name="This one")).to_have_count(1)
-        await hands.look()
-        await hands.follow(
-            hands.main.get_by_role("button", name="End the session of Firefox on Linux")
-        )
-        await hands.sees("That session has ended.")
-        await is_logged_out(elsewhere)
-        await begin_session(elsewhere, robin)
-        await begin_session(third, robin)
-        await hands.open("/account/sessions")
-        await expect(hands.main.get_by_role("row")).to_have_count(4)
-        await hands.press("End all others")
-        await hands.sees("All other sessions have ended.")
-        await expect(hands.main.get_by_role("row")).to_have_count(2)
-        await expect(hands.button("End all others")).to_have_count(0)
-        await is_logged_out(elsewhere)
-        await is_logged_out(third)
-        await hands.press("Log out here")
-        await hands.sees("You are logged out.")
-        await is_logged_out(hands.page)
-
-
-async def download(hands: Hands) -> dict[str, Any]:
-    async with hands.page.expect_download() as begun:
-        await hands.activate(hands.link("Download"))
-    file = await begun.value
-    assert file.suggested_filename == "my-data.json"
-    found: dict[str, Any] = json.loads(Path(await file.path()).read_text())
-    return found
-
-
-async def test_ones_data_are_downloaded(hands: Hands) -> None:
-    robin = await make_person()
-    await begin_session(hands.page, robin)
-    await hands.open("/account/manage")
-    await hands.follow("Data")
-    await hands.look()
-    found = await download(hands)
-    assert found["account"]["email"] == robin.email
-    assert [each["purpose"] for each in found["credentials"]] == [Purpose.SESSION]
-    assert "argon2" not in json.dumps(found)
-
-
-async def test_downloading_asks_for_the_password_after_a_while(hands: Hands) -> None:
-    robin = await make_person()
-    await begin_session(hands.page, robin)
-    before = {"authenticated_at": utcnow() - timedelta(hours=1)}
-    async with db.transaction() as session:
-        await session.execute(
-            update(Credential).where(Credential.user_id == robin.id).values(**before)
-        )
-    await hands.open("/account/delete")
-    await hands.follow("Download")
-    await hands.is_at("Is it you?")
-    await hands.look()
-    await hands.fill("Password", WRONG)
-    await hands.press("Go on")
-    await hands.is_told("This is not your password.", about="Password")
-    await hands.look()
-    await hands.fill("Password", robin.password)
-    await hands.press("Go on")
-    await hands.sees("Thank you. Now go on.")
-    await hands.is_at("Your data")
-    assert (await download(hands))["account"]["email"] == robin.email
-
-
-async def test_an_account_is_deleted(hands: Hands) -> None:
-    robin = await make_person()
-    await begin_session(hands.page, robin)
-    await hands.open("/account/delete")
-    await hands.sees(robin.email)
-    await hands.fill("Password", WRONG)
-    await hands.press("Delete my account")
-    await hands.is_told("This is not your password.", about="Password")
-    await hands.look()
-    await hands.fill("Password", robin.password)
-    await hands.press("Delete my account")
-    await hands.sees("Your account is deleted.")
-    await hands.look()
-    await is_logged_out(hands.page)
-    assert not await may_log_in(hands.page, robin.email, robin.password)
-
-
-async def test_the_last_administrator_stays(hands: Hands) -> None:
-    admin = Person(0, "admin@example.com", "Admin", "password")
-    await begin_session(hands.page, admin)
-    await hands.open("/account/delete")
-    await hands.fill("Password", admin.password)
-    await hands.press("Delete my account")
-    await expect(hands.main.get_by_role("alert")).to_contain_text("You are the only administrator.")
-    await hands.look()
-    assert await may_log_in(hands.page, admin.email, admin.password)
 
 
 async def test_registering_an_address_again_tells_its_owner_alone(

@@ -213,6 +213,19 @@ async def test_a_foreign_page_cannot_log_anybody_out(chromium: Browser, site: Se
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Your account")
 
 
+async def test_the_first_tab_of_a_menu_lines_up_with_the_page_on_a_phone(
+    chromium: Browser, site: Served
+) -> None:
+    async with page_of(chromium, site, width=375) as page:
+        await log_in(page)
+        await page.goto("/account/manage")
+        tab = await page.locator(".section-nav .entry").first.bounding_box()
+        heading = await page.get_by_role("heading", level=1).bounding_box()
+        assert tab
+        assert heading
+        assert tab["x"] == heading["x"]
+
+
 async def test_a_password_can_be_shown_and_is_hidden_again(chromium: Browser, site: Served) -> None:
     async with page_of(chromium, site) as page:
         await page.goto("/account/login")

@@ -1,4 +1,4 @@
-"""The probes."""
+"""What /readyz, `check` and the dashboard say of the installation's health."""
 
 import os
 import threading
@@ -9,10 +9,13 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import text
 
+from app.accounts import service
 from app.database import db
+from app.health import probes
 from app.jobs.workers import SHARED_KEY
 from app.redis import redis
 from tests.conftest import MakeApp
+from tests.factories.people import log_in, make_person
 from tests.servers import start_valkey
 
 
@@ -113,3 +116,46 @@ async def test_the_probes_tell_no_address_and_no_name(client: Browser) -> None:
     text_ = await (await client.get("/readyz")).get_data(as_text=True)
     assert os.environ["TEST_FOLDER"] not in text_
     assert "postgres" not in text_
+
+
+@pytest.fixture
+def printer(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feature with two probes, of which one is for `check` alone."""
+    monkeypatch.setitem(app.extensions, "probes", app.extensions["probes"].copy())
+
+    async def paper(services: probes.Services) -> list[probes.Outcome]:
+        found = probes.CheckMessage("qb.W900", "The printer has no paper.", "Put some in.")
+        return [probes.Outcome("printer", "degraded", "has no paper", found)]
+
+    async def toner(services: probes.Services) -> list[probes.Outcome]:
+        found = probes.CheckMessage("qb.W901", "The toner is old.", "Replace it.")
+        return [probes.Outcome("toner", "degraded", "is old", found)]
+
+    probes.add_probe(app, paper, ready=True)
+    probes.add_probe(app, toner)
+
+
+@pytest.mark.usefixtures("printer")
+async def test_a_probe_of_a_feature_is_in_readyz(client: Browser) -> None:
+    status, state, components = await ready(client)
+    assert (status, state, components["printer"]) == (200, "degraded", "degraded")
+    assert "toner" not in components
+
+
+@pytest.mark.usefixtures("printer")
+async def test_a_probe_of_a_feature_is_on_the_dashboard(client: Browser) -> None:
+    await log_in(client, await make_person(role=service.ADMINISTRATOR))
+    page = await (await client.get("/admin")).get_data(as_text=True)
+    assert "has no paper" in page
+    assert "is old" not in page
+
+
+@pytest.mark.usefixtures("printer")
+async def test_every_probe_of_a_feature_is_in_check(app: Quart) -> None:
+    found = {message.id for message in await probes.check(app)}
+    assert {"qb.W900", "qb.W901"} <= found
+
+
+async def test_a_probe_that_finds_nothing_wrong_says_nothing_in_check(app: Quart) -> None:
+    await redis.set(SHARED_KEY, b"alive", ex=10)
+    assert await probes.check(app) == []

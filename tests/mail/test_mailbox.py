@@ -139,6 +139,18 @@ async def test_for_anybody_elsewhere_there_is_no_mailbox(
     assert 'href="/dev/mail"' in await text_of(client, "/")
 
 
+async def test_the_mailbox_knows_who_is_signed_in(client: Browser) -> None:
+    await send()
+    assert "/account/login" in await text_of(client, "/dev/mail")
+    await log_in(client, await make_person(first_name="Robin"))
+    [address] = await addresses(client)
+    for path in ("/dev/mail", address):
+        page = await text_of(client, path)
+        assert "Log out" in page
+        assert "/account/login" not in page
+        assert "/account/register" not in page
+
+
 async def test_one_need_not_be_confirmed_to_read_the_mail_that_one_confirms_with(
     client: Browser,
 ) -> None:

@@ -1,6 +1,7 @@
-"""What people see around every page."""
+"""The layout of pages, the home page, and static files."""
 
 import re
+from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
@@ -8,6 +9,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
 from app.accounts import service
+from app.config import Config
 from tests.factories.people import log_in, make_person
 
 
@@ -21,6 +23,37 @@ async def test_the_home_page_greets_by_name(client: Browser) -> None:
     assert "Robin" not in await text_of(client, "/")
     await log_in(client, await make_person())
     assert "Robin" in await text_of(client, "/")
+
+
+async def test_the_first_steps_are_shown_in_development_on_this_machine_only(
+    app: Quart, settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: dict[str, Any] = {"scope_base": {"client": ("127.0.0.1", 1)}}
+    elsewhere: dict[str, Any] = {"scope_base": {"client": ("192.0.2.9", 1)}}
+    stranger, member = app.test_client(), app.test_client()
+    await log_in(member, await make_person())
+
+    async def page(client: Browser, **where: Any) -> str:
+        return str(await (await client.get("/", **where)).get_data(as_text=True))
+
+    assert "First steps" not in await page(stranger, **here)
+    monkeypatch.setattr(type(settings), "DEBUG", True)
+    assert "First steps" not in await page(stranger, **elsewhere)
+    assert settings.ADMIN_EMAIL in await page(stranger, **here)
+    assert "/dev/mail" in await page(stranger, **here)
+    assert "app/features.py" in await page(member, **here)
+    assert settings.ADMIN_EMAIL not in await page(member, **here)
+
+
+async def test_a_password_that_somebody_chose_is_not_on_the_home_page(
+    client: Browser, settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(settings), "DEBUG", True)
+    where: dict[str, Any] = {"scope_base": {"client": ("127.0.0.1", 1)}}
+    for password, shown in (("password", True), ("chosen by somebody", False)):
+        settings.ADMIN_PASSWORD = password
+        page = await (await client.get("/", **where)).get_data(as_text=True)
+        assert (f"<code>{password}</code>" in page) is shown
 
 
 async def test_names_are_escaped(client: Browser) -> None:

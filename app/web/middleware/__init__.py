@@ -1,1 +1,1 @@
-"""ASGI layers around the application."""
+"""ASGI layers around the application, one for each file."""

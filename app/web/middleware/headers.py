@@ -1,4 +1,4 @@
-"""The security headers of every answer, and the redirect to https: two ASGI layers."""
+"""The security headers of every response, and the redirect to https: two ASGI layers."""
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -10,8 +10,7 @@ from hypercorn.typing import (
 
 from app.config import DAY, Config
 
-# Everything comes from this application and nothing is inline. `data:` images are those inside
-# stylesheets.
+# Everything comes from this server, and nothing is inline. `data:` is for images in stylesheets.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
     "'self'; "
@@ -30,15 +29,12 @@ HEADERS = {
 }
 STRICT_TRANSPORT_SECURITY = f"max-age={365 * DAY}; includeSubDomains"
 
-# Probes come from inside, over http, and follow no redirects.
+# Probes come from inside the network, over http, and follow no redirects.
 PROBES = ("/livez", "/readyz")
 
 
 class SecurityHeaders:
-    """Outside of all that answers.
-
-    Its headers are on pages, static files, redirects and errors alike.
-    """
+    """Add the security headers to every response: pages, static files, redirects and errors."""
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
@@ -68,10 +64,7 @@ class SecurityHeaders:
 
 
 class HttpsRedirect:
-    """Sends whoever came by http to BASE_URL, where that is https.
-
-    Proxies have been looked through by then.
-    """
+    """Redirect http to BASE_URL if that is https. Runs inside of `TrustedProxies`."""
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
@@ -90,7 +83,7 @@ class HttpsRedirect:
             await self.app(scope, receive, send)
             return
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        # Never an address of somebody's own making: absolute targets keep their path alone.
+        # An absolute request target could name another host: only a path is taken over.
         path = (
             b"/" + (scope["raw_path"].split(b"?")[0]).lstrip(b"/")
             if scope["raw_path"][:1] == b"/"

@@ -1,4 +1,4 @@
-"""How a burst of requests is kept from holding up what comes in between: an ASGI layer."""
+"""Start requests one by one, so that a burst does not delay everything else: an ASGI layer."""
 
 import asyncio
 
@@ -9,10 +9,11 @@ from app.web.middleware.headers import PROBES
 
 
 class Pacing:
-    """Lets one request begin in each turn of the event loop, in their order; probes go past.
+    """Start at most one request in each turn of the event loop, in order; probes are exempt.
 
-    The others go on in the same turn, so a single request waits for nothing. Without this 200 that
-    arrive together are all begun in one turn, which then takes as long as they do.
+    Requests that have started go on in the same turn, so a single request does not wait. Without
+    this, 200 requests that arrive together all start in one turn, which then blocks the loop for as
+    long as they take together.
     """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:

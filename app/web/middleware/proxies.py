@@ -1,4 +1,4 @@
-"""Which address a request came from, when proxies stand in between."""
+"""The client's ip and scheme behind proxies: an ASGI layer."""
 
 import ipaddress
 import logging
@@ -12,12 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 class TrustedProxies:
-    """ASGI layer.
+    """Take ip and scheme from X-Forwarded-For and -Proto, behind so many trusted proxies.
 
-    Believes X-Forwarded-For and -Proto as far as the configured number of proxies reaches.
-
-    Each proxy appends the address it was called from, so the nth entry from the right was written
-    by the outermost trusted one; everything to the left of it may be made up.
+    Each proxy appends the ip that called it. So with n proxies the nth entry from the right was
+    written by the outermost one, and everything to the left of it may be forged.
     """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
@@ -36,10 +34,9 @@ class TrustedProxies:
             elif forwarded and not self.warned:
                 self.warned = True
                 logger.error(
-                    "A request carries X-Forwarded-For, which is not believed: everybody seems to "
-                    "have one address. "
-                    "If a proxy of yours stands in front, set TRUSTED_PROXIES to the number of "
-                    "proxies."
+                    "A request has X-Forwarded-For, which is ignored, so all clients may appear "
+                    "to have one ip. If this server is behind proxies, set TRUSTED_PROXIES to "
+                    "their number."
                 )
         await self.app(scope, receive, send)
 

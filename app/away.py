@@ -1,0 +1,50 @@
+"""Whether a service is away: decided here for requests, probes, commands and workers alike."""
+
+from socket import gaierror
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from app.errors import NotReady
+
+# What is raised when no answer comes, for code that can go on without one: `except DATABASE_AWAY`.
+# Timeouts and refused connections are OSErrors. These are wide: a query that is wrong is among
+# them. Code that must tell the two apart asks `is_away`.
+DATABASE_AWAY = (SQLAlchemyError, OSError)
+REDIS_AWAY = (RedisError, OSError)
+AWAY = (*DATABASE_AWAY, *REDIS_AWAY)
+
+# Connection, resources, locks, cancelled or shut down, deadlock, and a transaction that was idle
+# for too long: https://www.postgresql.org/docs/current/errcodes-appendix.html
+POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
+# https://www.sqlite.org/rescode.html
+SQLITE_AWAY = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_CANTOPEN",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_READONLY",
+)
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether a service is away, locked or overloaded, rather than asked something wrong.
+
+    A request is then answered with 503 and may be sent again; a command names the service.
+    """
+    if isinstance(error, DBAPIError):
+        return _is_database_away(error)
+    if isinstance(error, SQLAlchemyError):
+        return isinstance(error, PoolExhausted) or isinstance(error.__cause__, OSError)
+    return isinstance(error, NotReady | RedisError | ConnectionError | TimeoutError | gaierror)
+
+
+def _is_database_away(error: DBAPIError) -> bool:
+    """Decide by the codes of the drivers."""
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if (name := getattr(error.orig, "sqlite_errorname", None)) is not None:
+        return str(name).startswith(SQLITE_AWAY)
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)

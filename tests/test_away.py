@@ -1,0 +1,74 @@
+"""Which errors mean that a service is away."""
+
+import sqlite3
+from socket import gaierror
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from app.away import AWAY, is_away
+from app.errors import NotFound, NotReady
+
+
+class OfPostgresql(Exception):
+    """An error of PostgreSQL's driver, which carries a code."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+
+def of_sqlite(name: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("as planned")
+    error.sqlite_errorname = name
+    return error
+
+
+def caused_by(cause: Exception) -> SQLAlchemyError:
+    error = SQLAlchemyError("as planned")
+    error.__cause__ = cause
+    return error
+
+
+IS_AWAY: list[Exception] = [
+    ConnectionRefusedError(),
+    TimeoutError(),
+    gaierror("no such host"),
+    NotReady(),
+    PoolExhausted("QueuePool limit"),
+    RedisConnectionError(),
+    OperationalError("", {}, OfPostgresql("57P01")),
+    OperationalError("", {}, OfPostgresql("40P01")),
+    OperationalError("", {}, of_sqlite("SQLITE_BUSY_SNAPSHOT")),
+    InterfaceError("", {}, Exception()),
+    DBAPIError("", {}, Exception(), connection_invalidated=True),
+    caused_by(ConnectionResetError()),
+]
+
+IS_NOT: list[Exception] = [
+    FileNotFoundError(),
+    RuntimeError(),
+    NotFound(),
+    IntegrityError("", {}, OfPostgresql("23505")),
+    OperationalError("", {}, of_sqlite("SQLITE_ERROR")),
+    SQLAlchemyError(),
+    caused_by(ValueError()),
+]
+
+
+@pytest.mark.parametrize("error", IS_AWAY, ids=repr)
+def test_a_service_is_away(error: Exception) -> None:
+    assert is_away(error)
+    assert isinstance(error, (*AWAY, NotReady))
+
+
+@pytest.mark.parametrize("error", IS_NOT, ids=repr)
+def test_a_mistake_is_no_service_that_is_away(error: Exception) -> None:
+    assert not is_away(error)
