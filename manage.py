@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The command line: `python manage.py COMMAND`.
 
-The commands are plain functions as well, to import from here.
+The commands can be imported from here as plain functions too.
 """
 
 import importlib
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 __all__ = ["add_fake_data", "recreate_db", "run_worker", "setup_dev", "setup_prod"]
 
-# name → where it is, and what `--help` says: written down here so that help need not import the
-# application.
+# name → where the command is, and its line in `--help`, which stands here so that help need not
+# import the application.
 COMMANDS = {
     "serve": ("development.serve:serve", "Serve the application."),
     "shell": (
         "app.commands.shell:shell_command",
         "Open an async prompt, or run a script from stdin.",
     ),
-    "db": ("app.commands.database:db_group", "Change the database's schema by migrations."),
+    "db": ("app.commands.database:db_group", "Manage the database schema with migrations."),
     "recreate-db": (
         "app.commands.database:recreate_db_command",
-        "Drop and create every table; all data are lost.",
+        "Drop and create every table; all data is lost.",
     ),
     "setup-dev": (
         "app.accounts.commands:setup_dev_command",
-        "Migrate, and make roles and the first administrator.",
+        "Migrate the database, and create roles and the first administrator.",
     ),
     "setup-prod": (
         "app.accounts.commands:setup_prod_command",
-        "The same for production, with a password of its own.",
+        "Set up production: migrate, create roles and the first administrator.",
     ),
     "add-fake-data": (
         "development.fake_data:add_fake_data_command",
@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "create-admin": (
         "app.accounts.commands:create_admin_command",
-        "Create an administrator, or make somebody one.",
+        "Create an administrator, or promote a user to one.",
     ),
     "run-worker": ("app.commands.worker:run_worker_command", "Run the background worker."),
     "jobs": (
@@ -61,7 +61,7 @@ COMMANDS = {
     ),
     "check": (
         "app.commands.inspect:check_command",
-        "Check this installation and say what is wrong.",
+        "Check this installation and report problems.",
     ),
     "test": ("development.quality:test_command", "Run the tests; arguments go to pytest."),
     "lint": (
@@ -83,7 +83,7 @@ FUNCTIONS = {
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """Import a command's function when somebody asks for it."""
+    """Import the function of a command on first access."""
     if name not in FUNCTIONS:
         raise AttributeError(f"module 'manage' has no attribute {name!r}")
     function: Callable[..., Any] = getattr(importlib.import_module(FUNCTIONS[name]), name)
@@ -91,14 +91,14 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is run, and shows expected errors as one line."""
+    """A group that imports a command when it is run, and reports expected errors as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the table."""
+        """List the names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name; underscores and dashes are the same."""
+        """Import the command of this name; underscores and dashes are the same."""
         name = cmd_name.replace("_", "-")
         name = ALIASES.get(name, name)
         if name not in COMMANDS:
@@ -109,11 +109,11 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] in ("app", "manage", "worker"):
                 raise
-            if error.name == "development":  # which no image holds
+            if error.name == "development":  # the Docker image does not have it
                 instead = (
                     " Run: hypercorn -c hypercorn.toml app.asgi:app" if name == "serve" else ""
                 )
-                raise click.ClickException(f"{name} is for a whole checkout.{instead}") from None
+                raise click.ClickException(f"{name} needs a full checkout.{instead}") from None
             raise click.ClickException(
                 f"{name} needs {error.name}, which is not installed. Run: pip install -c "
                 "constraints.txt -e '.[test]'"
@@ -121,12 +121,15 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table's words, without importing anything."""
+        """Write the lines of `COMMANDS`, without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what people can mend is one line, everything else a traceback."""
+        """Run the command.
+
+        Errors that its user can fix are one line; all others have a traceback.
+        """
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -146,11 +149,11 @@ class LazyGroup(click.Group):
     "--config",
     "config_name",
     metavar="NAME",
-    help="The configuration [default: $QUART_CONFIG].",
+    help="The configuration to use [default: $QUART_CONFIG].",
 )
 @click.pass_context
 def cli(ctx: click.Context, config_name: str | None) -> None:
-    """quart-base: serve it, set it up, look after it."""
+    """Serve, set up and maintain the application."""
     load_environment()
     ctx.obj = config_name or chosen_config()
 

@@ -1,4 +1,4 @@
-"""What `serve` needs before it can serve, and what it tells whoever started it."""
+"""Preparation of `serve`: checks what it needs, and reports how to log in."""
 
 from app.accounts.commands import setup_dev
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
@@ -7,10 +7,10 @@ from app.health import probes
 
 
 async def prepare_to_serve(config_name: str | None = None) -> list[str]:
-    """Make sure that `serve` can serve, and return what to tell whoever started it.
+    """Make sure that `serve` can serve, and return the lines to print.
 
-    In development an empty database is migrated and seeded. Everything else that is missing is a
-    `NotReady` that says what to do.
+    In development an empty database is migrated and seeded. Raises `NotReady`, which says what to
+    do, if anything else is missing.
     """
     load_environment()
     settings = load_settings(config_name)
@@ -19,19 +19,19 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     found = await probes.find(settings, probes.database, probes.roles)
     if settings.DEBUG and [message.id for message in found] == [probes.EMPTY]:
         await setup_dev(config_name)
-        lines.append("The database was empty: it is migrated, with roles and an administrator.")
+        lines.append("The database was empty: migrated it, and created roles and an administrator.")
     else:
         await probes.require(settings, probes.database, probes.roles)
     if settings.DEBUG:
         page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
         lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")
         if not settings.MAIL_SERVER:
-            lines.append(f"Read the mail that it sends at {settings.BASE_URL}/dev/mail.")
+            lines.append(f"Its mail is at {settings.BASE_URL}/dev/mail.")
     return lines
 
 
 def password_hint(settings: Config) -> str:
-    """Development's password is no secret; one that somebody chose is not shown."""
+    """Return the default password, which is no secret, or where another one was set."""
     return (
         repr(DEFAULT_ADMIN_PASSWORD)
         if settings.ADMIN_PASSWORD == DEFAULT_ADMIN_PASSWORD

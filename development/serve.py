@@ -13,7 +13,7 @@ DEVELOPMENT = ("development", "default")
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to listen on; 0.0.0.0 is every one.",
+    help="The IP to listen on; 0.0.0.0 is every interface.",
 )
 @click.option(
     "--port",
@@ -22,7 +22,7 @@ DEVELOPMENT = ("development", "default")
     envvar="PORT",
     show_envvar=True,
     show_default=True,
-    help="The port to listen on; 0 is any free one.",
+    help="The port to listen on; 0 chooses a free one.",
 )
 @click.option(
     "--reload/--no-reload",
@@ -30,19 +30,19 @@ DEVELOPMENT = ("development", "default")
     help="Restart when a file changes [default: in development].",
 )
 @click.option(
-    "--worker/--no-worker", default=None, help="Run a worker beside it [default: in development]."
+    "--worker/--no-worker", default=None, help="Run a worker as well [default: in development]."
 )
 @click.pass_obj
 def serve(config_name: str, host: str, port: int, reload: bool | None, worker: bool | None) -> None:
     """Serve the application.
 
-    In development this also starts what is missing: Valkey unless REDIS_URL is set, the tables and
-    first accounts of an empty database, and a worker. Ctrl-C stops everything; a second one does
-    not wait for running requests and jobs.
+    In development this also starts an embedded Valkey unless REDIS_URL is set, migrates and seeds
+    an empty database, and runs a worker. Ctrl-C stops everything; a second Ctrl-C does not wait for
+    running requests and jobs.
     """
     if sys.platform == "win32":
         raise click.ClickException("serve needs Linux or macOS. On Windows, work inside WSL.")
-    # Imported late: Windows lacks what it needs.
+    # Imported late: Windows lacks modules that it needs.
     from development.supervisor import supervise
 
     development = config_name in DEVELOPMENT

@@ -3,8 +3,8 @@
 `python -m development.serving ROLE CONFIGURATION [SOCKET [GRACE]]`.
 
 ROLE is `prepare`, `web` or `worker`. SOCKET is the descriptor of a listening socket, GRACE the
-seconds that requests get to finish. Standard input is a pipe from the supervisor into which nothing
-is written: it ends with the supervisor.
+seconds that requests get to finish. Standard input is a pipe from the supervisor, which never
+writes to it: end of file means that the supervisor is gone.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ import click
 
 from app.environment import PROJECT_ROOT, load_environment
 
-# How a process ends that failed because of a mistake in the code rather than in its surroundings.
+# Exit status after a bug in the code, rather than a fault of the environment.
 MISTAKE = os.EX_SOFTWARE
 
-# More than any request or job gets to finish.
+# Longer than any request or job may take to finish.
 LAST_RESORT = 35  # seconds
 
 
 def main(role: str, config_name: str, *arguments: str) -> int:
     """Run one of the processes and return its exit status.
 
-    What people can mend is one line, a mistake a traceback.
+    An error that the user can fix is one line, a bug a traceback.
     """
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     load_environment()
@@ -46,7 +46,7 @@ def main(role: str, config_name: str, *arguments: str) -> int:
         error.show()
         return error.exit_code
     except SyntaxError as error:
-        # The way to it through the import machinery says nothing about it.
+        # The frames of the import machinery would only distract from it.
         click.echo("".join(traceback.format_exception_only(error)), err=True, nl=False)
         return MISTAKE
     except Exception as error:
@@ -59,7 +59,7 @@ def main(role: str, config_name: str, *arguments: str) -> int:
 
 
 def prepare(config_name: str) -> None:
-    """Check that everything that serving needs is there; in development, make what is missing."""
+    """Check that everything is there to serve; in development, create what is missing."""
     from development.preparation import prepare_to_serve
 
     for line in asyncio.run(prepare_to_serve(config_name)):
@@ -67,7 +67,7 @@ def prepare(config_name: str) -> None:
 
 
 def web(listener: str, grace: str = "") -> None:
-    """Run Hypercorn, one process, on a socket that already listens."""
+    """Run Hypercorn in this process, on a socket that already listens."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
@@ -77,12 +77,12 @@ def web(listener: str, grace: str = "") -> None:
     config.bind = [f"fd://{listener}"]
     if grace:
         config.graceful_timeout = float(grace)
-    # The supervisor says where it serves, with the address that works in a browser.
+    # The supervisor prints the URL, the one that works in a browser.
     logging.getLogger("hypercorn.error").addFilter(
         lambda record: not record.getMessage().startswith("Running on")
     )
-    # By name, as the command `hypercorn` does, and before there is a loop, since it may run one of
-    # its own to check.
+    # Imported by name, as the command `hypercorn` does, and before there is an event loop: the
+    # import runs checks on a loop of its own.
     app = importlib.import_module("app.asgi").app
     asyncio.run(serve(app, config, mode="asgi"))
 
@@ -98,12 +98,12 @@ def _explain(error: Exception) -> str | None:
     try:
         from app.commands.failures import explain
     except Exception:
-        return None  # the mistake is where that would come from
+        return None  # the bug is in the code that would explain it
     return explain(error)
 
 
 def _end_with_supervisor() -> None:
-    """Stop as on SIGTERM when the supervisor is gone, however it went."""
+    """Stop as on SIGTERM when the supervisor is gone, even if it was killed."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(LAST_RESORT)

@@ -53,6 +53,8 @@ is expected. Rate limits are written `COUNT/UNIT` or `COUNT per NUMBER UNITS`: `
 `5 per 5 minutes`. A client IP is an IPv4 address or the /64 network of an IPv6 address.
 """
 
+HEAD = "| variable | description | default |\n|---|---|---|\n"
+
 EXAMPLE = """\
 # Every setting with its default. Copy this file to .env and change what you need.
 # An empty value counts as unset. Variables that are set in the environment win over this file.

@@ -1,10 +1,8 @@
-"""The supervisor of `serve`.
+"""The supervisor of `serve`: it keeps a web server and a worker running on the newest code.
 
-It listens, and keeps a web server and a worker running on the newest code.
-
-It imports nothing of the application, so that a mistake saved anywhere there cannot end it; what
-runs the code is in `development.serving`, in processes of their own. Those inherit the listening
-socket, which stays open while they are restarted, so that requests wait instead of being refused.
+It imports hardly anything of the application, so that a bug saved there cannot stop it: the code
+runs in processes of its own, see `development.serving`. They inherit the listening socket, which
+stays open while they restart, so that requests wait instead of being refused.
 """
 
 import asyncio
@@ -30,27 +28,27 @@ T = TypeVar("T")
 
 NAMES = {"prepare": "The preparation", "web": "The web server", "worker": "The worker"}
 
-# Seconds from SIGTERM to SIGKILL, more than Hypercorn's and arq's own. With reloading, a page that
-# holds a stream open must not hold up the restart.
+# Seconds from SIGTERM to SIGKILL, more than Hypercorn and arq need. When reloading, a page that
+# holds a stream open must not delay the restart.
 PATIENCE = 30
 PATIENCE_OF_RELOAD = 5
-GRACE_OF_RELOAD = 2  # the seconds of that which requests get to finish by themselves
+GRACE_OF_RELOAD = 2  # seconds that running requests get of these
 
-# seconds between two looks whether the embedded Valkey, perhaps another terminal's, is still there
+# Seconds between two checks that the embedded Valkey, perhaps another terminal's, still runs.
 VALKEY_CHECK = 1
 
-RETRY = 5  # seconds after which a process that could not run is started again
+RETRY = 5  # seconds before a process that could not run is started again
 
-WATCHED_FOLDERS = ("app", "development", "alembic")  # everything in them
-WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of the files beside them
+WATCHED_FOLDERS = ("app", "development", "alembic")  # with all files
+WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of files at the top level
 
 
 def supervise(
     config_name: str, host: str, port: int, *, reload: bool, worker: bool, development: bool
 ) -> int:
-    """Serve until told to stop, and return the exit status.
+    """Serve until stopped, and return the exit status.
 
-    Raises `click.ClickException` if that cannot be.
+    Raises `click.ClickException` if serving cannot begin.
     """
     with listen(host, port) as listener:
         local = local_url(host, listener.getsockname()[1])
@@ -74,7 +72,10 @@ def supervise(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there already."""
+    """Open a socket that listens on a host and port.
+
+    Raises `click.ClickException`, which says why that fails and what to do.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -82,16 +83,16 @@ def listen(host: str, port: int) -> socket.socket:
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, backlog=100, dualstack_ipv6=both)
     except socket.gaierror:
-        raise click.ClickException(f"{host} is not the name or address of a host.") from None
+        raise click.ClickException(f"{host} is not a host name or an IP of this machine.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             other = port + 1 if port < 65535 else 8000
             reason = f"is in use by another program. Stop it, or choose another: --port {other}"
         elif error.errno == errno.EACCES:
-            reason = "is reserved for the administrator. Choose one from 1024 on: --port 8000"
+            reason = "is reserved for root. Choose one from 1024 on: --port 8000"
         elif error.errno == errno.EADDRNOTAVAIL:
             reason = (
-                "cannot be listened on: that address is not one of this machine. Choose another: "
+                "cannot be listened on: that IP does not belong to this machine. Choose another: "
                 "--host 127.0.0.1"
             )
         else:
@@ -100,22 +101,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def local_url(host: str, port: int) -> str:
-    """The address that a browser on this machine takes."""
+    """Return the URL for a browser on this machine."""
     if host in ("localhost", "0.0.0.0", "::", "::1") or host.startswith("127."):  # noqa: S104  (compared, not bound)
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal, which may be gone."""
+    """Print a line, even if the terminal may be gone."""
     with contextlib.suppress(OSError):
         click.echo(text)
 
 
 def _environment(config_name: str) -> dict[str, str]:
-    """What the processes inherit.
+    """Return the environment of the processes.
 
-    All but what came out of `.env`, since they read that anew whenever they start.
+    It leaves out what came from `.env`, which they read again whenever they start.
     """
     found: dict[str, str | None] = {}
     for name in reversed(FILES):
@@ -127,7 +128,7 @@ def _environment(config_name: str) -> dict[str, str]:
 
 
 class Supervisor:
-    """Keeps the processes running, and ends them."""
+    """Keeps the processes running, and stops them."""
 
     def __init__(
         self,
@@ -148,21 +149,17 @@ class Supervisor:
         self.roles = ("web", "worker") if worker else ("web",)
         self.instance = instance  # whose Valkey to keep running
         self.processes: dict[asyncio.subprocess.Process, str] = {}
-        self.changed = (
-            asyncio.Event()
-        )  # of one state of the code: set when it is no longer the newest
+        # One event for each state of the code: set when it is no longer the newest.
+        self.changed = asyncio.Event()
         self.answered = asyncio.Event()
         self.announced = False
         self.told_to_stop = asyncio.Event()
-        # One end is every process' standard input, the other ours alone: when we are gone they see
-        # the end of it.
+        # One end is the standard input of every process, the other the supervisor's alone: when it
+        # is gone they read end of file.
         self.lifeline, self._held = os.pipe()
 
     async def run(self) -> int:
-        """Serve until told to stop, or until there is nothing left to serve.
-
-        Then nothing is left running.
-        """
+        """Serve until stopped, or until nothing is left to serve; leave no process running."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if (
@@ -173,7 +170,7 @@ class Supervisor:
             return await _first(self._serve(), self._wait_for_stop())
         finally:
             impatience = loop.call_later(
-                1, say, "Waiting for running requests and jobs; Ctrl-C again ends them at once."
+                1, say, "Waiting for running requests and jobs; press Ctrl-C again to stop at once."
             )
             await asyncio.gather(*(self._end(process) for process in self.processes))
             impatience.cancel()
@@ -211,12 +208,11 @@ class Supervisor:
             await changed.wait()
 
     async def _keep(self, role: str) -> int:
-        """Run one process, with reloading anew after every change; without, until it ends."""
+        """Run one process until it ends, or when reloading, restart it after every change."""
         while True:
             changed = self.changed
             if role == "worker":
-                # The web server first: it is what people wait for, and a mistake in the code is
-                # reported once.
+                # The web server first: it is what people wait for, and a bug is reported once.
                 await _first(self.answered.wait(), changed.wait())
                 if changed.is_set():
                     continue
@@ -237,20 +233,20 @@ class Supervisor:
                 say(f"{NAMES[role]} {_how(status)}. Waiting for a change of the code.")
                 await changed.wait()
             else:
-                # What is in its way is elsewhere, a migration to apply for example: no change of a
-                # file will tell.
+                # The cause is outside the code, such as a pending migration: no change of a file
+                # would tell.
                 say(f"{NAMES[role]} {_how(status)}. Trying again in {RETRY} s.")
                 await _first(changed.wait(), asyncio.sleep(RETRY))
 
     async def _spawn(self, role: str) -> asyncio.subprocess.Process:
         arguments = [role, self.config_name]
-        # Valkey outlives those that use it: without it a worker takes half a minute to give up.
+        # Valkey must outlive its users: without it a worker needs half a minute to stop.
         descriptors = valkey.lifeline(self.instance) if self.instance is not None else []
         if role == "web":
             descriptors.append(self.listener.fileno())
             arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD if self.reload else "")]
-        # -P: the folder this was started in may hold another `app`. The session of its own keeps
-        # the terminal's Ctrl-C from it, so that we alone say when it ends.
+        # -P: the working directory may hold another `app`. In a session of its own the process does
+        # not get the terminal's Ctrl-C, so that only the supervisor decides when it stops.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "development.serving", *arguments),
             stdin=self.lifeline,
@@ -264,17 +260,13 @@ class Supervisor:
         return process
 
     async def _announce(self, changed: asyncio.Event) -> None:
-        """Say that pages can be opened, once the web server answers.
-
-        Until then this waits in its queue.
-        """
+        """Print the URL once the web server answers; until then, wait in its queue."""
         self.answered.clear()
         started = time.monotonic()
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection(*self.listener.getsockname()[:2])
             with contextlib.closing(writer):
-                # No HTTP, so that Hypercorn answers (400) and the application's log does not show a
-                # visitor.
+                # Not HTTP: Hypercorn answers 400, and the application does not log a request.
                 writer.write(b"ready?\r\n\r\n")
                 await reader.read(1)
         if self.announced:
@@ -289,11 +281,11 @@ class Supervisor:
         while True:
             await asyncio.sleep(VALKEY_CHECK)
             if await asyncio.to_thread(valkey.ensure_running, instance):
-                say("The embedded Valkey was gone: started it anew.")
+                say("The embedded Valkey was gone: started it again.")
 
     def _watchers(self) -> list[Coroutine[Any, Any, int]]:
-        # The project's own folder is watched without what is below: a virtual environment has
-        # thousands of folders.
+        # The project's folder is watched without its subfolders: a virtual environment has
+        # thousands of them.
         code = [folder for name in WATCHED_FOLDERS if (folder := PROJECT_ROOT / name).is_dir()]
         return [
             self._watch(*code, recursive=True),
@@ -345,13 +337,13 @@ class Supervisor:
             async with asyncio.timeout(patience):
                 await process.wait()
         except TimeoutError:
-            say(f"{NAMES[role]} was still busy {patience} s later: killed it.")
+            say(f"{NAMES[role]} was still busy after {patience} s: killed it.")
             _kill(process)
             await process.wait()
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    """End a process and what it has started, at once."""
+    """Kill a process and its children."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -366,7 +358,7 @@ def _how(status: int) -> str:
 
 
 async def _first(*coroutines: Coroutine[Any, Any, T]) -> T:
-    """Run these side by side until one of them ends, and return what it returned.
+    """Run these concurrently until the first one ends, and return its result.
 
     The others are cancelled.
     """

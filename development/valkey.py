@@ -1,9 +1,8 @@
 """The embedded Valkey of development and tests.
 
-One for each instance folder, gone with the process that started it.
+There is one for each instance folder. It stops with the process that started it.
 
-Nothing of the application that is worked on is imported here, so that a mistake in it cannot stop
-this.
+Hardly anything of the application is imported here, so that a bug in it cannot stop this.
 """
 
 import atexit
@@ -18,8 +17,8 @@ from typing import IO
 from app.environment import valkey_socket
 from app.errors import NotReady
 
-# Runs the server and ends it when the pipe that is its standard input closes, which happens however
-# the starter dies. The server alone keeps the log open, since its lock says whether a server runs.
+# Runs the server and stops it when its standard input, a pipe, closes: that happens however the
+# starter dies. Only the server keeps the log open, since the lock on it says whether a server runs.
 WATCHER = """
 "$@" </dev/null &
 exec >/dev/null 2>&1
@@ -32,7 +31,7 @@ _watchers: dict[Path, "subprocess.Popen[bytes]"] = {}
 
 
 def answers(instance: Path) -> bool:
-    """Whether that Valkey runs and answers within half a second."""
+    """Tell whether the Valkey of an instance folder answers within half a second."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(0.5)
         try:
@@ -44,10 +43,10 @@ def answers(instance: Path) -> bool:
 
 
 def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
-    """Start the Valkey of an instance folder unless some process has, and return when it answers.
+    """Start the Valkey of an instance folder unless it runs, and wait until it answers.
 
-    True if this call started it: then it ends with this process (and those that inherited its
-    `lifeline`). Raises `NotReady`, at the latest after `timeout` seconds.
+    Returns whether this call started it: then it stops with this process and those that inherited
+    its `lifeline`. Raises `NotReady` if it does not answer within `timeout` seconds.
     """
     if sys.platform == "win32":
         raise NotReady(
@@ -62,7 +61,7 @@ def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
             with locked:
                 if started:
                     raise NotReady(
-                        f"The embedded Valkey ended at once: {_last_line(log)} (see {log})."
+                        f"The embedded Valkey stopped at once: {_last_line(log)} (see {log})."
                     )
                 _start(instance, locked)
             started = True
@@ -76,16 +75,16 @@ def ensure_running(instance: Path, *, timeout: float = 10.0) -> bool:
 
 
 def lifeline(instance: Path) -> list[int]:
-    """The descriptor that keeps this Valkey alive for a child process that inherits it.
+    """Return the descriptor that keeps this Valkey running while a child process holds it.
 
-    None if others started it.
+    The list is empty if another process started the Valkey.
     """
     watcher = _watchers.get(instance)
     return [] if watcher is None or watcher.stdin is None else [watcher.stdin.fileno()]
 
 
 def _lock(log: Path) -> IO[bytes] | None:
-    # Imported late: Windows has none, and is told so above.
+    # Imported late: Windows does not have it, and was refused before.
     import fcntl
 
     try:
@@ -125,10 +124,10 @@ def _start(instance: Path, log: IO[bytes]) -> None:
     ]
     log.truncate(0)
     if (former := _watchers.pop(instance, None)) is not None:
-        with former:  # its server is gone, and the number of that process may soon be another's
+        with former:  # its server is gone, and the id of its process may soon be another's
             former.kill()
-    # A session of its own keeps the terminal's Ctrl-C from it: whoever started it may still have
-    # work to finish.
+    # In a session of its own it does not get the terminal's Ctrl-C: the process that started it may
+    # still need it to finish its work.
     _watchers[instance] = subprocess.Popen(
         ["/bin/sh", "-c", WATCHER, "sh", *server],
         stdin=subprocess.PIPE,
@@ -145,7 +144,7 @@ def _stop(instance: Path) -> None:
     if watcher is not None and watcher.stdin is not None:
         watcher.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            watcher.wait(timeout=5)  # longer only if a child that inherited the lifeline goes on
+            watcher.wait(timeout=5)  # longer only while a child holds the lifeline
 
 
 def _binary() -> str:

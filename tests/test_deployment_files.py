@@ -75,11 +75,9 @@ def ignored(path: str) -> bool:
 def test_each_command_is_the_same_in_every_file() -> None:
     commands = {name: without_address(command) for name, command in procfile().items()}
     assert set(commands) == {"web", "worker", "release"}
-    readme = (
-        (PROJECT_ROOT / "README.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
-    )
+    page = (PROJECT_ROOT / "docs" / "deploying.md").read_text()
     for command in commands.values():
-        assert f"`{command}`" in readme
+        assert f"`{command}`" in page
     (image,) = re.findall(r"^CMD (.+)$", final_stage(), re.MULTILINE)
     assert without_address(" ".join(json.loads(image))) == commands["web"]
     assert not re.search(r"^    command:", services()["web"], re.MULTILINE), "the image's own"

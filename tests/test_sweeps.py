@@ -16,14 +16,11 @@ from quart.typing import TestClientProtocol as Browser
 
 import manage
 from app import create_app
-from app.config import Config, HerokuConfig
 from app.database import Base
 from app.environment import PROJECT_ROOT
 from app.jobs.queue import KINDS
 from app.web.access import declared
 from development import quality
-
-ALIASES = {"DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL", "QUART_CONFIG"}
 
 
 def sources(folder: str = "app") -> list[Path]:
@@ -73,26 +70,6 @@ async def test_every_route_declares_access_and_limit(app: Quart) -> None:
         rule.rule for rule in rules if None in declared(app.view_functions[rule.endpoint])
     ]
     assert undeclared == []
-
-
-def test_every_setting_is_in_the_readme_and_in_the_example() -> None:
-    readme = set(
-        re.findall(r"^\| `([A-Z_0-9]+)` \|", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE)
-    )
-    example = set(
-        re.findall(r"^# ([A-Z_0-9]+)=", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE)
-    )
-    assert readme == set(Config.model_fields)
-    assert example == set(Config.model_fields) | ALIASES
-
-
-def test_the_readmes_words_about_settings_are_the_codes() -> None:
-    readme = (PROJECT_ROOT / "README.md").read_text().replace("`", "")
-    missing = [
-        name for name, field in Config.model_fields.items() if str(field.description) not in readme
-    ]
-    assert missing == ["ADMIN_PASSWORD"]  # development's own words are there: they say more
-    assert HerokuConfig.model_fields["TRUSTED_PROXIES"].default == 1
 
 
 def test_every_command_has_help_and_says_the_same_in_the_table() -> None:

@@ -1,4 +1,4 @@
-"""Commands about the database's schema."""
+"""The commands that change the database schema."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 import click
 from alembic import command
 
-import app.features  # noqa: F401  (every table: what is not imported is neither dropped nor created)
+import app.features  # noqa: F401  (knows every table)
 from app import migrations
 from app.config import load_settings, refuse_production
 from app.environment import load_environment
@@ -20,11 +20,10 @@ from app.errors import Problem
 
 
 async def recreate_db(config_name: str | None = None) -> migrations.Recreated:
-    """Drop and create every table, stamped as the newest migration.
+    """Drop and create every table, and stamp the database with the newest migration.
 
-    Refuses under a production configuration.
-
-    Returns the names of the tables whose data are gone, and of those that are there now.
+    Returns the names of the tables that were dropped with their data, and of those that were
+    created. Raises `Problem` under a production configuration.
     """
     load_environment()
     refuse_production("recreate-db destroys all data and", config_name)
@@ -35,7 +34,7 @@ async def recreate_db(config_name: str | None = None) -> migrations.Recreated:
 @click.command()
 @click.pass_obj
 def recreate_db_command(config_name: str) -> None:
-    """Drop and create every table; all data are lost."""
+    """Drop and create every table; all data is lost."""
     done = asyncio.run(recreate_db(config_name))
     if done.dropped:
         click.echo(
@@ -47,13 +46,13 @@ def recreate_db_command(config_name: str) -> None:
 
 @click.group()
 def db_group() -> None:
-    """Change the database's schema by migrations."""
+    """Manage the database schema with migrations."""
 
 
 def _run(operation: Callable[..., Any], **options: Any) -> Any:
     load_environment()
     settings = load_settings(click.get_current_context().obj)
-    # "Running upgrade … -> …, what it does"
+    # Show "Running upgrade … -> …, what it does".
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
     return asyncio.run(migrations.run(settings, operation, **options))
@@ -62,16 +61,16 @@ def _run(operation: Callable[..., Any], **options: Any) -> Any:
 @db_group.command()
 @click.option("-m", "--message", required=True, help="What the migration does.")
 def migrate(message: str) -> None:
-    """Write a migration from what the models and the database differ in."""
+    """Generate a migration from the differences between the models and the database."""
     script = _run(command.revision, message=message, autogenerate=True)
-    if find_spec("ruff"):  # so that `lint` has nothing to say about it
+    if find_spec("ruff"):  # so that it passes `lint`
         for arguments in (("check", "-q", "--fix", "--select", "I"), ("format", "-q")):
             subprocess.run([sys.executable, "-m", "ruff", *arguments, script.path], check=False)
 
 
 def _merge(revisions: tuple[str, ...], message: str | None) -> None:
     if revisions == ("heads",) and len(migrations.Revisions().heads) == 1:
-        raise Problem("There is one newest migration, and nothing to merge.")
+        raise Problem("There is only one head, so there is nothing to merge.")
     _run(command.merge, revisions=revisions, message=message)
 
 
@@ -80,20 +79,19 @@ ONE_BACK = click.Argument(["revision"], default="-1")
 SHOWN = click.Argument(["rev"], default="head", metavar="[REVISION]")
 BRANCHES = click.Argument(["revisions"], nargs=-1, required=True)
 SQL = click.Option(["--sql"], is_flag=True, help="Print the SQL instead of running it.")
-MESSAGE = click.Option(["-m", "--message"], help="What the merge does.")
+MESSAGE = click.Option(["-m", "--message"], help="The title of the merge.")
 
-# Alembic's own commands, which take these under the same names: what `--help` says, and what they
-# are given.
+# Alembic's commands with their help and parameters, which have the names that Alembic gives them.
 ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {
     command.upgrade: ("Apply migrations up to a revision [default: the newest].", [NEWEST, SQL]),
     command.downgrade: (
-        "Take migrations back, down to a revision [default: one].",
+        "Revert migrations down to a revision [default: the last one].",
         [ONE_BACK, SQL],
     ),
-    command.current: ("Show the database's revision.", []),
+    command.current: ("Show the revision of the database.", []),
     command.history: ("List all migrations.", []),
-    command.heads: ("Show the newest revision.", []),
-    command.stamp: ("Note a revision as the database's without running anything.", [NEWEST]),
+    command.heads: ("Show the newest revisions.", []),
+    command.stamp: ("Set the revision of the database without running migrations.", [NEWEST]),
     command.show: ("Show one migration.", [SHOWN]),
     command.check: ("Fail if models and migrations differ.", []),
 }
@@ -107,6 +105,6 @@ db_group.add_command(
         "merge",
         callback=_merge,
         params=[BRANCHES, MESSAGE],
-        help="Join branches of migrations: `db merge heads`.",
+        help="Merge branches of migrations: `db merge heads`.",
     )
 )

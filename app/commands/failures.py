@@ -1,4 +1,4 @@
-"""Expected failures of commands, in words."""
+"""Explanations of the failures that commands expect."""
 
 import re
 from socket import gaierror
@@ -13,20 +13,18 @@ from app.health.probes import reason
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 
-# What Alembic says, and what to do about it.
+# The beginning of a message of Alembic, and what to do about it.
 REMEDIES = {
     "Target database is not up to date": "Run first: python manage.py db upgrade",
     "Can't locate revision": (
-        "A migration that this code does not have was applied: use the code that has it."
+        "The database has a migration that this code lacks: use the code that has it."
     ),
-    "Multiple head revisions": "Join them: python manage.py db merge heads -m 'What meets here'",
+    "Multiple head revisions": "Merge them: python manage.py db merge heads -m 'Merge migrations'",
 }
 
 
 def explain(error: Exception) -> str | None:
-    """One clear line about an error that people can mend, or `None` for one that is a mistake of
-    ours.
-    """
+    """Explain an error that the user can fix, or return `None` for a bug of the application."""
     if isinstance(error, Problem):
         return str(error)
     if isinstance(error, CommandError):
@@ -40,7 +38,7 @@ def explain(error: Exception) -> str | None:
             if missing
             else " Nothing was changed."
         )
-        return f"The database refuses: {reason(error)}.{remedy}"
+        return f"The database reports an error: {reason(error)}.{remedy}"
     if isinstance(
         error, DBAPIError | ConnectionError | TimeoutError | gaierror
     ) or _is_database_away(error):
@@ -56,8 +54,8 @@ def _alembic(text: str) -> str:
         changes = re.findall(r"\('(\w+)', (?:None, )?(?:Table\()?'(\w+)'", text)
         listed = ", ".join(f"{change} {name}" for change, name in changes)
         return (
-            f"Models and migrations differ ({listed}). Run: python manage.py db migrate -m 'What "
-            "it does'"
+            f"Models and migrations differ ({listed}). "
+            "Run: python manage.py db migrate -m 'What it does'"
         )
     remedy = next((remedy for words, remedy in REMEDIES.items() if text.startswith(words)), "")
     return f"Alembic says: {text} {remedy}".strip()

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing."""
+"""The read-only commands: `check` and `routes`."""
 
 import asyncio
 
@@ -13,14 +13,14 @@ from app.web.access import declared, rule_of
 @click.command()
 @click.pass_obj
 def check_command(config_name: str) -> None:
-    """Check this installation and say what is wrong."""
+    """Check this installation and report problems."""
     findings = asyncio.run(_check(config_name))
     for finding in findings:
         click.echo(f"{finding.id}: {finding.message}\n    {finding.hint}", err=True)
     errors = sum(finding.is_error for finding in findings)
     if errors:
         raise click.ClickException(f"{errors} of the checks failed.")
-    click.echo("Everything is well." if not findings else f"No errors, {len(findings)} warnings.")
+    click.echo("No problems found." if not findings else f"No errors, {len(findings)} warnings.")
 
 
 async def _check(config_name: str) -> list[CheckMessage]:

@@ -1,4 +1,4 @@
-"""The shell: a prompt, or a script from stdin, inside the app's context, with top-level `await`."""
+"""The shell: a prompt or a script from stdin, in the app's context, with top-level `await`."""
 
 import ast
 import asyncio
@@ -19,9 +19,7 @@ from app.database import db
 
 
 class AsyncConsole(code.InteractiveConsole):
-    """A console that awaits what a line awaits, always on the same event loop and in the same
-    context.
-    """
+    """A console that supports `await`, always on the same event loop and in the same context."""
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(names)
@@ -29,7 +27,7 @@ class AsyncConsole(code.InteractiveConsole):
         self.runner = runner
 
     def runcode(self, code: types.CodeType) -> None:
-        """Run one statement; its errors are shown and the prompt goes on."""
+        """Run one statement; an error is shown and the prompt continues."""
         try:
             execute(code, self.locals, self.runner)
         except SystemExit:
@@ -50,10 +48,10 @@ def execute(compiled: types.CodeType, names: Any, runner: asyncio.Runner) -> Non
 def shell_command(config_name: str) -> None:
     """Open an async prompt, or run a script from stdin.
 
-    In it: app, db, session, select, User, Role. What a session writes is kept by `await
-    session.commit()`.
+    It has app, db, session, select, User and Role. `await session.commit()` keeps what the session
+    has written.
     """
-    # One runner, hence one context: what is entered first, the app's, holds for every statement.
+    # One runner means one context: the app's context, entered first, holds for every statement.
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         names = runner.run(_enter(stack, config_name))
@@ -83,7 +81,7 @@ async def _enter(stack: contextlib.AsyncExitStack, config_name: str) -> dict[str
 def _script(source: str, names: dict[str, Any], runner: asyncio.Runner) -> None:
     """Run a whole script.
 
-    Its mistakes are shown as Python shows them, without what is around it here.
+    Errors are shown as Python shows them, without the frames of the shell itself.
     """
     try:
         execute(
@@ -105,5 +103,5 @@ def _prompt(names: dict[str, Any], runner: asyncio.Runner) -> None:
         readline.set_completer(rlcompleter.Completer(names).complete)
         readline.parse_and_bind("tab: complete")
     AsyncConsole(names, runner).interact(
-        banner=f"{', '.join(n for n in names if n[0] != '_')}; await works.", exitmsg=""
+        banner=f"Defined: {', '.join(n for n in names if n[0] != '_')}. await works.", exitmsg=""
     )

@@ -7,15 +7,15 @@ from app.worker import worker_settings
 
 
 def run_worker(config_name: str | None = None, *, burst: bool = False) -> None:
-    """Run the worker until it is told to stop, or with `burst` until everything due is done.
+    """Run the worker until it is stopped, or with `burst` until every due job has run.
 
-    Blocks.
+    Blocks the calling thread.
     """
     arq_run_worker(worker_settings(config_name), burst=burst)
 
 
 @click.command()
-@click.option("--burst", is_flag=True, help="Run everything that is due, then end.")
+@click.option("--burst", is_flag=True, help="Run every due job, then exit.")
 @click.pass_obj
 def run_worker_command(config_name: str, burst: bool) -> None:
     """Run the background worker."""

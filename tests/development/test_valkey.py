@@ -229,7 +229,7 @@ def test_folder_that_others_may_enter_is_refused(
     instance = tmp_path / ("long" * 30)
     folder = Path(url(instance).removeprefix("unix://")).parent
     folder.chmod(0o777)
-    with pytest.raises(NotReady, match="not a private folder"):
+    with pytest.raises(NotReady, match="is not private to this user"):
         url(instance)
 
 
