@@ -211,6 +211,15 @@ async def make_app() -> AsyncIterator[MakeApp]:
 
 
 @pytest.fixture
+async def own_app(app: Quart) -> AsyncIterator[Quart]:
+    """Build another application on the same database, for a test that adds routes to it."""
+    own = create_app("testing")
+    await own.startup()
+    yield own
+    await own.shutdown()
+
+
+@pytest.fixture
 def client(app: Quart) -> Browser:
     """A browser without a session."""
     return app.test_client()

@@ -120,7 +120,7 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
         "jobs": {"queue", "context", "schedule", "workers"},
     }
     features = {path.parent.name for path in sources() if path.name == "feature.py"}
-    assert {"accounts", "jobs", "site"} <= features
+    assert {"accounts", "jobs"} <= features
     for feature in features:
         names = {path.stem for path in (PROJECT_ROOT / "app" / feature).glob("*.py")}
         assert names - topics.get(feature, set()) <= set(roles.split()), feature

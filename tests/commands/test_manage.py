@@ -13,6 +13,7 @@ import pytest
 import manage as commands
 from app.environment import PROJECT_ROOT
 from app.migrations import Recreated
+from tests.clones import TABLES
 from tests.processes import free_port, invoke, manage, production, variables
 
 
@@ -66,7 +67,7 @@ def test_recreate_db_says_what_is_gone_and_leaves_what_upgrade_and_check_accept(
 ) -> None:
     invoke("setup-dev", env=env)
     process = invoke("recreate_db", env=env)
-    assert "credentials, jobs, roles, schedules, users" in process.stdout
+    assert ", ".join(TABLES) in process.stdout
     assert rows(database, "SELECT * FROM users") == []
     for step in (("db", "upgrade"), ("db", "check"), ("db", "current")):
         process = invoke(*step, env=env)
@@ -411,8 +412,7 @@ async def test_the_plain_functions_do_the_same(
     await commands.setup_dev(config_name="testing")
     assert await commands.add_fake_data(number_users=3, config_name="testing") == 3
     assert rows(database, "SELECT count(*) FROM users") == [(4,)]
-    tables = ["credentials", "jobs", "roles", "schedules", "users"]
-    assert await commands.recreate_db(config_name="testing") == Recreated(tables, tables)
+    assert await commands.recreate_db(config_name="testing") == Recreated(TABLES, TABLES)
     assert rows(database, "SELECT count(*) FROM users") == [(0,)]
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
     for name, value in {

@@ -301,19 +301,18 @@ EXPECTED = {
 }
 
 
-async def test_every_answer_has_the_security_headers(app: Quart, settings: object) -> None:
+async def test_every_answer_has_the_security_headers(own_app: Quart, settings: object) -> None:
     """Static files, 404, 405, 413 and 500 included."""
-    browsers = await callers(app)
 
     @unlimited
     @public
     async def broken() -> str:
         raise RuntimeError("as planned")
 
-    app._got_first_request = False
-    app.add_url_rule("/test-broken", "test_broken", broken)
+    own_app.add_url_rule("/test-broken", "test_broken", broken)
+    browsers = await callers(own_app)
     requests: list[tuple[str, str, dict[str, bytes]]] = [
-        (method, path, {}) for method, path, _ in routes(app)
+        (method, path, {}) for method, path, _ in routes(own_app)
     ]
     requests += [
         ("GET", "/no-such-page", {}),
@@ -329,7 +328,6 @@ async def test_every_answer_has_the_security_headers(app: Quart, settings: objec
                 assert response.headers.get(name) == value, f"{method} {path}"
             assert len(response.headers["X-Request-Id"]) == 32
             assert "Server" not in response.headers
-    app.view_functions.pop("test_broken")
     assert {200, 303, 401, 404, 405, 413, 500} <= seen
 
 
@@ -348,22 +346,20 @@ async def test_cookies_are_locked_to_the_host_when_base_url_is_https(
 
 
 async def test_a_route_that_declares_nothing_is_refused(
-    app: Quart, caplog: pytest.LogCaptureFixture
+    own_app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def forgotten() -> str:
         return "secret"
 
-    app._got_first_request = False
-    app.add_url_rule("/test-forgotten", "test_forgotten", forgotten)
-    app.add_url_rule("/test-no-limit", "test_no_limit", public(forgotten))
-    client = app.test_client()
+    own_app.add_url_rule("/test-forgotten", "test_forgotten", forgotten)
+    own_app.add_url_rule("/test-no-limit", "test_no_limit", public(forgotten))
+    client = own_app.test_client()
     with caplog.at_level(logging.ERROR):
         for path in ("/test-forgotten", "/test-no-limit"):
             response = await client.get(path)
             assert response.status_code == 403
             assert "secret" not in await response.get_data(as_text=True)
     assert "declares no access or no limit" in caplog.text
-    del app.view_functions["test_forgotten"], app.view_functions["test_no_limit"]
 
 
 async def test_a_limit_is_kept_for_each_person_or_address(app: Quart, settings: object) -> None:
@@ -387,7 +383,9 @@ async def test_no_page_can_be_had_by_websocket(app: Quart, path: str) -> None:
     assert raised.value.response.status_code in (400, 404)
 
 
-async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(app: Quart) -> None:
+async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
+    own_app: Quart,
+) -> None:
     async def echo() -> None:
         await websocket.send("open")
 
@@ -397,14 +395,13 @@ async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
     async def private() -> None:
         await websocket.send("open")
 
-    app._got_first_request = False
-    app.add_websocket("/test-echo", "test_echo", limit("2/minute")(public(echo)))
-    app.add_websocket("/test-forgotten-ws", "test_forgotten_ws", forgotten)
-    app.add_websocket("/test-private", "test_private", unlimited(signed_in(private)))
+    own_app.add_websocket("/test-echo", "test_echo", limit("2/minute")(public(echo)))
+    own_app.add_websocket("/test-forgotten-ws", "test_forgotten_ws", forgotten)
+    own_app.add_websocket("/test-private", "test_private", unlimited(signed_in(private)))
 
     async def opened(path: str, **headers: str) -> bool:
         try:
-            async with app.test_client().websocket(path, headers=headers) as connection:
+            async with own_app.test_client().websocket(path, headers=headers) as connection:
                 return await connection.receive() == "open"
         except WebsocketResponseError:
             return False
@@ -415,19 +412,18 @@ async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
     assert not await opened("/test-echo"), "beyond its limit"
     assert not await opened("/test-forgotten-ws")
     assert not await opened("/test-private")
-    for name in ("test_echo", "test_forgotten_ws", "test_private"):
-        app.view_functions[name] = unlimited(public(app.view_functions[name]))
 
 
-async def test_unconfirmed_people_are_kept_out_where_confirmation_is_asked_for(app: Quart) -> None:
+async def test_unconfirmed_people_are_kept_out_where_confirmation_is_asked_for(
+    own_app: Quart,
+) -> None:
     async def members() -> str:
         return "in"
 
-    app._got_first_request = False
-    app.add_url_rule("/test-confirmed", "test_confirmed", unlimited(confirmed(members)))
-    app.add_url_rule("/api/test-confirmed", "test_confirmed")
+    own_app.add_url_rule("/test-confirmed", "test_confirmed", unlimited(confirmed(members)))
+    own_app.add_url_rule("/api/test-confirmed", "test_confirmed")
     for is_confirmed, page, api in ((True, 200, 200), (False, 303, 403)):
-        client = app.test_client()
+        client = own_app.test_client()
         await log_in(client, await make_person(confirmed=is_confirmed))
         assert (await client.get("/test-confirmed")).status_code == page
         response = await client.get("/api/test-confirmed")
