@@ -114,8 +114,11 @@ def variables(folder: Path, worker_number: int) -> None:
     )
 
 
-async def create_database(name: str) -> str:
-    """A new, empty PostgreSQL database; returns its address."""
+async def create_database(name: str, template: str = "template1") -> str:
+    """Create a PostgreSQL database, empty or as a copy of another one, and return its URL.
+
+    One of that name is dropped first. Nobody may be connected to the template.
+    """
     url = make_url(os.environ["TEST_POSTGRESQL"])
     query = {key: str(value) for key, value in url.query.items()}
     admin = await asyncpg.connect(
@@ -127,7 +130,7 @@ async def create_database(name: str) -> str:
     )
     try:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await admin.execute(f'CREATE DATABASE "{name}"')
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     finally:
         await admin.close()
     return url.set(database=name).render_as_string(hide_password=False)

@@ -1,6 +1,5 @@
 """What is true of the text of every file, so that nobody has to remember it."""
 
-import re
 from pathlib import Path
 
 from app.environment import PROJECT_ROOT

@@ -14,6 +14,7 @@ from jinja2 import TemplateNotFound
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
+import app.features  # noqa: F401  (every table)
 import manage
 from app import create_app
 from app.config import Config, HerokuConfig

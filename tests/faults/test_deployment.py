@@ -24,7 +24,7 @@ from tests.faults.conftest import ADMINISTRATOR
 from tests.processes import free_port, get, production
 from tests.test_deployment_files import copied, directives, procfile
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
 Starter = Callable[..., "subprocess.Popen[bytes]"]
 

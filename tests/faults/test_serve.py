@@ -21,7 +21,7 @@ from development import valkey
 from tests.clones import LEFT_OUT, environment
 from tests.faults.serving import START, Serve, left_after, refuses, running
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
 SLOW_PAGE = """
 
