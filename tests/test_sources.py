@@ -1,4 +1,4 @@
-"""What is true of the text of every file, so that nobody has to remember it."""
+"""Conventions that hold for the text of every file."""
 
 from pathlib import Path
 
