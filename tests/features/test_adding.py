@@ -6,7 +6,12 @@ from tests.clones import Clone
 from tests.features.changing import add_notes, remove
 
 # What the base promises of every feature, whatever it is.
-SWEEPS = ("tests/test_sweeps.py", "tests/test_sources.py", "tests/web/test_access.py")
+SWEEPS = (
+    "tests/test_sweeps.py",
+    "tests/test_sources.py",
+    "tests/web/test_access.py",
+    "tests/web/test_cross_site.py",
+)
 WHOLE_SUITE = 900  # seconds that it may take on a busy machine
 
 
