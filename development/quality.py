@@ -1,4 +1,4 @@
-"""Commands that check the code: tests, lint, format. Their tools' exit statuses are passed on."""
+"""Commands that check the code: `test`, `lint` and `format`. They exit as their tools do."""
 
 import os
 import subprocess
@@ -14,6 +14,14 @@ from app.environment import PROJECT_ROOT
 PARTS = ("app", "development", "alembic", "tests", "bench", "manage.py", "worker.py")
 PATHS = tuple(part for part in PARTS if (PROJECT_ROOT / part).exists())
 
+# The parts of `lint` that a tool does: its name, and the arguments of its command.
+CHECKS = {
+    "format": ("ruff", "format", "--check", *PATHS),
+    "lint": ("ruff", "check", *PATHS),
+    "types": ("mypy",),
+    "imports": ("importlinter",),
+}
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -23,22 +31,17 @@ def test_command(arguments: tuple[str, ...]) -> None:
 
 
 @click.command()
-def lint_command() -> None:
-    """Check format, lint, types, import contract and migrations."""
-    steps = [
-        ("format", ("ruff", "format", "--check", *PATHS)),
-        ("lint", ("ruff", "check", *PATHS)),
-        ("types", ("mypy",)),
-        ("imports", ("importlinter",)),
-    ]
+@click.argument("parts", nargs=-1, type=click.Choice([*CHECKS, "migrations"]))
+def lint_command(parts: tuple[str, ...]) -> None:
+    """Check format, lint, types, import contract and migrations.
+
+    Given the names of some PARTS, check only those.
+    """
     failed = []
-    for name, step in steps:
+    for name in parts or (*CHECKS, "migrations"):
         click.echo(f"--- {name}")
-        if run(*step):
+        if run(*CHECKS[name]) if name in CHECKS else _migrations_drift():
             failed.append(name)
-    click.echo("--- migrations")
-    if _migrations_drift():
-        failed.append("migrations")
     if failed:
         raise click.ClickException(f"Not in order: {', '.join(failed)}.")
     click.echo("Everything is in order.")
@@ -53,7 +56,10 @@ def format_command() -> None:
 
 
 def run(module: str, *arguments: str, folder: Path = PROJECT_ROOT) -> int:
-    """Run a tool on the project and return its exit status."""
+    """Run a tool on the project and return its exit status.
+
+    Raises `ClickException`, with the command that installs it, when the tool is missing.
+    """
     if find_spec(module) is None:
         raise click.ClickException(
             f"This needs {module}. Run: pip install -c constraints.txt -e '.[test]'"
@@ -65,8 +71,9 @@ def run(module: str, *arguments: str, folder: Path = PROJECT_ROOT) -> int:
 
 
 def _migrations_drift() -> int:
-    """Whether the models differ from what all migrations make of an empty database, a
-    scratch one.
+    """Migrate an empty scratch database and compare it with the models.
+
+    Returns 0 when they agree, else the exit status of the step that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {

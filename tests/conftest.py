@@ -1,6 +1,6 @@
-"""The suite's floor: real servers, a database for each worker and backend, and an app on it.
+"""Fixtures of the whole suite: servers, a database for each worker and backend, and an app on it.
 
-Everything that asks for `app` (or for what stands on it) runs twice, on SQLite and on PostgreSQL.
+A test that uses `app`, directly or through another fixture, runs on SQLite and on PostgreSQL.
 """
 
 import os
@@ -31,8 +31,9 @@ SERVERS: list[Server] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers once, before the workers of pytest-xdist, which find them through the
-    environment.
+    """Start the servers once, before the workers of pytest-xdist start.
+
+    The workers find them through the environment.
     """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         environment.FILES = ()
@@ -73,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop them, and leave nothing behind."""
+    """Stop the servers and delete their data."""
     if SERVERS:
         for server in SERVERS:
             server.stop()
@@ -82,7 +83,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def is_test_database(url: str) -> bool:
-    """Whether a database may be emptied: its name says that it is for tests."""
+    """Tell whether a database may be emptied: `test` is a word of its name."""
     return (
         re.search(r"(?<![A-Za-z])tests?(?![A-Za-z])", Path(str(make_url(url).database)).name)
         is not None
@@ -91,31 +92,32 @@ def is_test_database(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this worker's own."""
+    """Return a folder of this worker's own."""
     return tmp_path_factory.mktemp("suite")
 
 
 @pytest.fixture(scope="session")
 def worker_number() -> int:
-    """0, 1, 2 … of this worker of pytest-xdist."""
+    """Return the number of this worker of pytest-xdist, from 0."""
     return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 
 
 @pytest.fixture(scope="session", autouse=True)
 def variables(folder: Path, worker_number: int) -> None:
-    """What the tests' configuration reads."""
+    """Set the variables that the testing configuration reads."""
     os.environ["INSTANCE_PATH"] = str(folder / "instance")
     os.environ["REDIS_URL"] = f"unix://{os.environ['TEST_VALKEY_SOCKET']}?db={worker_number}"
-    os.environ["REDIS_TIMEOUT"] = (
-        "2"  # on a busy machine an answer takes longer than a request would wait
-    )
-    os.environ["WORKER_LEASE"] = (
-        "600"  # and a worker whose lease is in danger would end this process
-    )
+    # On a busy machine Redis answers later than a request would wait.
+    os.environ["REDIS_TIMEOUT"] = "2"
+    # A worker whose lease is about to expire would end this process.
+    os.environ["WORKER_LEASE"] = "600"
 
 
-async def create_database(name: str) -> str:
-    """A new, empty PostgreSQL database; returns its address."""
+async def create_database(name: str, template: str = "template1") -> str:
+    """Create a PostgreSQL database, empty or as a copy of another one, and return its URL.
+
+    One of that name is dropped first. Nobody may be connected to the template.
+    """
     url = make_url(os.environ["TEST_POSTGRESQL"])
     query = {key: str(value) for key, value in url.query.items()}
     admin = await asyncpg.connect(
@@ -127,7 +129,7 @@ async def create_database(name: str) -> str:
     )
     try:
         await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await admin.execute(f'CREATE DATABASE "{name}"')
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     finally:
         await admin.close()
     return url.set(database=name).render_as_string(hide_password=False)
@@ -137,10 +139,7 @@ async def create_database(name: str) -> str:
 async def backend(
     request: pytest.FixtureRequest, folder: Path, worker_number: int
 ) -> AsyncIterator[str]:
-    """The name of the database's kind.
-
-    Its address is in TEST_DATABASE_URL as long as this lives.
-    """
+    """Name the kind of database, with TEST_DATABASE_URL set to one of this worker's own."""
     if request.param == "sqlite":
         os.environ["TEST_DATABASE_URL"] = f"sqlite:///{folder / 'test.sqlite3'}"
     else:
@@ -152,7 +151,7 @@ async def backend(
 
 @pytest.fixture(scope="session")
 async def app(backend: str) -> AsyncIterator[Quart]:
-    """The application on a migrated database."""
+    """Start the application on a migrated database."""
     settings = load_settings("testing")
     assert is_test_database(settings.DATABASE_URL)
     await migrations.upgrade(settings)
@@ -164,7 +163,7 @@ async def app(backend: str) -> AsyncIterator[Quart]:
 
 @pytest.fixture(autouse=True)
 def flush_counts(request: pytest.FixtureRequest) -> None:
-    """A test of real processes begins with no counts of earlier ones in Redis."""
+    """Delete the rate-limit counters of earlier tests before a test of real processes."""
     if request.node.get_closest_marker("faults") or request.node.get_closest_marker("browser"):
         client = BlockingRedis.from_url(os.environ["REDIS_URL"])
         client.flushdb()
@@ -173,10 +172,7 @@ def flush_counts(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """For a test that uses the app.
-
-    Its context, the roles, and an empty database and Redis afterwards.
-    """
+    """Give a test that uses the app its context and the roles; delete everything after it."""
     if "app" not in request.fixturenames:
         yield
         return
@@ -188,15 +184,14 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
             for table in reversed(Base.metadata.sorted_tables):
                 await session.execute(table.delete())
         await redis.flushdb()
-        app.extensions["limits"] = Limits(
-            redis, app.config["REDIS_TIMEOUT"]
-        )  # with no counts of its own
+        # A new one has no local counters.
+        app.extensions["limits"] = Limits(redis, app.config["REDIS_TIMEOUT"])
 
 
 @pytest.fixture
 async def make_app() -> AsyncIterator[MakeApp]:
-    """Makes apps of the testing configuration as the environment stands, and closes them
-    afterwards.
+    """Return a function that builds an app from the current environment; close the apps after
+    the test.
     """
     made: list[Quart] = []
 
@@ -211,14 +206,23 @@ async def make_app() -> AsyncIterator[MakeApp]:
 
 
 @pytest.fixture
+async def own_app(app: Quart) -> AsyncIterator[Quart]:
+    """Build another application on the same database, for a test that adds routes to it."""
+    own = create_app("testing")
+    await own.startup()
+    yield own
+    await own.shutdown()
+
+
+@pytest.fixture
 def client(app: Quart) -> Browser:
-    """A browser without a session."""
+    """Return a browser without a session."""
     return app.test_client()
 
 
 @pytest.fixture
 def settings(app: Quart) -> Iterator[Config]:
-    """The app's settings, to change for one test."""
+    """Return the app's settings; what a test changes is restored after it."""
     settings: Config = app.extensions["settings"]
     before = settings.model_copy()
     yield settings

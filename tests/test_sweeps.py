@@ -1,4 +1,4 @@
-"""What is true of everything of a kind, so that nobody has to remember it."""
+"""Conventions that hold for every table, route, setting, command, job and template."""
 
 import ast
 import importlib
@@ -14,6 +14,7 @@ from jinja2 import TemplateNotFound
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
+import app.features  # noqa: F401  (every table)
 import manage
 from app import create_app
 from app.database import Base
@@ -45,8 +46,8 @@ def test_every_table_that_some_file_defines_is_known_to_the_metadata() -> None:
     assert defined == set(Base.metadata.tables)
 
 
-def test_whatever_belongs_to_somebody_says_what_becomes_of_it_without_them() -> None:
-    """Else nobody who has any of it could delete their account."""
+def test_every_reference_to_a_user_says_what_happens_when_they_are_deleted() -> None:
+    """Without an ON DELETE rule a person with such a row could not delete their account."""
     keys = [key for table in Base.metadata.tables.values() for key in table.foreign_keys]
     theirs = [key for key in keys if key.target_fullname == "users.id"]
     assert theirs
@@ -97,7 +98,7 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
         "jobs": {"queue", "context", "schedule", "workers"},
     }
     features = {path.parent.name for path in sources() if path.name == "feature.py"}
-    assert {"accounts", "jobs", "site"} <= features
+    assert {"accounts", "jobs"} <= features
     for feature in features:
         names = {path.stem for path in (PROJECT_ROOT / "app" / feature).glob("*.py")}
         assert names - topics.get(feature, set()) <= set(roles.split()), feature
@@ -116,7 +117,7 @@ def test_what_stands_below_the_features_does_not_name_them() -> None:
     assert {path: found for path, found in named.items() if found} == {}
 
 
-def test_no_file_bears_a_name_that_says_nothing() -> None:
+def test_no_file_has_a_name_without_meaning() -> None:
     banned = {
         "utils",
         "util",
@@ -223,7 +224,7 @@ def test_importing_the_app_does_no_work() -> None:
 
 
 def test_the_supervisor_imports_nothing_of_the_application_that_is_worked_on() -> None:
-    """A mistake saved in what it imports would end it."""
+    """A syntax error in a module that it imports would end it."""
     script = (
         "import sys, development.supervisor\n"
         "names = {name for name in sys.modules if name.split('.')[0] == 'app'}\n"
@@ -251,9 +252,8 @@ def test_help_imports_none_of_the_stack() -> None:
 
 
 async def test_every_job_that_is_enqueued_or_scheduled_is_known(app: Quart) -> None:
-    """Whatever looks like the name of a job, and is no page's, has a function behind it.
-
-    And every job is asked for.
+    """A string that looks like a job's name, and is no endpoint, names a job; and every job is
+    enqueued or scheduled somewhere.
     """
     features = "|".join(
         path.parent.name for path in sources() if path.name in ("jobs.py", "views.py")

@@ -1,4 +1,4 @@
-"""A running `manage.py serve`, and what it leaves behind."""
+"""Running `manage.py serve`, and finding the processes that it leaves behind."""
 
 import re
 import signal
@@ -55,17 +55,17 @@ class Serve:
         return self
 
     def get(self, path: str = "/livez") -> str:
-        """A page of it."""
+        """Return the text of one of its pages."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=START) as answer:
             return str(answer.read().decode())
 
     def family(self) -> list[psutil.Process]:
-        """It and everything it has started, by whatever detour."""
+        """Return its process and all descendants."""
         me = psutil.Process(self.process.pid)
         return [me, *me.children(recursive=True)]
 
     def child(self, role: str) -> psutil.Process:
-        """Its process of that role; waits until there is one."""
+        """Wait for its process of a role, `web`, `worker` or `prepare`, and return it."""
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             for process in self.family():
@@ -75,13 +75,13 @@ class Serve:
         raise AssertionError(f"there is no {role}:\n{self.output}")
 
     def end(self, number: int = signal.SIGINT, timeout: float = 10) -> int:
-        """Send it a signal, wait for its end, return its exit status."""
+        """Send a signal, wait for the end, and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(timeout)
 
 
 def running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that are left, other than the dead whom nobody has buried yet."""
+    """Return the processes that still run; zombies do not count."""
     left = []
     for process in processes:
         try:
@@ -93,7 +93,7 @@ def running(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def left_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run when the time is over; returns as soon as none does."""
+    """Wait up to some seconds for processes to end; return those that still run."""
     deadline = time.monotonic() + seconds
     while (left := running(processes)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -101,5 +101,6 @@ def left_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.P
 
 
 def refuses(port: int) -> bool:
+    """Tell whether nobody listens on a port."""
     with socket.socket() as visitor:
         return visitor.connect_ex(("127.0.0.1", port)) != 0

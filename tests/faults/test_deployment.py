@@ -1,6 +1,4 @@
-"""The commands of the Procfile and of the systemd units, on nothing but the files that the image
-has.
-"""
+"""The commands of the Procfile and of the systemd units, run with only the files of the image."""
 
 import contextlib
 import json
@@ -24,7 +22,7 @@ from tests.faults.conftest import ADMINISTRATOR
 from tests.processes import free_port, get, production
 from tests.test_deployment_files import copied, directives, procfile
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
 Starter = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -34,7 +32,7 @@ PASS_SOCKET = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execvp(sys.argv[
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A folder with what the Dockerfile copies, and nothing else."""
+    """Make a folder with the files that the Dockerfile copies."""
     folder = tmp_path / "image"
     folder.mkdir()
     for name in copied():
@@ -56,10 +54,7 @@ def image(tmp_path: Path) -> Path:
 async def env(
     request: pytest.FixtureRequest, tmp_path: Path, image: Path, worker_number: int
 ) -> dict[str, str]:
-    """The environment of a platform.
-
-    A database that has never been used, and a port to listen on.
-    """
+    """Return the environment that a platform gives: an empty database and a port to listen on."""
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
     if request.param == "postgresql":
         url = await create_database(f"test_faults_{worker_number}")
@@ -75,8 +70,8 @@ async def env(
 
 @pytest.fixture
 def start(image: Path, tmp_path: Path) -> Iterator[Starter]:
-    """Starts processes of the Procfile as a platform does, with their output in a file, and leaves
-    none behind.
+    """Return a function that starts a process of the Procfile, as a platform does, with its output
+    in a file. All are killed after the test.
     """
     started: list[subprocess.Popen[bytes]] = []
 
@@ -94,7 +89,7 @@ def start(image: Path, tmp_path: Path) -> Iterator[Starter]:
 
 
 def until_ready(env: dict[str, str], tmp_path: Path, *processes: "subprocess.Popen[bytes]") -> None:
-    """Return when /readyz says that every part is there."""
+    """Wait until /readyz reports every component as ok."""
     said: object = None
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -109,7 +104,7 @@ def until_ready(env: dict[str, str], tmp_path: Path, *processes: "subprocess.Pop
 
 
 def logs(tmp_path: Path) -> str:
-    """Everything that the processes have written."""
+    """Return the output of all processes."""
     return "\n".join(path.read_text() for path in sorted(tmp_path.glob("*.log")))
 
 

@@ -1,14 +1,14 @@
-"""Every command as a shell runs it.
+"""Every command as a shell runs it: a fresh process in a clean clone, on an empty database and on a
+full one.
 
-A fresh process in a clean clone, on an empty database and on a full one.
-
-What it did is read back from the database, past the application. `lint`, `test` and `format` check
-code rather than a database: `.ci/run` runs them in a clean clone.
+Its effect is read back from the database, bypassing the application. `lint`, `test` and `format`
+check code rather than a database: `.ci/run` runs them in a clean clone.
 """
 
 import http.cookiejar
 import os
 import re
+import shutil
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -22,16 +22,14 @@ from app.commands.database import db_group
 from app.environment import PROJECT_ROOT
 from app.jobs.commands import jobs_group
 from manage import COMMANDS
-from tests.clones import Clone
+from tests.clones import EMPTY, Clone
 from tests.conftest import create_database
 from tests.faults.serving import Serve, left_after
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-OURS = {"credentials", "jobs", "roles", "schedules", "users"}
-EMPTY = dict.fromkeys(OURS, 0) | {"alembic_version": 1}
 FULL = EMPTY | {"roles": 2, "users": 4, "jobs": 1}
 PRODUCTION = {
     "QUART_CONFIG": "production",
@@ -49,27 +47,50 @@ async with db.transaction() as session:
 tried: set[str] = set()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def empty(request: pytest.FixtureRequest, tmp_path: Path, worker_number: int) -> Clone:
-    """A clean clone on an empty database."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Name the kind of database."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def empty(kind: str, tmp_path: Path, worker_number: int) -> Clone:
+    """Make a clean clone on an empty database."""
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
-    if request.param == "postgresql":
+    if kind == "postgresql":
         url = await create_database(f"test_faults_{worker_number}")
     return Clone(tmp_path / "clone", url, os.environ["REDIS_URL"])
 
 
+@pytest.fixture(scope="module")
+async def filled(kind: str, tmp_path_factory: pytest.TempPathFactory, worker_number: int) -> Clone:
+    """Fill a database, once, with an administrator, three users and a job that waits."""
+    folder = tmp_path_factory.mktemp("filled")
+    url = f"sqlite:///{folder / 'test.sqlite3'}"
+    if kind == "postgresql":
+        url = await create_database(f"test_filled_{worker_number}")
+    clone = Clone(folder / "clone", url, os.environ["REDIS_URL"])
+    clone.does("setup-dev")
+    clone.does("add-fake-data", "-n", "3")
+    clone.does("shell", stdin=ENQUEUE)
+    assert await clone.counts() == FULL
+    return clone
+
+
 @pytest.fixture
-async def full(empty: Clone) -> Clone:
-    """The same on a database with an administrator, three users and a job that waits."""
-    empty.does("setup-dev")
-    empty.does("add-fake-data", "-n", "3")
-    empty.does("shell", stdin=ENQUEUE)
-    assert await empty.counts() == FULL
-    return empty
+async def full(filled: Clone, kind: str, tmp_path: Path, worker_number: int) -> Clone:
+    """Make a clean clone on a copy of the filled database."""
+    url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
+    if kind == "postgresql":
+        url = await create_database(f"test_faults_{worker_number}", f"test_filled_{worker_number}")
+    else:
+        for file in filled.folder.parent.glob("test.sqlite3*"):  # its write-ahead log as well
+            shutil.copy(file, tmp_path)
+    return Clone(tmp_path / "clone", url, os.environ["REDIS_URL"])
 
 
 def command(*names: str) -> Callable[[Test], Test]:
-    """Say which commands a test tries, for the sweep at the end."""
+    """Record which commands a test covers, for the sweep at the end."""
     tried.update(names)
     return lambda test: test
 

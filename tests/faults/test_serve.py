@@ -21,7 +21,7 @@ from development import valkey
 from tests.clones import LEFT_OUT, environment
 from tests.faults.serving import START, Serve, left_after, refuses, running
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
 SLOW_PAGE = """
 
@@ -39,7 +39,7 @@ async def app(scope, receive, send):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A fresh clone."""
+    """Make a fresh clone."""
     folder = tmp_path / "project"
     shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
     return folder
@@ -47,7 +47,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(project: Path) -> Iterator[Callable[..., Serve]]:
-    """Runs `serve` on a free port in the fresh clone; whatever the test leaves is ended."""
+    """Return a function that runs `serve` in the clone on a free port; kill what a test leaves."""
     runs: list[Serve] = []
 
     def run(*options: str, config: str = "default", port: int = 0, **variables: str) -> Serve:

@@ -1,12 +1,47 @@
-"""Editing the list of features of a copy of the project."""
+"""Adding features to a copy of the project, and removing them from it."""
 
-from pathlib import Path
+import re
+import shutil
+
+from app.environment import PROJECT_ROOT
+from tests.clones import Clone
+
+EXAMPLE = PROJECT_ROOT / "tests" / "features" / "notes"
+IMPORT = re.compile(r"^from app\.(\w+) import feature as \1\n", re.MULTILINE)
+NEEDED = {"accounts", "jobs"}  # the base itself stands on these
 
 
-def add_line(listed: Path, line: str) -> None:
-    """Add an import to the list, in alphabetical order."""
-    lines = listed.read_text().splitlines(keepends=True)
-    imports = [number for number, each in enumerate(lines) if each.startswith("from app.")]
-    at = next((number for number in imports if lines[number] > line), imports[-1] + 1)
-    lines.insert(at, line)
-    listed.write_text("".join(lines))
+def listed(text: str) -> list[str]:
+    """Return the names of the features that a list like `app/features.py` imports."""
+    return IMPORT.findall(text)
+
+
+def optional() -> list[str]:
+    """Return the names of the project's features that may be removed."""
+    found = listed((PROJECT_ROOT / "app" / "features.py").read_text())
+    assert set(found) >= NEEDED
+    return [name for name in found if name not in NEEDED]
+
+
+def add_notes(clone: Clone) -> None:
+    """Add the example to a copy: its folder, its tests, and one line."""
+    shutil.copytree(EXAMPLE / "app", clone.folder / "app" / "notes")
+    shutil.copytree(EXAMPLE / "tests", clone.folder / "tests" / "notes")
+    path = clone.folder / "app" / "features.py"
+    lines = path.read_text().splitlines(keepends=True)
+    line = "from app.notes import feature as notes\n"
+    imports = [number for number, each in enumerate(lines) if IMPORT.match(each)]
+    after = next((number for number in imports if lines[number] > line), imports[-1] + 1)
+    path.write_text("".join([*lines[:after], line, *lines[after:]]))
+
+
+def remove(clone: Clone, *names: str) -> None:
+    """Remove features from a copy: their folders, their tests, and their lines."""
+    path = clone.folder / "app" / "features.py"
+    for name in names:
+        shutil.rmtree(clone.folder / "app" / name)
+        shutil.rmtree(clone.folder / "tests" / name, ignore_errors=True)
+        lines = path.read_text().splitlines(keepends=True)
+        left = [line for line in lines if f"from app.{name} " not in line]
+        assert len(left) == len(lines) - 1, f"{name} has one line in the list"
+        path.write_text("".join(left))

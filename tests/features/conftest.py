@@ -6,21 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.clones import Clone
-from tests.conftest import create_database
 
 collect_ignore = ["notes"]  # an example that runs in a copy of the project
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    """A copy of the project on a fresh SQLite database."""
-    return Clone(
-        tmp_path / "clone", f"sqlite:///{tmp_path / 'test.sqlite3'}", os.environ["REDIS_URL"]
-    )
-
-
-@pytest.fixture
-async def clone_on_postgresql(tmp_path: Path, worker_number: int) -> Clone:
-    """A copy of the project on a fresh PostgreSQL database."""
-    url = await create_database(f"test_features_{worker_number}")
+    """Copy the project, with an empty SQLite database."""
+    url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
     return Clone(tmp_path / "clone", url, os.environ["REDIS_URL"])

@@ -1,23 +1,13 @@
-"""Who gets in: every route, every kind of caller, and requests that another site makes."""
+"""Who gets in: every route, every kind of caller."""
 
 import logging
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 from quart import Quart, url_for, websocket
 from quart.testing import WebsocketResponseError
 from quart.typing import TestClientProtocol as Browser
-from werkzeug.routing import (
-    AnyConverter,
-    BaseConverter,
-    FloatConverter,
-    IntegerConverter,
-    Rule,
-    UUIDConverter,
-)
 
-from app import create_app
 from app.accounts import service
 from app.web.access import (
     Access,
@@ -30,48 +20,8 @@ from app.web.access import (
     signed_in,
     unlimited,
 )
-from app.web.cross_site import SAFE_METHODS
-from tests.factories.people import PASSWORD, log_in, make_person
-
-# A value for a parameter of each kind, in the order in which they are tried.
-VALUES: tuple[tuple[type[BaseConverter], str], ...] = (
-    (IntegerConverter, "1"),
-    (FloatConverter, "1.5"),
-    (UUIDConverter, str(uuid4())),
-    (BaseConverter, "nonsense"),
-)
-
-
-def value_for(converter: BaseConverter) -> str:
-    """Return a value that a parameter of a route takes."""
-    if isinstance(converter, AnyConverter):
-        return min(converter.items)
-    return next(value for kind, value in VALUES if isinstance(converter, kind))
-
-
-def routes(app: Quart) -> list[tuple[str, str, Rule]]:
-    """Return every (method, path, rule) there is."""
-    return [
-        (method, built[1], rule)
-        for rule in app.url_map.iter_rules()
-        if (built := rule.build({n: value_for(rule._converters[n]) for n in rule.arguments}))
-        for method in sorted((rule.methods or set()) - {"OPTIONS"})
-    ]
-
-
-async def callers(app: Quart) -> dict[str, Browser]:
-    """A browser of each kind of person."""
-    people = {
-        "nobody": None,
-        "unconfirmed": await make_person(confirmed=False),
-        "member": await make_person(),
-        "administrator": await make_person(role=service.ADMINISTRATOR),
-    }
-    browsers = {kind: app.test_client() for kind in people}
-    for kind, person in people.items():
-        if person:
-            await log_in(browsers[kind], person)
-    return browsers
+from tests.factories.people import log_in, make_person
+from tests.web.callers import callers, routes
 
 
 def is_kept_from_the_unconfirmed(path: str, access: Access) -> bool:
@@ -135,149 +85,6 @@ async def test_a_role_that_is_taken_away_is_gone_at_the_next_request(app: Quart)
     assert (await browser.get("/admin")).status_code == 403
 
 
-FOREIGN = [
-    {"Origin": "https://evil.example"},
-    {"Origin": "null"},
-    {"Origin": "http://localhost:9999"},
-    {"Origin": "http://localhost.evil.example"},
-    {"Sec-Fetch-Site": "cross-site"},
-    {"Sec-Fetch-Site": "same-site"},
-    {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
-    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
-    {"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer x", "Cookie": "session=x"},
-]
-
-
-@pytest.mark.parametrize("headers", FOREIGN, ids=str)
-async def test_no_unsafe_request_from_another_site_gets_through(
-    app: Quart, headers: dict[str, str]
-) -> None:
-    """Log-in and log-out included."""
-    browsers = await callers(app)
-    unsafe = [(method, path) for method, path, _ in routes(app) if method not in SAFE_METHODS]
-    assert {"/account/login", "/account/logout", "/api/v1/session"} <= {path for _, path in unsafe}
-    for method, path in [*unsafe, ("POST", "/no-such-page"), ("PUT", "/")]:
-        for kind, browser in browsers.items():
-            response = await getattr(browser, method.lower())(path, headers=headers)
-            assert response.status_code == 403, f"{kind} {method} {path}"
-    assert (await browsers["member"].get("/account/manage")).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
-        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
-        {"Sec-Fetch-Site": "none"},
-        {"Origin": "http://localhost"},
-        {},
-    ],
-    ids=str,
-)
-async def test_ones_own_pages_and_programs_pass(client: Browser, headers: dict[str, str]) -> None:
-    person = await make_person()
-    form = {"email": person.email, "password": PASSWORD}
-    assert (await client.post("/account/login", form=form, headers=headers)).status_code == 303
-
-
-async def test_a_bearer_token_without_cookies_passes_from_anywhere(app: Quart) -> None:
-    person = await make_person()
-    response = await app.test_client().post(
-        "/api/v1/session", json={"email": person.email, "password": PASSWORD}
-    )
-    token = (await response.get_json())["token"]
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Origin": "https://evil.example",
-        "Sec-Fetch-Site": "cross-site",
-    }
-    assert (await app.test_client().delete("/api/v1/session", headers=headers)).status_code == 204
-
-
-async def test_a_listed_origin_may_use_the_api_but_no_page(app: Quart, settings: object) -> None:
-    settings.CORS_ORIGINS = ["https://shop.example"]  # type: ignore[attr-defined]
-    person = await make_person()
-    headers = {"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}
-    body = {"email": person.email, "password": PASSWORD}
-    response = await app.test_client().post("/api/v1/session", json=body, headers=headers)
-    assert response.status_code == 201
-    assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
-    assert (
-        await app.test_client().post("/account/login", form=body, headers=headers)
-    ).status_code == 403
-    preflight = await app.test_client().options("/api/v1/account", headers=headers)
-    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
-    other = await app.test_client().get(
-        "/api/v1/account", headers={"Origin": "https://evil.example"}
-    )
-    assert "Access-Control-Allow-Origin" not in other.headers
-
-
-def production(monkeypatch: pytest.MonkeyPatch, **more: str) -> Quart:
-    values = {
-        "SECRET_KEY": "k" * 32,
-        "DATABASE_URL": "postgresql://localhost/nowhere",
-        "REDIS_URL": "redis://localhost:1",
-        "BASE_URL": "https://app.example.com",
-    }
-    for name, value in (values | more).items():
-        monkeypatch.setenv(name, value)
-    return create_app("production")
-
-
-async def test_in_production_the_origin_is_base_urls_whatever_the_host_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    client = production(monkeypatch).test_client()
-
-    async def status(origin: str, host: str) -> int:
-        headers = {"Origin": origin, "Host": host}
-        response = await client.post("/no-such-page", headers=headers, scheme="https")
-        return response.status_code
-
-    assert await status("https://app.example.com", "internal:8000") == 404
-    assert await status("https://evil.example", "evil.example") == 403
-    assert await status("http://app.example.com", "app.example.com") == 403
-
-
-async def test_over_https_http_is_redirected_and_never_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    client = production(monkeypatch).test_client()
-    response = await client.get(
-        "/account/login?next=/a%20b", headers={"Host": "evil.example"}, scheme="http"
-    )
-    assert response.status_code == 308
-    assert response.headers["Location"] == "https://app.example.com/account/login?next=/a%20b"
-    response = await client.get("/account/login", scheme="https")
-    assert "max-age=31536000" in response.headers["Strict-Transport-Security"]
-    assert (await client.get("/livez", scheme="http")).status_code == 200
-
-
-async def test_behind_a_proxy_that_ends_tls_pages_are_served_and_http_is_redirected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    client = production(monkeypatch, TRUSTED_PROXIES="1").test_client()
-
-    async def status(proto: str, path: str = "/account/login") -> int:
-        headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": proto}
-        return (await client.get(path, headers=headers, scheme="http")).status_code
-
-    assert await status("https") == 200
-    assert await status("http") == 308
-    assert await status("http", "/livez") == 200
-
-
-async def test_the_redirect_to_https_leads_to_base_url_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    client = production(monkeypatch).test_client()
-    for path in ("//evil.example/", "/\\evil.example", "//evil.example/%2e%2e"):
-        response = await client.get(path, scheme="http")
-        assert response.headers["Location"].startswith("https://app.example.com/")
-        assert not response.headers["Location"].startswith("https://app.example.com//")
-
-
 @pytest.mark.parametrize("rule", ["PAGE_LIMITS", "often"])
 def test_a_limit_that_does_not_exist_is_a_mistake_at_once(rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
@@ -301,19 +108,18 @@ EXPECTED = {
 }
 
 
-async def test_every_answer_has_the_security_headers(app: Quart, settings: object) -> None:
+async def test_every_answer_has_the_security_headers(own_app: Quart, settings: object) -> None:
     """Static files, 404, 405, 413 and 500 included."""
-    browsers = await callers(app)
 
     @unlimited
     @public
     async def broken() -> str:
         raise RuntimeError("as planned")
 
-    app._got_first_request = False
-    app.add_url_rule("/test-broken", "test_broken", broken)
+    own_app.add_url_rule("/test-broken", "test_broken", broken)
+    browsers = await callers(own_app)
     requests: list[tuple[str, str, dict[str, bytes]]] = [
-        (method, path, {}) for method, path, _ in routes(app)
+        (method, path, {}) for method, path, _ in routes(own_app)
     ]
     requests += [
         ("GET", "/no-such-page", {}),
@@ -329,41 +135,24 @@ async def test_every_answer_has_the_security_headers(app: Quart, settings: objec
                 assert response.headers.get(name) == value, f"{method} {path}"
             assert len(response.headers["X-Request-Id"]) == 32
             assert "Server" not in response.headers
-    app.view_functions.pop("test_broken")
     assert {200, 303, 401, 404, 405, 413, 500} <= seen
 
 
-async def test_cookies_are_locked_to_the_host_when_base_url_is_https(
-    app: Quart, settings: object
-) -> None:
-    settings.BASE_URL = "https://localhost"  # type: ignore[attr-defined]
-    person = await make_person()
-    form = {"email": person.email, "password": PASSWORD}
-    response = await app.test_client().post("/account/login", form=form, scheme="https")
-    cookie = next(c for c in response.headers.getlist("Set-Cookie") if "session=" in c)
-    assert cookie.startswith("__Host-session=")
-    attributes = {part.strip() for part in cookie.split(";")[1:]}
-    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= attributes
-    assert not any(attribute.startswith("Domain") for attribute in attributes)
-
-
 async def test_a_route_that_declares_nothing_is_refused(
-    app: Quart, caplog: pytest.LogCaptureFixture
+    own_app: Quart, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def forgotten() -> str:
         return "secret"
 
-    app._got_first_request = False
-    app.add_url_rule("/test-forgotten", "test_forgotten", forgotten)
-    app.add_url_rule("/test-no-limit", "test_no_limit", public(forgotten))
-    client = app.test_client()
+    own_app.add_url_rule("/test-forgotten", "test_forgotten", forgotten)
+    own_app.add_url_rule("/test-no-limit", "test_no_limit", public(forgotten))
+    client = own_app.test_client()
     with caplog.at_level(logging.ERROR):
         for path in ("/test-forgotten", "/test-no-limit"):
             response = await client.get(path)
             assert response.status_code == 403
             assert "secret" not in await response.get_data(as_text=True)
     assert "declares no access or no limit" in caplog.text
-    del app.view_functions["test_forgotten"], app.view_functions["test_no_limit"]
 
 
 async def test_a_limit_is_kept_for_each_person_or_address(app: Quart, settings: object) -> None:
@@ -387,7 +176,9 @@ async def test_no_page_can_be_had_by_websocket(app: Quart, path: str) -> None:
     assert raised.value.response.status_code in (400, 404)
 
 
-async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(app: Quart) -> None:
+async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
+    own_app: Quart,
+) -> None:
     async def echo() -> None:
         await websocket.send("open")
 
@@ -397,14 +188,13 @@ async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
     async def private() -> None:
         await websocket.send("open")
 
-    app._got_first_request = False
-    app.add_websocket("/test-echo", "test_echo", limit("2/minute")(public(echo)))
-    app.add_websocket("/test-forgotten-ws", "test_forgotten_ws", forgotten)
-    app.add_websocket("/test-private", "test_private", unlimited(signed_in(private)))
+    own_app.add_websocket("/test-echo", "test_echo", limit("2/minute")(public(echo)))
+    own_app.add_websocket("/test-forgotten-ws", "test_forgotten_ws", forgotten)
+    own_app.add_websocket("/test-private", "test_private", unlimited(signed_in(private)))
 
     async def opened(path: str, **headers: str) -> bool:
         try:
-            async with app.test_client().websocket(path, headers=headers) as connection:
+            async with own_app.test_client().websocket(path, headers=headers) as connection:
                 return await connection.receive() == "open"
         except WebsocketResponseError:
             return False
@@ -415,19 +205,18 @@ async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
     assert not await opened("/test-echo"), "beyond its limit"
     assert not await opened("/test-forgotten-ws")
     assert not await opened("/test-private")
-    for name in ("test_echo", "test_forgotten_ws", "test_private"):
-        app.view_functions[name] = unlimited(public(app.view_functions[name]))
 
 
-async def test_unconfirmed_people_are_kept_out_where_confirmation_is_asked_for(app: Quart) -> None:
+async def test_unconfirmed_people_are_kept_out_where_confirmation_is_asked_for(
+    own_app: Quart,
+) -> None:
     async def members() -> str:
         return "in"
 
-    app._got_first_request = False
-    app.add_url_rule("/test-confirmed", "test_confirmed", unlimited(confirmed(members)))
-    app.add_url_rule("/api/test-confirmed", "test_confirmed")
+    own_app.add_url_rule("/test-confirmed", "test_confirmed", unlimited(confirmed(members)))
+    own_app.add_url_rule("/api/test-confirmed", "test_confirmed")
     for is_confirmed, page, api in ((True, 200, 200), (False, 303, 403)):
-        client = app.test_client()
+        client = own_app.test_client()
         await log_in(client, await make_person(confirmed=is_confirmed))
         assert (await client.get("/test-confirmed")).status_code == page
         response = await client.get("/api/test-confirmed")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import select, text
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
+from app import create_app
 from app.auth.models import User
 from app.database import db
 from app.errors import Busy, NotFound, TooMany
@@ -76,17 +77,19 @@ CASES = {
 }
 
 
-@pytest.fixture
-def broken(app: Quart) -> Iterator[Quart]:
-    """The app, with routes that fail in every way."""
-    app._got_first_request = False
+@pytest.fixture(scope="module")
+async def broken(app: Quart) -> AsyncIterator[Quart]:
+    """Build another application on the same database, with routes that fail in every way."""
+    own = create_app("testing")
     views: list[Any] = [*CASES, nul, wrong_sql]
     for view in views:
-        name = f"test_{view.__name__}"
-        if name not in app.view_functions:
-            for prefix in ("/test/", "/api/test/"):
-                app.add_url_rule(f"{prefix}{view.__name__}", f"{name}", unlimited(public(view)))
-    yield app
+        for prefix in ("/test/", "/api/test/"):
+            own.add_url_rule(
+                f"{prefix}{view.__name__}", f"test_{view.__name__}", unlimited(public(view))
+            )
+    await own.startup()
+    yield own
+    await own.shutdown()
 
 
 @pytest.mark.parametrize(

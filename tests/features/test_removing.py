@@ -1,0 +1,42 @@
+"""Whatever the base does not stand on can be removed: a folder, its tests and one line."""
+
+import pytest
+
+from tests.clones import Clone
+from tests.features.changing import optional, remove
+
+OPTIONAL = optional()
+CASES = [[name] for name in OPTIONAL] + [OPTIONAL] * (len(OPTIONAL) > 1)
+WHOLE_SUITE = 900  # seconds that it may take on a busy machine
+
+EVERY_PAGE = """
+client = app.test_client()
+for rule in app.url_map.iter_rules():
+    if "GET" in rule.methods and not rule.arguments:
+        response = await client.get(rule.rule)
+        assert response.status_code < 500 or rule.rule == "/readyz", rule.rule
+print(await (await client.get("/account/login")).get_data(as_text=True))
+"""
+
+
+@pytest.mark.parametrize("names", CASES, ids="-".join)
+def test_without_it_the_rest_starts_and_keeps_its_promises(clone: Clone, names: list[str]) -> None:
+    remove(clone, *names)
+    clone.does("setup-dev")
+    routes = clone.does("routes")
+    assert "/account/login" in routes
+    page = clone.does("shell", stdin=EVERY_PAGE)
+    home = "/account/manage" if "site" in names else "/"
+    assert f'<a class="brand" href="{home}">' in page
+    clone.lints("imports")
+    clone.tests("--collect-only", "--ignore", "tests/features", "-m", "")
+
+
+@pytest.mark.faults
+def test_without_any_of_them_the_whole_suite_and_lint_pass(clone: Clone) -> None:
+    remove(clone, *OPTIONAL)
+    clone.does("db", "upgrade")
+    migrated = clone.run("db", "migrate", "-m", "Remove what was optional")
+    assert migrated.returncode == 0 or "no migration is written" in migrated.stderr
+    clone.does("lint", timeout=WHOLE_SUITE)
+    clone.tests("-n", "auto", "--ignore", "tests/features", timeout=WHOLE_SUITE)
