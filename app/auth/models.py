@@ -154,7 +154,5 @@ def _explain_missing_role(context: ExceptionContext) -> None:
     if not isinstance(context.sqlalchemy_exception, IntegrityError):
         return
     message = str(context.original_exception)
-    if re.search("not.null", message, re.IGNORECASE) and re.search(
-        "users.*role_id|role_id.*users", message
-    ):
+    if re.search(r"users\.role_id|\"role_id\" of relation \"users\"", message):
         raise NotReady("There is no default role. Run: python manage.py setup-dev")
