@@ -16,25 +16,24 @@ from app.environment import load_environment
 
 
 async def add_fake_data(config_name: str | None = None, *, number_users: int = 10) -> int:
-    """Add users with names and addresses that look real; never administrators, never in production.
+    """Add users with plausible names and addresses, and return how many were added.
 
-    They log in from this machine with development's default password. Returns how many were added.
+    They log in from this machine with development's default password, and never are administrators.
+    Refused in production.
     """
     load_environment()
     refuse_production("add-fake-data", config_name)
     async with application(config_name):
         fake = Faker()
-        password_hash = await passwords.hash(
-            DEFAULT_ADMIN_PASSWORD
-        )  # one for all: hashing is slow on purpose
+        # One for all users, since hashing is slow on purpose.
+        password_hash = await passwords.hash(DEFAULT_ADMIN_PASSWORD)
         async with db.transaction() as session:
             await service.insert_roles(session)
-            role_id = (await service.role_named(session, service.USER)).id
             taken = set((await session.execute(select(User.email))).scalars())
             for number in range(number_users):
                 first, last = fake.first_name(), fake.last_name()
-                email = address(fake, first, last, taken)
-                confirmed = number % 5 != 4  # some wait for their confirmation, as in life
+                email = new_email(fake, first, last, taken)
+                confirmed = number % 5 != 4  # some have not confirmed their address yet
                 session.add(
                     User(
                         email=email,
@@ -42,14 +41,13 @@ async def add_fake_data(config_name: str | None = None, *, number_users: int = 1
                         last_name=last,
                         password_hash=password_hash,
                         confirmed=confirmed,
-                        role_id=role_id,
                     )
                 )
         return number_users
 
 
-def address(fake: Faker, first: str, last: str, taken: set[str]) -> str:
-    """An address that nobody has yet, under a domain that can have no mailbox."""
+def new_email(fake: Faker, first: str, last: str, taken: set[str]) -> str:
+    """Return an unused address under example.com, which has no mailboxes."""
     name = f"{first}.{last}".lower().replace(" ", "").replace("'", "")
     email = f"{name}@example.com"
     while email in taken:
@@ -65,7 +63,7 @@ def address(fake: Faker, first: str, last: str, taken: set[str]) -> str:
     default=10,
     show_default=True,
     type=click.IntRange(1, 100_000),
-    help="How many.",
+    help="How many users to add.",
 )
 @click.pass_obj
 def add_fake_data_command(config_name: str, number_users: int) -> None:

@@ -1,1 +1,1 @@
-"""People: users, roles, credentials, sessions."""
+"""Accounts: registration, passwords, email addresses, invitations, sessions."""

@@ -1,4 +1,4 @@
-"""Accounts under /api/v1."""
+"""The JSON API of accounts, under /api/v1."""
 
 import asyncio
 from uuid import UUID
@@ -29,8 +29,7 @@ from app.accounts.schemas import (
     SessionRows,
     Strength,
 )
-from app.auth import sessions
-from app.auth.hashing import passwords as strengths
+from app.auth import hashing, sessions
 from app.auth.models import Purpose
 from app.auth.sessions import NewSession
 from app.database import db
@@ -50,7 +49,9 @@ accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 bodies.bound_forms(accounts_api)
 tag_blueprint(accounts_api, ["accounts"])
 
-MAIL_IS_ON_ITS_WAY = Accepted(detail="A mail is on its way to this address: use the link in it.")
+EMAIL_SENT = Accepted(
+    detail="We have sent an email to this address. Open the link in it to continue."
+)
 
 
 @accounts_api.post("/session")
@@ -61,19 +62,21 @@ MAIL_IS_ON_ITS_WAY = Accepted(detail="A mail is on its way to this address: use 
 async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
     """Log in.
 
-    Answers with a token for `Authorization: Bearer`, and with a cookie for browsers. A session that
-    came with the request ends. A wrong address and a wrong password look the same.
+    Returns a token for `Authorization: Bearer`, and sets a cookie for browsers. A session that came
+    with the request ends. An unknown address and a wrong password get the same answer.
     """
-    verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
-    async with db.transaction() as session:
-        begun = await sessions.start_session(
-            session, verified, client(), remember=data.remember_me, replaces=bearer() or cookie()
-        )
-    return _handed_over(begun), 201
+    begun = await sessions.log_in(
+        data.email,
+        data.password.get_secret_value(),
+        client(),
+        remember=data.remember_me,
+        replaces=bearer() or cookie(),
+    )
+    return _session_out(begun), 201
 
 
-def _handed_over(begun: NewSession) -> SessionOut:
-    """A session as both kinds of clients take it: the token in the body, the cookie beside it."""
+def _session_out(begun: NewSession) -> SessionOut:
+    """Return a new session to both kinds of clients: a token in the body, and a cookie."""
 
     @after_this_request
     async def with_cookie(response: ResponseTypes) -> ResponseTypes:
@@ -87,14 +90,13 @@ def _handed_over(begun: NewSession) -> SessionOut:
 @signed_in
 @limit("API_LIMIT")
 async def end_session() -> ResponseReturnValue:
-    """Log out: the sessions that this request shows, by token or by cookie, end at once."""
+    """Log out: end the sessions that this request carries, as a token or as a cookie."""
     async with db.transaction() as session:
-        for secret in shown_secrets():
-            await sessions.end_session(session, secret)
-    return _gone()
+        await sessions.log_out(session, shown_secrets())
+    return _without_cookie()
 
 
-def _gone() -> Response:
+def _without_cookie() -> Response:
     response = Response(status=204)
     delete_cookie(response)
     return response
@@ -105,10 +107,8 @@ def _gone() -> Response:
 @limit("API_LIMIT")
 @validate_request(OwnPassword)
 async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
-    """Show one's password once more, as what answers `reauthentication-required` wants."""
-    await sessions.require_password(identity(), data.password.get_secret_value(), client())
-    async with db.transaction() as session:
-        await sessions.mark_reauthenticated(session, identity())
+    """Enter the password again, as operations that answer `reauthentication-required` demand."""
+    await sessions.reauthenticate(identity(), data.password.get_secret_value(), client())
     return Response(status=204)
 
 
@@ -118,12 +118,12 @@ async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
 @validate_request(Candidate)
 @validate_response(Strength)
 async def password_strength(data: Candidate) -> Strength:
-    """Say how hard a password is to guess, by whoever knows what is in `about`.
+    """Rate how hard a password is to guess for somebody who knows what is in `about`.
 
-    Nothing of it is kept.
+    Nothing is stored.
     """
-    about = [*data.about, *passwords.bad_words(identity())]
-    score, reason = await strengths.strength(data.password.get_secret_value(), about)
+    bad_words = [*data.about, *passwords.bad_words(identity())]
+    score, reason = await hashing.passwords.strength(data.password.get_secret_value(), bad_words)
     return Strength(score=score, accepted=not reason, reason=reason)
 
 
@@ -135,13 +135,10 @@ async def password_strength(data: Candidate) -> Strength:
 async def register(data: Registration) -> tuple[Accepted, int]:
     """Register.
 
-    The answer is the same whether or not the address has an account; what comes of it, the mail
-    says.
+    The answer is the same whether or not the address has an account; the email says what to do.
     """
-    password_hash = await registration.admit(data, client())
-    async with db.transaction() as session:
-        await registration.register_user(session, data, password_hash)
-    return MAIL_IS_ON_ITS_WAY, 202
+    await registration.register(data, client())
+    return EMAIL_SENT, 202
 
 
 @accounts_api.post("/account/confirmation")
@@ -149,7 +146,7 @@ async def register(data: Registration) -> tuple[Accepted, int]:
 @limit("API_LIMIT")
 @validate_request(MailedToken)
 async def confirm(data: MailedToken) -> ResponseReturnValue:
-    """Confirm an address with the secret of the link that was mailed to it. It works once."""
+    """Confirm an email address with the secret of the link that was mailed to it, once."""
     async with db.transaction() as session:
         await registration.confirm(session, data.token)
     return Response(status=204)
@@ -160,13 +157,11 @@ async def confirm(data: MailedToken) -> ResponseReturnValue:
 @limit("API_LIMIT")
 @validate_response(Accepted, 202)
 async def send_confirmation_again() -> tuple[Accepted, int]:
-    """Mail the link once more, to an address that is not confirmed yet."""
+    """Mail another confirmation link, if the address is not confirmed yet."""
     if identity().confirmed:
-        return Accepted(detail="This address is confirmed already."), 202
-    await registration.admit_sending_again(identity())
-    async with db.transaction() as session:
-        await registration.send_again(session, identity())
-    return MAIL_IS_ON_ITS_WAY, 202
+        return Accepted(detail="This email address is already confirmed."), 202
+    await registration.resend_confirmation(identity())
+    return EMAIL_SENT, 202
 
 
 @accounts_api.get("/account")
@@ -174,7 +169,7 @@ async def send_confirmation_again() -> tuple[Accepted, int]:
 @limit("API_LIMIT")
 @validate_response(AccountOut)
 async def account() -> AccountOut:
-    """The account of whoever asks."""
+    """Return the account of the caller."""
     return AccountOut.of(identity())
 
 
@@ -184,7 +179,7 @@ async def account() -> AccountOut:
 @validate_request(FullName)
 @validate_response(AccountOut)
 async def rename(data: FullName) -> AccountOut:
-    """Change one's name."""
+    """Change the name of the caller."""
     async with db.transaction() as session:
         await service.rename_user(session, identity(), data)
     return AccountOut.of(identity()).model_copy(update=data.model_dump())
@@ -195,11 +190,12 @@ async def rename(data: FullName) -> AccountOut:
 @limit("API_LIMIT")
 @validate_request(OwnPassword)
 async def delete_account(data: OwnPassword) -> ResponseReturnValue:
-    """Delete one's account with all that belongs to it; the last administrator cannot."""
-    await sessions.require_password(identity(), data.password.get_secret_value(), client())
-    async with db.transaction() as session:
-        await service.delete_account(session, identity())
-    return _gone()
+    """Delete the account of the caller and everything that belongs to it.
+
+    The last administrator cannot be deleted.
+    """
+    await service.delete_account(identity(), data.password.get_secret_value(), client())
+    return _without_cookie()
 
 
 @accounts_api.get("/account/data")
@@ -207,7 +203,7 @@ async def delete_account(data: OwnPassword) -> ResponseReturnValue:
 @limit("API_LIMIT")
 @validate_response(DataExport)
 async def download_data() -> DataExport:
-    """All that is stored about oneself."""
+    """Return everything that is stored about the caller."""
     async with db.session() as session:
         return DataExport(**await service.export_data(session, identity()))
 
@@ -217,7 +213,7 @@ async def download_data() -> DataExport:
 @limit("API_LIMIT")
 @validate_response(SessionRows)
 async def list_sessions() -> SessionRows:
-    """Where one is logged in: the 100 sessions that were used last."""
+    """List the caller's sessions: the 100 that were used last."""
     async with db.session() as session:
         rows = await sessions.list_credentials(session, identity(), Purpose.SESSION)
     return await asyncio.to_thread(SessionRows.of, rows, identity())
@@ -227,7 +223,7 @@ async def list_sessions() -> SessionRows:
 @signed_in
 @limit("API_LIMIT")
 async def end_other_sessions() -> ResponseReturnValue:
-    """End every session of one's own but this one."""
+    """End all of the caller's sessions except this one."""
     async with db.transaction() as session:
         await sessions.end_other_sessions(session, identity())
     return Response(status=204)
@@ -237,7 +233,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 @signed_in
 @limit("API_LIMIT")
 async def end_one_session(session_id: UUID) -> ResponseReturnValue:
-    """End one of one's sessions."""
+    """End one of the caller's sessions."""
     async with db.transaction() as session:
         await sessions.end_credential(session, identity(), Purpose.SESSION, session_id)
     return Response(status=204)
@@ -249,13 +245,8 @@ async def end_one_session(session_id: UUID) -> ResponseReturnValue:
 @validate_request(PasswordChange)
 @validate_response(SessionOut)
 async def change_password(data: PasswordChange) -> SessionOut:
-    """Choose another password. Every session and token ends; the answer is a new session."""
-    verified, password_hash = await passwords.admit_change(identity(), data, client())
-    async with db.transaction() as session:
-        begun = await passwords.change_password(
-            session, identity(), verified, password_hash, client()
-        )
-    return _handed_over(begun)
+    """Change the password. All sessions and tokens end; the answer is a new session."""
+    return _session_out(await passwords.change(identity(), data, client()))
 
 
 @accounts_api.post("/account/password/reset/mail")
@@ -264,16 +255,13 @@ async def change_password(data: PasswordChange) -> SessionOut:
 @validate_request(ResetRequest)
 @validate_response(Accepted, 202)
 async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
-    """Have a link mailed that sets a new password.
+    """Mail a link that sets a new password.
 
-    The answer is the same whether or not there is an account.
+    The answer is the same whether or not the address has an account.
     """
-    await passwords.admit_reset(data.email, client())
-    async with db.transaction() as session:
-        await passwords.request_reset(session, data.email)
-    return Accepted(
-        detail="If this address has an account, a mail with a link is on its way to it."
-    ), 202
+    await passwords.request_reset(data.email, client())
+    detail = "If there is an account with this address, we have sent it an email with a link."
+    return Accepted(detail=detail), 202
 
 
 @accounts_api.post("/account/password/reset")
@@ -281,10 +269,10 @@ async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
 @limit("API_LIMIT")
 @validate_request(PasswordReset)
 async def reset_password(data: PasswordReset) -> ResponseReturnValue:
-    """Set a new password with the secret of a mailed link. Every session and token ends."""
-    return await _set_by_link(
-        data.token, Purpose.RESET, data.new_password.get_secret_value(), "new_password"
-    )
+    """Set a new password with the secret of a mailed link. All sessions and tokens end."""
+    password = data.new_password.get_secret_value()
+    await passwords.set_by_link(data.token, Purpose.RESET, password, client(), field="new_password")
+    return Response(status=204)
 
 
 @accounts_api.post("/account/invitation")
@@ -292,16 +280,9 @@ async def reset_password(data: PasswordReset) -> ResponseReturnValue:
 @limit("API_LIMIT")
 @validate_request(InvitationAccepted)
 async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
-    """Accept an invitation with the secret of its link: choose a password."""
-    return await _set_by_link(
-        data.token, Purpose.INVITE, data.password.get_secret_value(), "password"
-    )
-
-
-async def _set_by_link(token: str, purpose: Purpose, password: str, field: str) -> Response:
-    password_hash = await passwords.admit_by_link(token, purpose, password, field, client())
-    async with db.transaction() as session:
-        await passwords.set_by_link(session, token, purpose, password_hash)
+    """Accept an invitation with the secret of its link, and choose a password."""
+    password = data.password.get_secret_value()
+    await passwords.set_by_link(data.token, Purpose.INVITE, password, client(), field="password")
     return Response(status=204)
 
 
@@ -311,14 +292,12 @@ async def _set_by_link(token: str, purpose: Purpose, password: str, field: str) 
 @validate_request(EmailChange)
 @validate_response(Accepted, 202)
 async def change_email(data: EmailChange) -> tuple[Accepted, int]:
-    """Ask for another address; the link that is mailed to it changes it.
+    """Request another email address; the link that is mailed to it changes it.
 
-    The former one is told how to object.
+    The present address gets a link that keeps it.
     """
-    verified = await email_change.admit(identity(), data, client())
-    async with db.transaction() as session:
-        await email_change.request_change(session, verified, data.email)
-    return MAIL_IS_ON_ITS_WAY, 202
+    await email_change.request(identity(), data, client())
+    return EMAIL_SENT, 202
 
 
 @accounts_api.post("/account/email/confirmation")
@@ -329,12 +308,11 @@ async def change_email(data: EmailChange) -> tuple[Accepted, int]:
 async def confirm_change_of_email(data: MailedToken) -> Confirmed:
     """Confirm the new address with the secret of the link that was mailed to it.
 
-    Every session ends; the answer has a new one if it is one's own that confirmed.
+    All sessions end; the answer holds a new one if the caller is signed in to this account.
     """
     async with db.transaction() as session:
-        user_id = await email_change.confirm(session, data.token)
-        renewed = await sessions.renew_session(session, identity(), user_id, client())
-    return Confirmed(session=_handed_over(renewed) if renewed else None)
+        renewed = await email_change.confirm(session, data.token, identity(), client())
+    return Confirmed(session=_session_out(renewed) if renewed else None)
 
 
 @accounts_api.post("/account/email/objection")
@@ -343,9 +321,9 @@ async def confirm_change_of_email(data: MailedToken) -> Confirmed:
 @validate_request(MailedToken)
 @validate_response(NewLink)
 async def object_to_change_of_email(data: MailedToken) -> NewLink:
-    """Keep the former address, with the secret of the link in the notice to it.
+    """Keep the previous address, with the secret of the link that was mailed to it.
 
-    Everything ends, and nobody knows the password any more: the answer is a token to reset it with.
+    All sessions and tokens end and the password is removed; the answer is a token to reset it with.
     """
     async with db.transaction() as session:
         return NewLink(token=await email_change.revert_email_change(session, data.token))

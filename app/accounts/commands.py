@@ -1,4 +1,4 @@
-"""Commands that make the roles and the administrators."""
+"""The commands that create roles and administrators."""
 
 import asyncio
 import sys
@@ -15,20 +15,21 @@ from app.health import probes
 
 
 async def setup_dev(config_name: str | None = None) -> None:
-    """Migrate, and make the roles and the first administrator; doing it again changes nothing."""
+    """Migrate the database, and create the roles and the first administrator. Idempotent."""
     async with application(config_name) as app:
         loaded: Config = app.extensions["settings"]
         if loaded.PRODUCTION:
             raise Problem(
-                f"setup-dev is not for the configuration {loaded.NAME!r}. Run setup-prod."
+                f"setup-dev is not for the configuration {loaded.NAME!r}. Run setup-prod instead."
             )
         await _set_up(loaded)
 
 
 async def setup_prod(config_name: str | None = None) -> None:
-    """The same for production.
+    """Set up production: migrate, and create the roles and the first administrator. Idempotent.
 
-    The first administrator needs ADMIN_EMAIL and a good ADMIN_PASSWORD of its own.
+    The administrator is created from ADMIN_EMAIL and ADMIN_PASSWORD. Raises `Problem` or
+    `WeakPassword`, before anything is changed, if that password is missing, the default or weak.
     """
     async with application(config_name) as app:
         await _set_up(app.extensions["settings"])
@@ -48,17 +49,14 @@ async def _set_up(loaded: Config) -> None:
             return
         if await service.find_user(session, settings.ADMIN_EMAIL):
             raise Problem(
-                f"{settings.ADMIN_EMAIL} has an account that is no administrator's. "
+                f"{settings.ADMIN_EMAIL} has an account, but it is not an administrator's. "
                 f"If it is yours, run: python manage.py create-admin {settings.ADMIN_EMAIL}"
             )
         await service.make_administrator(session, settings.ADMIN_EMAIL, password_hash)
 
 
 async def _has_administrator(loaded: Config) -> bool:
-    """Whether somebody administers already.
-
-    A database without tables, or an older schema, has nobody to ask for.
-    """
+    """Return whether there is an administrator; False if the schema is missing or outdated."""
     if await probes.find(loaded, probes.database):
         return False
     async with db.session() as session:
@@ -70,19 +68,17 @@ async def _require_administrator_password(loaded: Config, password: str) -> None
         return
     if not password:
         raise Problem(
-            "ADMIN_PASSWORD is not set. The first administrator of a production system needs one."
+            "ADMIN_PASSWORD is not set. Set it: the first administrator of production needs one."
         )
     if password == DEFAULT_ADMIN_PASSWORD:
-        raise Problem(
-            "ADMIN_PASSWORD is the default, which everybody knows. Choose one of your own."
-        )
+        raise Problem("ADMIN_PASSWORD is the default, which everybody knows. Choose another one.")
     await passwords.require_strong(password, [loaded.ADMIN_EMAIL, loaded.APP_NAME])
 
 
 async def create_admin(email: str, password: str, config_name: str | None = None) -> bool:
-    """Create a confirmed administrator, or make somebody one, with this password.
+    """Create a confirmed administrator, or promote a user to one, with this password.
 
-    Returns whether they are new.
+    Returns whether the account is new. Raises `Problem` for an invalid address, `WeakPassword`.
     """
     async with application(config_name):
         email = email_address(email)
@@ -94,7 +90,7 @@ async def create_admin(email: str, password: str, config_name: str | None = None
 
 
 def email_address(value: str) -> str:
-    """The address as it is stored."""
+    """Return an email address as it is stored. Raises `Problem` if it is invalid."""
     try:
         return validators.email(value)
     except ValueError as error:
@@ -104,17 +100,17 @@ def email_address(value: str) -> str:
 @click.command()
 @click.pass_obj
 def setup_dev_command(config_name: str) -> None:
-    """Migrate, and make roles and the first administrator."""
+    """Migrate the database, and create roles and the first administrator."""
     asyncio.run(setup_dev(config_name))
-    click.echo("The database is migrated, with its roles and an administrator.")
+    click.echo("The database is up to date and has its roles and an administrator.")
 
 
 @click.command()
 @click.pass_obj
 def setup_prod_command(config_name: str) -> None:
-    """The same for production, with a password of its own."""
+    """Set up production: migrate, create roles and the first administrator."""
     asyncio.run(setup_prod(config_name))
-    click.echo("The database is migrated, with its roles and an administrator.")
+    click.echo("The database is up to date and has its roles and an administrator.")
 
 
 @click.command()
@@ -124,9 +120,9 @@ def setup_prod_command(config_name: str) -> None:
 )
 @click.pass_obj
 def create_admin_command(config_name: str, email: str, password_stdin: bool) -> None:
-    """Create an administrator, or make somebody one.
+    """Create an administrator, or promote a user to one.
 
-    An account that exists gets the role and this password, and its sessions end.
+    An existing account gets the role and this password, and its sessions end.
     """
     email_address(email)
     if password_stdin:

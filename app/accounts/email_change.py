@@ -1,6 +1,7 @@
-"""Another e-mail address.
+"""Changing the email address of an account.
 
-Asked for with the password, confirmed at the new one, objected to at the former one.
+The change is requested with the password, confirmed by a link mailed to the new address, and can
+be reverted by a link mailed to the previous one.
 """
 
 from sqlalchemy import delete
@@ -14,36 +15,39 @@ from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
 from app.auth.tokens import email_key
 from app.config import settings
+from app.database import db
 from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.limits import limits
 
 
 class SameEmail(DomainError):
-    """The address that is asked for is the one that the account has."""
+    """The account has the requested address already."""
 
     code = "same-email"
-    message, field = "This is your address already.", "email"
+    message, field = "This is already your email address.", "email"
 
 
-async def admit(actor: Identity, change: EmailChange, client: Client) -> sessions.Verified:
-    """Check the password, and how often this is asked for.
+async def request(actor: Identity, change: EmailChange, client: Client) -> None:
+    """Check the password and mail a link to the new address, which changes it.
 
-    Raises `SameEmail`, `WrongPassword`, `TooMany` or `Busy`.
+    The caller does not learn whether the new address has an account. Raises `SameEmail`,
+    `WrongPassword`, `TooMany` or `Busy`.
     """
     if change.email == actor.email:
         raise SameEmail
     verified = await sessions.require_password(actor, change.password.get_secret_value(), client)
     await limits.hit("change-email", settings.CONFIRMATION_LIMIT, actor.user_id)
     await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, email_key(change.email))
-    return verified
+    async with db.transaction() as session:
+        await mail_links(session, verified, change.email)
 
 
-async def request_change(session: AsyncSession, verified: sessions.Verified, email: str) -> None:
-    """Mail a link to the new address, and to the former one, if it was confirmed, how to object.
+async def mail_links(session: AsyncSession, verified: sessions.Verified, email: str) -> None:
+    """Mail a link to the new address, and one that reverts the change to a confirmed present one.
 
-    Whoever asks learns nothing about the new address: if it has an account, its owner is told.
-    Raises `WrongPassword` if the password has changed since it was checked.
+    If the new address has an account, its owner is told instead. Raises `WrongPassword` if the
+    password has changed since it was checked.
     """
     user = await service.get_user(session, verified.user_id, lock=True)
     if user.password_hash != verified.password_hash:
@@ -56,38 +60,38 @@ async def request_change(session: AsyncSession, verified: sessions.Verified, ema
         await links.mail_link(session, user, Purpose.OBJECT)
 
 
-async def confirm(session: AsyncSession, secret: str) -> int:
-    """Use the link: its address is the account's from now on, and confirmed. Returns whose it is.
+async def confirm(
+    session: AsyncSession, secret: str, actor: Identity, client: Client
+) -> sessions.NewSession | None:
+    """Consume the link mailed to the new address, which becomes the account's confirmed address.
 
-    Sessions and links end, API tokens go on. Raises `LinkExpired`, or `EmailTaken` if somebody else
-    was faster.
+    All sessions and links of the user end, API tokens do not. Returns a new session if the actor
+    is that user. Raises `LinkExpired`, or `EmailTaken` if the address got an account meanwhile.
     """
     link, user = await links.use_link(session, secret, Purpose.CHANGE_EMAIL)
-    await _move(session, user, link.email)
-    await service.end_credentials(session, user.id, service.EVERYTHING - {Purpose.TOKEN})
-    return user.id
+    await _set_email(session, user, link.email)
+    await service.revoke_credentials(session, user.id, service.REVOCABLE - {Purpose.TOKEN})
+    return await sessions.renew_session(session, actor, user.id, client)
 
 
 async def revert_email_change(session: AsyncSession, secret: str) -> str:
-    """Use the link in the notice.
+    """Consume the link mailed to the previous address, and give the account that address back.
 
-    The account has its former address, and nobody knows its password any more.
-
-    Whether or not the change has come about. Everything ends; returns the secret of a link to
-    choose a new password.
+    Works before and after the change has taken effect. The password is removed and all credentials
+    of the user end. Returns the secret of a link that sets a new password. Raises `LinkExpired` or
+    `EmailTaken`.
     """
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
-    await _move(session, user, link.email)
+    await _set_email(session, user, link.email)
     user.password_hash = None
-    await service.end_credentials(session, user.id)
+    await service.revoke_credentials(session, user.id)
     return links.new_link(session, user, Purpose.RESET)
 
 
-async def _move(session: AsyncSession, user: User, email: str) -> None:
-    # Whoever reads its mail decides about an address: an account that never proved it keeps nobody
-    # from it.
-    squatter = (User.email == email, User.confirmed.is_(False), User.id != user.id)
-    await session.execute(delete(User).where(*squatter))
+async def _set_email(session: AsyncSession, user: User, email: str) -> None:
+    # An unconfirmed account never proved that the address is its own: it gives way.
+    unproven = (User.email == email, User.confirmed.is_(False), User.id != user.id)
+    await session.execute(delete(User).where(*unproven))
     user.email, user.confirmed = email, True
     try:
         await session.flush()

@@ -1,31 +1,28 @@
-"""What accounts say by mail."""
+"""The emails of accounts."""
 
 from app.auth.models import User
 from app.mail.message import Email
 
 
 def password_changed(user: User, link: str) -> Email:
-    """To somebody whose password is another one now.
-
-    The link is for the case that it was not them.
-    """
+    """Tell a user that their password was changed; `link` resets it if that was not them."""
     return mailed_link(
         "Your password has been changed", "accounts/email/password_changed", user, user.email, link
     )
 
 
 def already_registered(user: User, link: str, reset_link: str) -> Email:
-    """To somebody who has an account, when their address is wanted for another one."""
+    """Tell a user that somebody tried to use their address for another account."""
     template = "accounts/email/already_registered"
     return mailed_link(
-        "You have an account already", template, user, user.email, link, reset_link=reset_link
+        "You already have an account", template, user, user.email, link, reset_link=reset_link
     )
 
 
 def mailed_link(
     subject: str, template: str, user: User, to: str, link: str, lifetime: int = 0, **more: str
 ) -> Email:
-    """A mail about a link, which works for `lifetime` seconds: see `links.KINDS`."""
+    """Build an email about a link that works for `lifetime` seconds: see `links.MAILS`."""
     minutes = max(1, lifetime // 60)
     size, unit = next(
         each for each in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % each[0] == 0

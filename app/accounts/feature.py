@@ -1,4 +1,4 @@
-"""What accounts add: pages, API, jobs, menu entries and a card on the dashboard."""
+"""The feature of accounts: pages, API, jobs, menu entries and a card on the dashboard."""
 
 from typing import Any
 
@@ -27,13 +27,13 @@ SIGN_IN_PAGES = SignInPages(
 
 
 def init_app(app: Quart) -> None:
-    """Register the pages and the API of accounts."""
+    """Register what accounts add to the application."""
     app.register_blueprint(accounts)
     app.register_blueprint(accounts_api)
     set_sign_in_pages(app, SIGN_IN_PAGES)
     add_entry(app, "account", "Account", "accounts.manage")
     add_entry(app, "account", "Password", "accounts.change_password")
-    add_entry(app, "account", "E-mail", "accounts.change_email")
+    add_entry(app, "account", "Email", "accounts.change_email")
     add_entry(app, "account", "Sessions", "accounts.list_sessions")
     add_entry(app, "account", "Data", "accounts.delete_account")
     add_card(app, "accounts/figures.html", count_people)
@@ -41,7 +41,7 @@ def init_app(app: Quart) -> None:
 
 
 async def count_people() -> dict[str, Any]:
-    """Count the accounts and the sessions for the dashboard."""
+    """Count accounts and sessions for the dashboard."""
     async with db.session() as session:
         people, sessions = await service.count_people(session)
     return {"people": people, "sessions": sessions}

@@ -1,4 +1,4 @@
-"""What accounts do in the background."""
+"""The background jobs of accounts."""
 
 from uuid import UUID
 
@@ -7,39 +7,39 @@ from app.auth import sessions
 from app.database import db
 from app.jobs.queue import job
 
-# With the longest back-off between the later ones, mail is tried for about twelve hours.
+# With JOB_BACKOFF as it is, these attempts take about twelve hours.
 MAIL_ATTEMPTS = 20
-# Longer than a slow but willing server talks: cut off before its last word, a mail would be sent
-# twice.
+# Seconds. A slow mail server must be able to finish: if it is cut off before it acknowledges the
+# mail, the next attempt sends it a second time.
 MAIL_TIMEOUT = 120
 
 
 @job("accounts.send_link", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_link(link_id: str) -> None:
-    """Mail a link: to confirm an address, to join, to object to a change."""
+    """Mail a prepared link."""
     await links.send_link(UUID(link_id))
 
 
 @job("accounts.send_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_reset(user_id: int) -> None:
-    """Mail a link to set a password, if there is such an account."""
+    """Mail a link that sets a new password, if the account exists."""
     await passwords.send_reset(user_id)
 
 
 @job("accounts.send_password_changed", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_password_changed(user_id: int) -> None:
-    """Tell somebody that their password is another one now."""
+    """Tell a user that their password has been changed."""
     await passwords.send_password_changed(user_id)
 
 
 @job("accounts.send_already_registered", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_already_registered(user_id: int) -> None:
-    """Tell an account's owner that somebody wanted another one with its address."""
+    """Tell the owner of an account that somebody tried to register with their address."""
     await registration.send_already_registered(user_id)
 
 
 @job("accounts.delete_expired_credentials", timeout=300)
 async def delete_expired_credentials() -> None:
-    """Delete sessions, tokens and links that have expired."""
+    """Delete expired sessions, tokens and links."""
     async with db.transaction() as session:
         await sessions.delete_expired(session)

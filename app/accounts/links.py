@@ -1,6 +1,6 @@
-"""Mailed links: secrets that work once, for one purpose and one address, until they expire.
+"""Mailed links: single-use secrets for one purpose and one email address, which expire.
 
-A request prepares a link, the job that mails it gives it its secret: so no row and no job holds
+A request prepares a link; the job that mails it gives it a secret. So neither a row nor a job holds
 one.
 """
 
@@ -21,9 +21,8 @@ from app.jobs.queue import enqueue
 from app.mail import delivery
 from app.mail.message import link as page_link
 
-# For each purpose the page that a link leads to, and the mail that brings it: its subject and its
-# templates.
-KINDS = {
+# Purpose → the page that the link opens, and the subject and template of its email.
+MAILS = {
     Purpose.CONFIRM: (
         "accounts.confirm_account",
         "Confirm your account",
@@ -42,25 +41,23 @@ KINDS = {
     ),
     Purpose.OBJECT: (
         "accounts.keep_email",
-        "Your e-mail address is about to change",
-        "accounts/email/objection",
+        "Your email address is about to change",
+        "accounts/email/email_change_notice",
     ),
 }
 
 
 class LinkExpired(DomainError):
-    """The link has been used or has expired, or there never was one like it."""
+    """The link was used before, has expired, or never existed."""
 
     code = "link-expired"
     status = 410
-    message = "This link does not work any more: it was used before, or it has expired."
+    message = "This link no longer works: it has already been used, or it has expired."
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Whom a link was mailed to, the address that it is about, and what comes into force
-    with it.
-    """
+    """The user and the address that a link is for, and what takes effect when it is used."""
 
     user_id: int
     email: str
@@ -75,15 +72,18 @@ async def mail_link(
     email: str | None = None,
     pending: dict[str, str] | None = None,
 ) -> None:
-    """Have a link mailed to somebody, or to another address; its time begins now."""
+    """Prepare a link and enqueue its mail, to the user's address or another one.
+
+    Its lifetime begins now.
+    """
     prepared = _credential(user.id, purpose, email or user.email, pending)
-    prepared.id, prepared.digest = uuid4(), digest(new_secret())  # of a secret that nobody keeps
+    prepared.id, prepared.digest = uuid4(), digest(new_secret())  # of a secret that is thrown away
     session.add(prepared)
     await enqueue(session, "accounts.send_link", link_id=str(prepared.id))
 
 
 def new_link(session: AsyncSession, user: User, purpose: Purpose) -> str:
-    """A link to somebody's own address that works at once; returns its secret."""
+    """Create a link for the user's own address that works at once, and return its secret."""
     credential, secret = _credential(user.id, purpose, user.email), new_secret()
     credential.digest = digest(secret)
     session.add(credential)
@@ -91,27 +91,23 @@ def new_link(session: AsyncSession, user: User, purpose: Purpose) -> str:
 
 
 async def send_link(link_id: UUID) -> None:
-    """Mail a link that was prepared, unless it is of no use any more.
+    """Mail a prepared link, unless it has expired or is no longer needed.
 
-    Each attempt gets a secret of its own, and all of them work: which of the mails arrives is not
-    known.
+    Each attempt creates a secret of its own, and all of them work, since a failed attempt may have
+    been delivered nevertheless.
     """
     async with db.transaction() as session:
-        mine = (
+        owner = (
             select(User)
             .join(Credential, Credential.user_id == User.id)
             .where(Credential.id == link_id)
         )
-        user = (await session.execute(mine.with_for_update(of=User))).scalar_one_or_none()
-        prepared = await session.get(
-            Credential, link_id
-        )  # once its owner is locked: nobody ends it meanwhile
-        if (
-            user is None
-            or prepared is None
-            or prepared.consumed_at
-            or prepared.expires_at <= utcnow()
-        ):
+        user = (await session.execute(owner.with_for_update(of=User))).scalar_one_or_none()
+        # Read once its owner is locked, so that nobody revokes it meanwhile.
+        prepared = await session.get(Credential, link_id)
+        if user is None or prepared is None:
+            return
+        if prepared.consumed_at or prepared.expires_at <= utcnow():
             return
         if user.disabled_at or (prepared.purpose == Purpose.CONFIRM and user.confirmed):
             return
@@ -124,31 +120,30 @@ async def send_link(link_id: UUID) -> None:
 
 
 async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
-    """Hand the mail with a link on; outside any transaction."""
-    endpoint, subject, template = KINDS[purpose]
+    """Deliver the mail with a link. Call this outside of any transaction."""
+    endpoint, subject, template = MAILS[purpose]
     link = page_link(endpoint, token=secret)
     await delivery.deliver(emails.mailed_link(subject, template, user, to, link, lifetime(purpose)))
 
 
 async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:
-    """What a link is about; it goes on working. Raises `LinkExpired`."""
+    """Return what a link is for, without consuming it. Raises `LinkExpired`."""
     columns = (Credential.user_id, Credential.email, Credential.pending, Credential.created_at)
-    row = (await session.execute(select(*columns).where(*_works(secret, purpose)))).one_or_none()
+    row = (await session.execute(select(*columns).where(*_usable(secret, purpose)))).one_or_none()
     if row is None:
         raise LinkExpired
     return Link(row.user_id, str(row.email), row.pending, row.created_at)
 
 
 async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tuple[Link, User]:
-    """The same, and it works no more, nor does any other of its kind.
+    """Consume the link and expire the user's other links of this purpose.
 
-    Of parallel uses one succeeds.
-
-    Returns whose it is as well, locked: whoever ends credentials locks their owner first.
+    Of concurrent calls exactly one succeeds; the rest raise `LinkExpired`. Returns the link and its
+    user, whose row is locked: all code that revokes credentials locks their user first.
     """
     link = await read_link(session, secret, purpose)
     user = await session.get(User, link.user_id, with_for_update=True)
-    statement = update(Credential).where(*_works(secret, purpose)).values(consumed_at=utcnow())
+    statement = update(Credential).where(*_usable(secret, purpose)).values(consumed_at=utcnow())
     used = (await session.execute(statement.returning(Credential.id))).one_or_none()
     if user is None or used is None:
         raise LinkExpired
@@ -156,8 +151,8 @@ async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tupl
         Credential.user_id == link.user_id, Credential.purpose == purpose
     )
     if purpose is Purpose.OBJECT:
-        # Whoever took an account over gets one as well, at the address that they chose: the former
-        # has the last word.
+        # Somebody who took the account over may hold a later one, mailed to the address that they
+        # chose. The earliest address has the last word.
         others = others.where(Credential.created_at >= link.created_at)
     await session.execute(
         others.where(Credential.consumed_at.is_(None)).values(expires_at=utcnow())
@@ -166,7 +161,7 @@ async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tupl
 
 
 def lifetime(purpose: Purpose) -> int:
-    """The seconds that a link works: CONFIRM_LIFETIME, RESET_LIFETIME and so on."""
+    """Return the lifetime of a link in seconds: CONFIRM_LIFETIME, RESET_LIFETIME and so on."""
     return int(getattr(settings, f"{purpose.upper()}_LIFETIME"))
 
 
@@ -185,7 +180,7 @@ def _credential(
     )
 
 
-def _works(secret: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+def _usable(secret: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
     return (
         Credential.digest == digest(secret),
         Credential.purpose == purpose,

@@ -1,7 +1,4 @@
-"""New passwords.
-
-Changed by whoever knows the former one, or set by whoever reads the account's mail.
-"""
+"""Changing a password with the current one, and setting one with a mailed link."""
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,64 +19,56 @@ from app.mail import delivery
 from app.mail.message import link as page_link
 
 
-async def admit_change(
-    actor: Identity, change: PasswordChange, client: Client
-) -> tuple[Verified, str]:
-    """Check the former password and the new one; returns the new one's hash.
+async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSession:
+    """Check the current password, set the new one, and replace the actor's session.
 
-    Comes before the transaction. Raises `WrongPassword`, `WeakPassword`, `TooMany` or `Busy`.
+    All sessions, API tokens and mailed links of the user end; the returned session is new. Raises
+    `WrongPassword`, `WeakPassword`, `TooMany`, `Busy`, or `WrongCredentials` if the password
+    changed while it was being checked.
     """
     verified = await sessions.require_password(
-        actor, change.old_password.get_secret_value(), client, "old_password"
+        actor, data.old_password.get_secret_value(), client, "old_password"
     )
-    password = change.new_password.get_secret_value()
+    password = data.new_password.get_secret_value()
     await passwords.require_strong(password, bad_words(actor), "new_password")
-    return verified, await passwords.hash(password)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as session:
+        return await _set_password(session, actor, verified, password_hash, client)
 
 
-async def change_password(
+async def _set_password(
     session: AsyncSession, actor: Identity, verified: Verified, password_hash: str, client: Client
 ) -> NewSession:
-    """Give somebody another password.
-
-    All their credentials end; returns a session in place of this one.
-
-    Raises `WrongCredentials` if the former password has changed since it was checked.
-    """
-    # Locked and compared first, so that of two changes at the same moment one is refused.
-    mine = (
+    # Compared by the UPDATE itself, so that of two concurrent changes one is refused.
+    unchanged = (
         User.id == verified.user_id,
         User.password_hash == verified.password_hash,
         User.disabled_at.is_(None),
     )
-    changed = await session.execute(
-        update(User).where(*mine).values(password_hash=password_hash).returning(User.id)
-    )
-    if changed.one_or_none() is None:
+    statement = update(User).where(*unchanged).values(password_hash=password_hash)
+    if (await session.execute(statement.returning(User.id))).one_or_none() is None:
         raise sessions.WrongCredentials
-    await service.end_credentials(session, verified.user_id)
+    await service.revoke_credentials(session, verified.user_id)
     await enqueue(session, "accounts.send_password_changed", user_id=verified.user_id)
     renewed = Verified(verified.user_id, password_hash)
     return await sessions.start_session(session, renewed, client, remember=actor.remember)
 
 
-async def admit_reset(email: str, client: Client) -> None:
-    """Raise `TooMany` for whoever asks too often, whether or not the address has an account."""
-    await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, rate_limit_ip(client.address))
-    await limits.hit("reset", settings.RESET_LIMIT_ACCOUNT, email_key(email))
+async def request_reset(email: str, client: Client) -> None:
+    """Mail a link that sets a new password, if the address has an account.
 
-
-async def request_reset(session: AsyncSession, email: str) -> None:
-    """Have a link mailed that sets a new password, if the address has an account.
-
-    Whoever asks learns nothing, nor from the time it takes: a job is written down in any case.
+    The caller cannot tell whether it has one, not even by the time this takes: a job is enqueued
+    in either case. Raises `TooMany`, also for addresses without an account.
     """
-    user = await service.find_user(session, email)
-    await enqueue(session, "accounts.send_reset", user_id=user.id if user else 0)
+    await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, rate_limit_ip(client.ip))
+    await limits.hit("reset", settings.RESET_LIMIT_ACCOUNT, email_key(email))
+    async with db.transaction() as session:
+        user = await service.find_user(session, email)
+        await enqueue(session, "accounts.send_reset", user_id=user.id if user else 0)
 
 
 async def send_reset(user_id: int) -> None:
-    """Mail the link. To somebody who has not accepted their invitation yet, a new invitation."""
+    """Mail a reset link; to a user who has not accepted their invitation yet, a new invitation."""
     async with db.transaction() as session:
         user = await session.get(User, user_id)
         if user is None or user.disabled_at:
@@ -89,46 +78,45 @@ async def send_reset(user_id: int) -> None:
     await links.deliver(user, purpose, user.email, secret)
 
 
-async def admit_by_link(
-    secret: str, purpose: Purpose, password: str, field: str, client: Client
-) -> str:
-    """Check a new password for whom a link was mailed to; returns its hash.
+async def set_by_link(
+    secret: str, purpose: Purpose, password: str, client: Client, *, field: str
+) -> None:
+    """Set a password with a reset link or an invitation, which is consumed by it.
 
-    Raises `LinkExpired`, `WeakPassword`.
+    The address is confirmed too, and all credentials of the user end. Raises `LinkExpired`,
+    `WeakPassword` for this field of the form, or `Busy`.
     """
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
         user = await service.get_user(session, link.user_id)
     await passwords.require_strong(password, bad_words(user), field)
-    # Often it was failing to log in that led here.
+    # Failed log-ins are often what led to the reset.
     await sessions.forget_failures(user.email, client)
-    return await passwords.hash(password)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as session:
+        await _set_password_by_link(session, secret, purpose, password_hash)
 
 
-async def set_by_link(
+async def _set_password_by_link(
     session: AsyncSession, secret: str, purpose: Purpose, password_hash: str
 ) -> None:
-    """Use a link to reset the password, or an invitation.
-
-    The address is confirmed too, and all credentials end.
-    """
     link, user = await links.use_link(session, secret, purpose)
     if user.email != link.email or (purpose is Purpose.INVITE and not user.is_invited):
         raise links.LinkExpired
     user.password_hash, user.confirmed = password_hash, True
-    await service.end_credentials(session, user.id)
+    await service.revoke_credentials(session, user.id)
     if purpose is Purpose.RESET:
         await enqueue(session, "accounts.send_password_changed", user_id=user.id)
 
 
 async def send_password_changed(user_id: int) -> None:
-    """Tell somebody that their password is another one now."""
+    """Tell a user that their password has been changed."""
     async with db.session() as session:
         user = await session.get(User, user_id)
     if user is not None:
         await delivery.deliver(emails.password_changed(user, page_link("accounts.reset_password")))
 
 
-def bad_words(who: Identity | User | Registration) -> list[str]:
-    """What an attacker who knows somebody tries first."""
-    return [who.email, who.first_name, who.last_name, settings.APP_NAME]
+def bad_words(person: Identity | User | Registration) -> list[str]:
+    """Return what an attacker who knows this person would try as a password first."""
+    return [person.email, person.first_name, person.last_name, settings.APP_NAME]

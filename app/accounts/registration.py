@@ -1,4 +1,4 @@
-"""Registering, and confirming that an address is one's own."""
+"""Registration, confirmation of email addresses, and invitations."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,28 +17,29 @@ from app.mail import delivery
 from app.mail.message import link as page_link
 
 
-async def admit(person: Registration, client: Client) -> str:
-    """Check whether somebody may register with this password, and return its hash.
+async def register(person: Registration, client: Client) -> None:
+    """Register somebody and mail them what to do next.
 
-    Comes before the transaction, since it takes its time. Raises `WeakPassword`, `TooMany` or
-    `Busy`.
+    The caller learns nothing about the email address: if it has an account, its owner is told by
+    mail. Raises `WeakPassword`, `TooMany` or `Busy`.
     """
     password = person.password.get_secret_value()
     await passwords.require_strong(password, bad_words(person))
-    await limits.hit("register", settings.REGISTRATION_LIMIT, rate_limit_ip(client.address))
-    # Each means a mail to that address, whether or not it has an account.
+    await limits.hit("register", settings.REGISTRATION_LIMIT, rate_limit_ip(client.ip))
+    # Each registration mails the address, whether or not it has an account.
     await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, email_key(person.email))
-    return await passwords.hash(password)
+    password_hash = await passwords.hash(password)
+    async with db.transaction() as session:
+        await _register_user(session, person, password_hash)
 
 
-async def register_user(session: AsyncSession, person: Registration, password_hash: str) -> None:
-    """Create an account that waits for its confirmation.
+async def _register_user(session: AsyncSession, person: Registration, password_hash: str) -> None:
+    """Create an unconfirmed account, or tell the owner of the one that there is.
 
-    Whoever registers learns nothing about the address: if it has an account, its owner is told by
-    mail. As long as that account is not confirmed each registration gets a link of its own, and the
-    one that is used decides about name and password: nobody can take an address beforehand. Whoever
-    was invited gets their invitation again instead, since it may come with more rights than a
-    stranger's password should get.
+    While an account is unconfirmed, each registration gets a link of its own, and the link that is
+    used decides about name and password: nobody can reserve somebody else's address. A user who
+    was invited gets the invitation again instead, since it may grant more rights than a stranger's
+    password should.
     """
     try:
         user = await service.create_user(
@@ -52,7 +53,7 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
     except service.EmailTaken:
         found = await service.find_user(session, person.email)
         if found is None:
-            return  # deleted in this very moment
+            return  # deleted between the two statements
         user = found
     if user.confirmed:
         await enqueue(session, "accounts.send_already_registered", user_id=user.id)
@@ -68,30 +69,30 @@ async def register_user(session: AsyncSession, person: Registration, password_ha
     await links.mail_link(session, user, Purpose.CONFIRM, pending=pending)
 
 
-async def admit_sending_again(actor: Identity) -> None:
-    """Raise `TooMany` for somebody who asks for the link too often."""
-    await limits.hit("confirmation", settings.CONFIRMATION_LIMIT, actor.user_id)
+async def resend_confirmation(actor: Identity) -> None:
+    """Mail another confirmation link to a signed-in user; does nothing if they are confirmed.
 
-
-async def send_again(session: AsyncSession, actor: Identity) -> None:
-    """Mail another link to somebody who has logged in; it confirms the account as it is.
-
-    See `admit_sending_again`.
+    The link confirms the account with its present name and password. Raises `TooMany`.
     """
-    await links.mail_link(session, await service.get_user(session, actor.user_id), Purpose.CONFIRM)
+    if actor.confirmed:
+        return
+    await limits.hit("confirmation", settings.CONFIRMATION_LIMIT, actor.user_id)
+    async with db.transaction() as session:
+        user = await service.get_user(session, actor.user_id)
+        await links.mail_link(session, user, Purpose.CONFIRM)
 
 
 async def confirm(session: AsyncSession, secret: str) -> int:
-    """Use a mailed link: the address it was mailed to is confirmed.
+    """Consume a confirmation link, confirm the address it was mailed to, and return the user's id.
 
-    Returns whose it is. Raises `LinkExpired`.
+    Raises `LinkExpired`, also if the account has another address by now or is confirmed already.
     """
     link, user = await links.use_link(session, secret, Purpose.CONFIRM)
     if user.email != link.email or user.confirmed:
-        raise links.LinkExpired  # it has another address by now, or another link was faster
+        raise links.LinkExpired
     if link.pending and link.pending["password_hash"] != user.password_hash:
-        # Somebody else has registered with this address before: what they know is worth nothing.
-        await service.end_credentials(session, user.id)
+        # Somebody else registered with this address earlier: their password must not stay valid.
+        await service.revoke_credentials(session, user.id)
         for name, value in link.pending.items():
             setattr(user, name, value)
     user.confirmed = True
@@ -104,9 +105,12 @@ async def invite_user(
     email: str,
     first_name: str,
     last_name: str,
-    role_name: str = service.USER,
+    role_name: str | None = None,
 ) -> User:
-    """Create an account without a password and mail an invitation to it. Raises `EmailTaken`."""
+    """Create an account without a password and mail an invitation to it.
+
+    Without `role_name` the account gets the default role. Raises `EmailTaken`.
+    """
     user = await service.create_user(
         session,
         email=email,
@@ -121,7 +125,7 @@ async def invite_user(
 
 
 async def send_already_registered(user_id: int) -> None:
-    """Tell the owner of an account that somebody wanted another one with its address."""
+    """Tell the owner of an account that somebody tried to register with their address."""
     async with db.session() as session:
         user = await session.get(User, user_id)
     if user is not None:

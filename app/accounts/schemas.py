@@ -1,4 +1,4 @@
-"""The shapes of accounts, in and out, in the order of the routes."""
+"""Request and response bodies of accounts, in the order of the routes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,17 +23,17 @@ from app.auth.models import Credential
 from app.validators import Shape
 
 
-def _looks_like_an_address(value: str) -> str:
+def _looks_like_an_email(value: str) -> str:
     if value.count("@") != 1 or not all(value.split("@")):
-        raise PydanticCustomError("email", "Enter an e-mail address, like name@example.com.")
-    return value.strip().lower()  # pydantic leaves some separators, which the database would not
+        raise PydanticCustomError("email", "Enter an email address, like name@example.com.")
+    return value.strip().lower()  # pydantic keeps some separators that the database would strip
 
 
-# For log-in an address only has to look like one: what is not in the database is wrong anyway.
-Address = Annotated[
+# Logging in takes whatever looks like an address: an unknown one is refused anyway.
+LoginEmail = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=254),
-    AfterValidator(_looks_like_an_address),
+    AfterValidator(_looks_like_an_email),
 ]
 
 
@@ -42,20 +42,20 @@ def _email(value: str) -> str:
         return validators.email(value)
     except ValueError:
         raise PydanticCustomError(
-            "email", "Enter an e-mail address, like name@example.com."
+            "email", "Enter an email address, like name@example.com."
         ) from None
 
 
 def _printable(value: str) -> str:
-    # Line breaks in a name would end up in the headers of mails.
-    if (
-        not value.isprintable() or "://" in value
-    ):  # nor should a stranger's mail bring somebody's link
-        raise PydanticCustomError("name", "This holds characters that do not belong in a name.")
+    # Names stand in mails: no line breaks, which would end a header, and no links to other sites.
+    if not value.isprintable() or "://" in value:
+        raise PydanticCustomError(
+            "name", "This contains characters that are not allowed in a name."
+        )
     return value
 
 
-NewAddress = Annotated[
+NewEmail = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_email)
 ]
 Name = Annotated[
@@ -68,11 +68,11 @@ GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 
 def _repeats(value: SecretStr, info: ValidationInfo) -> SecretStr:
     if info.data.get(str(info.field_name).removesuffix("2"), value) != value:
-        raise PydanticCustomError("passwords", "This is not the same password.")
+        raise PydanticCustomError("passwords", "The passwords do not match.")
     return value
 
 
-def _asked(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
+def _field(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
     return Field(
         title=title,
         description=description,
@@ -81,129 +81,126 @@ def _asked(title: str, autocomplete: str, description: str | None = None, **extr
 
 
 def _new_password(title: str) -> Any:
-    words = "Long is better than complicated: four words that do not belong together are good."
-    return _asked(title, "new-password", words)
+    words = "Long beats complicated: four unrelated words make a good password."
+    return _field(title, "new-password", words)
 
 
 RepeatedPassword = Annotated[
-    GivenPassword, AfterValidator(_repeats), _asked("Password, once more", "new-password")
+    GivenPassword, AfterValidator(_repeats), _field("Repeat password", "new-password")
 ]
 
 
 class LogIn(Shape):
-    """Who wants to log in."""
+    """The email address and the password of an account."""
 
-    email: Address = _asked("E-mail address", "username", input="email")
-    password: GivenPassword = _asked("Password", "current-password")
+    email: LoginEmail = _field("Email address", "username", input="email")
+    password: GivenPassword = _field("Password", "current-password")
     remember_me: bool = Field(
         False,
         title="Keep me logged in",
-        description="On this device, for two weeks after your last visit.",
+        description="On this device, until two weeks after your last visit.",
     )
 
 
 class FullName(Shape):
-    """What somebody is called."""
+    """First and last name."""
 
-    first_name: Name = _asked("First name", "given-name")
-    last_name: Name = _asked("Last name", "family-name")
+    first_name: Name = _field("First name", "given-name")
+    last_name: Name = _field("Last name", "family-name")
 
 
 class Registration(FullName):
-    """Somebody who wants an account."""
+    """A new account."""
 
-    email: NewAddress = _asked("E-mail address", "username", input="email")
+    email: NewEmail = _field("Email address", "username", input="email")
     password: GivenPassword = _new_password("Password")
 
 
 class RegistrationForm(Registration):
-    """The same on a page, where a new password is typed twice."""
+    """The registration form, where the password is typed twice."""
 
     password2: RepeatedPassword
 
 
 class MailedToken(Shape):
-    """The secret of a mailed link: the last part of its address."""
+    """The secret of a mailed link: the last part of its URL."""
 
     token: str = Field(min_length=1, max_length=100)
 
 
 class OwnPassword(Shape):
-    """The password of whoever asks, once more."""
+    """The current password of the caller."""
 
-    password: GivenPassword = _asked("Password", "current-password")
+    password: GivenPassword = _field("Password", "current-password")
 
 
 class ResetRequest(Shape):
-    """Who has forgotten their password."""
+    """The email address of an account whose password was forgotten."""
 
-    email: Address = _asked("E-mail address", "username", input="email")
+    email: LoginEmail = _field("Email address", "username", input="email")
 
 
 class NewPassword(Shape):
-    """The password that somebody chooses."""
+    """A new password."""
 
     new_password: GivenPassword = _new_password("New password")
 
 
 class NewPasswordForm(NewPassword):
-    """The same on a page."""
+    """The reset form, where the password is typed twice."""
 
     new_password2: RepeatedPassword
 
 
 class PasswordReset(NewPassword, MailedToken):
-    """The password that somebody chooses, and the secret of the link that lets them."""
+    """A new password, and the secret of the reset link."""
 
 
 class Acceptance(Shape):
-    """The password of somebody who was invited."""
+    """The password that an invited user chooses."""
 
     password: GivenPassword = _new_password("Password")
 
 
 class AcceptanceForm(Acceptance):
-    """The same on a page."""
+    """The invitation form, where the password is typed twice."""
 
     password2: RepeatedPassword
 
 
 class InvitationAccepted(Acceptance, MailedToken):
-    """The password of somebody who was invited, and the secret of their invitation."""
+    """The password that an invited user chooses, and the secret of the invitation."""
 
 
 class PasswordChange(Shape):
-    """Another password, by whoever knows the former one."""
+    """The current password and a new one."""
 
-    old_password: GivenPassword = _asked("Present password", "current-password")
+    old_password: GivenPassword = _field("Current password", "current-password")
     new_password: GivenPassword = _new_password("New password")
 
 
 class PasswordChangeForm(PasswordChange):
-    """The same on a page."""
+    """The form that changes a password, where the new one is typed twice."""
 
     new_password2: RepeatedPassword
 
 
 class EmailChange(Shape):
-    """Another e-mail address."""
+    """A new email address, and the current password."""
 
-    email: NewAddress = _asked("New e-mail address", "email", input="email")
-    password: GivenPassword = _asked("Password", "current-password")
+    email: NewEmail = _field("New email address", "email", input="email")
+    password: GivenPassword = _field("Password", "current-password")
 
 
 class Candidate(Shape):
-    """A password that somebody is about to choose, and what else their form says."""
+    """A password that somebody is typing, and what the other fields of the form hold."""
 
     password: GivenPassword
     about: list[Annotated[str, StringConstraints(max_length=254)]] = Field([], max_length=5)
 
 
 class Strength(BaseModel):
-    """How hard a password is to guess, from 0 to 4.
-
-    Whether it is accepted, and else what is wrong with it.
-    """
+    """How hard a password is to guess: a score from 0 to 4, and why it is refused if it is."""
 
     score: int
     accepted: bool
@@ -217,7 +214,7 @@ class Accepted(BaseModel):
 
 
 class AccountOut(BaseModel):
-    """The person who asks."""
+    """The account of the caller."""
 
     id: int
     email: str
@@ -228,7 +225,7 @@ class AccountOut(BaseModel):
 
     @classmethod
     def of(cls, identity: Identity) -> "AccountOut":
-        """The account behind an identity."""
+        """Build it from the identity of a request."""
         return cls(
             id=identity.user_id,
             email=identity.email,
@@ -240,17 +237,15 @@ class AccountOut(BaseModel):
 
 
 class NewLink(BaseModel):
-    """The secret of a link that is not mailed, since whoever gets it has just shown that they read
-    the mail.
-    """
+    """The secret of a reset link, given to a client that has just used a mailed link."""
 
     token: str
 
 
 class SessionOut(BaseModel):
-    """A session that has begun.
+    """A new session.
 
-    Programs send the token as `Authorization: Bearer …`; browsers get it as a cookie.
+    Programs send its token as `Authorization: Bearer …`; browsers get it as a cookie.
     """
 
     token: str
@@ -258,13 +253,13 @@ class SessionOut(BaseModel):
 
 
 class Confirmed(BaseModel):
-    """An address has changed; with a session in place of the one that confirmed it."""
+    """The address has changed; `session` replaces the session of the caller, if it had one."""
 
     session: SessionOut | None
 
 
 class SessionRow(BaseModel):
-    """A session that goes on; `current` is the one that asks."""
+    """A valid session; `current` marks the one of this request."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -278,16 +273,16 @@ class SessionRow(BaseModel):
 
 
 class SessionRows(BaseModel):
-    """One's sessions, those used last first."""
+    """The sessions of the caller, most recently used first."""
 
     items: list[SessionRow]
     next: str | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Credential], actor: Identity) -> "SessionRows":
-        """Sessions as their owner sees them.
+        """Build it from the rows of a user's sessions.
 
-        Not for the event loop: telling devices apart takes its time at first.
+        Parses user agents, which is slow the first time: call it in a thread.
         """
         items = [SessionRow.model_validate(row) for row in rows]
         for item in items:
@@ -296,7 +291,7 @@ class SessionRows(BaseModel):
 
 
 class DataExport(BaseModel):
-    """All that is stored about somebody."""
+    """Everything that is stored about the caller."""
 
     account: dict[str, Any]
     credentials: list[dict[str, Any]]

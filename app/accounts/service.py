@@ -1,4 +1,4 @@
-"""Roles, and the people who have them."""
+"""Roles, and the accounts of users."""
 
 from collections.abc import Collection
 from typing import Any, cast
@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.schemas import FullName
-from app.auth.identity import Identity
+from app.auth import sessions
+from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User
-from app.database import Base, utcnow
+from app.database import Base, db, utcnow
 from app.errors import DomainError, NotFound
 
 USER, ADMINISTRATOR = "User", "Administrator"
@@ -22,69 +23,68 @@ ROLES = {
     ADMINISTRATOR: (Permission.ADMINISTER, "admin", False),
 }
 
-# An objection goes on working whatever happens: else whoever took an account over would end it
-# first.
-EVERYTHING = frozenset(Purpose) - {Purpose.OBJECT}
-# What proves who somebody is, though stored as digests only.
-PROOFS = {"password_hash", "digest", "pending"}
+# The link that reverts a change of email is not revoked with the rest: else whoever took an account
+# over would revoke it first.
+REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT}
+SECRET_COLUMNS = {"password_hash", "digest", "pending"}  # not part of a data export
 
 
 class EmailTaken(DomainError):
-    """The address has an account already."""
+    """Another account has this email address."""
 
     code = "email-taken"
-    message, field = "This address has an account already.", "email"
+    message, field = "An account with this email address already exists.", "email"
 
 
 class LastAdministrator(DomainError):
-    """Nobody else could administer."""
+    """The only administrator cannot be removed."""
 
     code = "last-administrator"
-    message = "You are the only administrator. Make somebody else one first."
+    message = "You are the only administrator. Make someone else an administrator first."
 
 
 async def insert_roles(session: AsyncSession) -> None:
-    """Make the roles of `ROLES` be as it says; other roles stay as they are.
+    """Insert or update the roles of `ROLES`; other roles stay as they are.
 
-    Doing it again changes nothing.
+    Idempotent.
     """
     present = {role.name: role for role in (await session.execute(select(Role))).scalars()}
     for name, (permissions, index, default) in ROLES.items():
         role = present.get(name) or Role(name=name)
         role.permissions, role.index, role.default = permissions, index, default
         session.add(role)
-    await session.flush()  # whoever comes next looks them up
+    await session.flush()  # callers look them up next
 
 
 async def role_named(session: AsyncSession, name: str) -> Role:
-    """The role of this name."""
+    """Return the role of this name."""
     return (await session.execute(select(Role).where(Role.name == name))).scalar_one()
 
 
 async def get_user(session: AsyncSession, user_id: int, *, lock: bool = False) -> User:
-    """An account. Raises `NotFound` if it is gone."""
+    """Return a user, with `lock` for update. Raises `NotFound` if they do not exist."""
     user = await session.get(User, user_id, with_for_update=lock or None)
     if user is None:
-        raise NotFound("This account does not exist any more.")
+        raise NotFound("This account no longer exists.")
     return user
 
 
 async def find_user(session: AsyncSession, email: str) -> User | None:
-    """The account of an address, whatever its case."""
+    """Return the user of an email address, ignoring case, or None."""
     return (
         await session.execute(select(User).where(User.email == email.strip().lower()))
     ).scalar_one_or_none()
 
 
 async def has_administrator(session: AsyncSession) -> bool:
-    """Whether anybody may administer."""
+    """Return whether there is an administrator."""
     return (await session.execute(administrators().limit(1))).first() is not None
 
 
 def administrators() -> Select[int]:
-    """The ids of everybody who may administer."""
-    all_of_it = Role.permissions.op("&")(Permission.ADMINISTER) == Permission.ADMINISTER
-    return select(User.id).join(Role).where(all_of_it)
+    """Select the ids of all administrators."""
+    administers = Role.permissions.op("&")(Permission.ADMINISTER) == Permission.ADMINISTER
+    return select(User.id).join(Role).where(administers)
 
 
 async def create_user(
@@ -95,9 +95,12 @@ async def create_user(
     last_name: str,
     password_hash: str | None,
     confirmed: bool,
-    role_name: str = USER,
+    role_name: str | None = None,
 ) -> User:
-    """Create an account. Raises `EmailTaken`."""
+    """Create an account, with the default role unless another one is named.
+
+    Raises `EmailTaken`.
+    """
     if await find_user(session, email):
         raise EmailTaken
     user = User(
@@ -106,12 +109,13 @@ async def create_user(
         last_name=last_name,
         password_hash=password_hash,
         confirmed=confirmed,
-        role_id=(await role_named(session, role_name)).id,
     )
+    if role_name:
+        user.role_id = (await role_named(session, role_name)).id
     try:
         async with session.begin_nested():
             session.add(user)
-    except IntegrityError:  # somebody else was faster, by less than it takes to look
+    except IntegrityError:  # a concurrent request was faster
         raise EmailTaken from None
     return user
 
@@ -119,9 +123,7 @@ async def create_user(
 async def make_administrator(session: AsyncSession, email: str, password_hash: str) -> bool:
     """Create a confirmed administrator, or give an account that role and this password.
 
-    Its sessions end.
-
-    Returns whether the account is new.
+    All credentials of an existing account end. Returns whether the account is new.
     """
     user = await find_user(session, email)
     if user is None:
@@ -137,30 +139,29 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
         return True
     user.role_id = (await role_named(session, ADMINISTRATOR)).id
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
-    await end_credentials(
-        session, user.id, frozenset(Purpose)
-    )  # an objection would hand the role on
+    # Whoever could revert a change of email would get the role.
+    await revoke_credentials(session, user.id, frozenset(Purpose))
     return False
 
 
-async def end_credentials(
-    session: AsyncSession, user_id: int, purposes: Collection[Purpose] = EVERYTHING
+async def revoke_credentials(
+    session: AsyncSession, user_id: int, purposes: Collection[Purpose] = REVOCABLE
 ) -> None:
-    """Make somebody's credentials expire at once: sessions, tokens, mailed links."""
-    mine = update(Credential).where(Credential.user_id == user_id, Credential.purpose.in_(purposes))
-    await session.execute(mine.values(expires_at=utcnow()))
+    """Expire a user's sessions, API tokens and mailed links at once."""
+    revoked = (Credential.user_id == user_id, Credential.purpose.in_(purposes))
+    await session.execute(update(Credential).where(*revoked).values(expires_at=utcnow()))
 
 
 async def rename_user(session: AsyncSession, actor: Identity, name: FullName) -> None:
-    """Give oneself another name."""
+    """Change the actor's name."""
     await session.execute(update(User).where(User.id == actor.user_id).values(**name.model_dump()))
 
 
 async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
-    """What is stored about somebody, as plain values; no secrets.
+    """Return what is stored about the actor, as plain values without secrets.
 
-    No mailed links either: whether one was written down for another address tells if that has an
-    account.
+    Mailed links are left out: whether one was prepared for another address would tell whether that
+    address has an account.
     """
     user = await get_user(session, actor.user_id)
     mine = (Credential.user_id == user.id, Credential.purpose.in_((Purpose.SESSION, Purpose.TOKEN)))
@@ -172,34 +173,34 @@ async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
     }
 
 
-async def delete_account(session: AsyncSession, actor: Identity) -> None:
-    """Delete an account with all that belongs to it. Raises `LastAdministrator`."""
-    # Locked all together, or two administrators could go at the same moment.
-    others = (
-        administrators()
-        .where(User.disabled_at.is_(None))
-        .order_by(User.id)
-        .with_for_update(of=User)
-    )
-    who = set((await session.execute(others)).scalars())
-    if who == {actor.user_id}:
-        raise LastAdministrator
-    await session.execute(delete(User).where(User.id == actor.user_id))
+async def delete_account(actor: Identity, password: str, client: Client) -> None:
+    """Check the actor's password, and delete their account with everything that belongs to it.
+
+    Raises `WrongPassword`, `LastAdministrator`, `TooMany` or `Busy`.
+    """
+    await sessions.require_password(actor, password, client)
+    async with db.transaction() as session:
+        # All administrators are locked, so that the last two cannot delete themselves at once.
+        enabled = administrators().where(User.disabled_at.is_(None)).order_by(User.id)
+        found = await session.execute(enabled.with_for_update(of=User))
+        if set(found.scalars()) == {actor.user_id}:
+            raise LastAdministrator
+        await session.execute(delete(User).where(User.id == actor.user_id))
 
 
 def _plain(row: Base) -> dict[str, Any]:
     values = {
         column.name: getattr(row, column.name)
         for column in row.__table__.columns
-        if column.name not in PROOFS
+        if column.name not in SECRET_COLUMNS
     }
     return cast(dict[str, Any], to_jsonable_python(values))
 
 
 async def count_people(session: AsyncSession) -> tuple[int, int]:
-    """How many accounts there are, and how many sessions have not expired."""
+    """Count the accounts, and the sessions that have not expired."""
     people = (await session.execute(select(func.count(User.id)))).scalar_one()
-    alive = select(func.count(Credential.id)).where(
-        Credential.purpose == "session", Credential.expires_at > utcnow()
+    valid = select(func.count(Credential.id)).where(
+        Credential.purpose == Purpose.SESSION, Credential.expires_at > utcnow()
     )
-    return people, (await session.execute(alive)).scalar_one()
+    return people, (await session.execute(valid)).scalar_one()

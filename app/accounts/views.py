@@ -1,4 +1,4 @@
-"""The pages of one's own account."""
+"""The pages of a user's own account."""
 
 import asyncio
 from functools import partial
@@ -46,7 +46,7 @@ BOTH = ["GET", "POST"]
 
 
 async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
-    """What the page of a mailed link is about. Raises `LinkExpired`."""
+    """Return what the page of a mailed link shows. Raises `LinkExpired`."""
     async with db.session() as session:
         return {"link": await links.read_link(session, token, purpose)}
 
@@ -56,12 +56,14 @@ async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
 @limit("PAGE_LIMIT")
 @form("accounts/login.html", LogIn)
 async def login(data: LogIn) -> ResponseReturnValue:
-    """Log in, then go on to where one was sent from."""
-    verified = await sessions.authenticate(data.email, data.password.get_secret_value(), client())
-    async with db.transaction() as session:
-        begun = await sessions.start_session(
-            session, verified, client(), remember=data.remember_me, replaces=cookie()
-        )
+    """Log in, and go on to the page that asked for it."""
+    begun = await sessions.log_in(
+        data.email,
+        data.password.get_secret_value(),
+        client(),
+        remember=data.remember_me,
+        replaces=cookie(),
+    )
     response = redirect(safe_target(request.args.get("next")), 303)
     set_cookie(response, begun.secret, remember=begun.remember)
     return response
@@ -72,11 +74,9 @@ async def login(data: LogIn) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/register.html", RegistrationForm)
 async def register(data: RegistrationForm) -> ResponseReturnValue:
-    """Register. Everybody gets the same answer, whether or not the address has an account."""
-    password_hash = await registration.admit(data, client())
-    async with db.transaction() as session:
-        await registration.register_user(session, data, password_hash)
-    await flash(f"Almost done: open the link in the mail to {data.email}.", "success")
+    """Register. The answer is the same whether or not the address has an account."""
+    await registration.register(data, client())
+    await flash(f"Almost done: open the link in the email we sent to {data.email}.", "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -84,7 +84,7 @@ async def register(data: RegistrationForm) -> ResponseReturnValue:
 @signed_in
 @limit("PAGE_LIMIT")
 async def unconfirmed() -> ResponseReturnValue:
-    """Where somebody is kept who has not confirmed their address."""
+    """Ask a user who has not confirmed their address yet to do so."""
     if identity().confirmed:
         return redirect(home_url(), 303)
     return await render_template("accounts/unconfirmed.html")
@@ -94,12 +94,10 @@ async def unconfirmed() -> ResponseReturnValue:
 @signed_in
 @limit("PAGE_LIMIT")
 async def send_confirmation_again() -> ResponseReturnValue:
-    """Mail the link once more."""
+    """Mail another confirmation link."""
     if request.method == "POST" and not identity().confirmed:
-        await registration.admit_sending_again(identity())
-        async with db.transaction() as session:
-            await registration.send_again(session, identity())
-        await flash(f"We have sent another mail to {identity().email}.", "success")
+        await registration.resend_confirmation(identity())
+        await flash(f"We have sent another email to {identity().email}.", "success")
     return redirect(url_for("accounts.unconfirmed"), 303)
 
 
@@ -107,9 +105,9 @@ async def send_confirmation_again() -> ResponseReturnValue:
 @public
 @limit("PAGE_LIMIT")
 async def confirm_account(token: str) -> ResponseReturnValue:
-    """What a mailed link shows: a button, which alone confirms.
+    """Show a button that confirms the address, and confirm it when it is pressed.
 
-    Programs that look at links press none.
+    Opening the link is not enough, since mail scanners do that as well.
     """
     if request.method != "POST":
         return await render_template(
@@ -117,7 +115,7 @@ async def confirm_account(token: str) -> ResponseReturnValue:
         )
     async with db.transaction() as session:
         user_id = await registration.confirm(session, token)
-    await flash("Your address is confirmed.", "success")
+    await flash("Your email address is confirmed.", "success")
     return redirect(home_url() if identity().user_id == user_id else url_for("accounts.login"), 303)
 
 
@@ -126,16 +124,13 @@ async def confirm_account(token: str) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/reset_password.html", ResetRequest)
 async def reset_password(data: ResetRequest) -> ResponseReturnValue:
-    """Have a link mailed that sets a new password.
+    """Mail a link that sets a new password.
 
-    Everybody gets the same answer, as when registering.
+    The answer is the same whether or not the address has an account.
     """
-    await passwords.admit_reset(data.email, client())
-    async with db.transaction() as session:
-        await passwords.request_reset(session, data.email)
-    await flash(
-        f"A mail with a link is on its way to {data.email}, if that has an account.", "success"
-    )
+    await passwords.request_reset(data.email, client())
+    words = f"If there is an account for {data.email}, we have sent it an email with a link."
+    await flash(words, "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -144,12 +139,11 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/set_password.html", NewPasswordForm, partial(_link, Purpose.RESET))
 async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
-    """Set a new password, by a mailed link."""
-    password, words = (
-        data.new_password.get_secret_value(),
-        "You have a new password: log in with it.",
-    )
-    return await _set_by_link(token, Purpose.RESET, password, "new_password", words)
+    """Set a new password with a mailed link."""
+    password = data.new_password.get_secret_value()
+    await passwords.set_by_link(token, Purpose.RESET, password, client(), field="new_password")
+    await flash("Your password has been reset. Log in with the new one.", "success")
+    return redirect(url_for("accounts.login"), 303)
 
 
 @accounts.route("/join-from-invite/<token>", methods=BOTH)
@@ -157,20 +151,10 @@ async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue
 @limit("PAGE_LIMIT")
 @form("accounts/join_from_invite.html", AcceptanceForm, partial(_link, Purpose.INVITE))
 async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
-    """Accept an invitation: choose a password, and the address is confirmed with it."""
+    """Accept an invitation by choosing a password, which confirms the address as well."""
     password = data.password.get_secret_value()
-    return await _set_by_link(
-        token, Purpose.INVITE, password, "password", "Welcome! Log in with your new password."
-    )
-
-
-async def _set_by_link(
-    token: str, purpose: Purpose, password: str, field: str, words: str
-) -> ResponseReturnValue:
-    password_hash = await passwords.admit_by_link(token, purpose, password, field, client())
-    async with db.transaction() as session:
-        await passwords.set_by_link(session, token, purpose, password_hash)
-    await flash(words, "success")
+    await passwords.set_by_link(token, Purpose.INVITE, password, client(), field="password")
+    await flash("Welcome! Log in with your new password.", "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -178,14 +162,13 @@ async def _set_by_link(
 @signed_in
 @limit("PAGE_LIMIT")
 async def logout() -> ResponseReturnValue:
-    """Log out here; other sessions go on."""
+    """Log out of this session; other sessions stay valid."""
     async with db.transaction() as session:
-        for secret in shown_secrets():
-            await sessions.end_session(session, secret)
-    return await _gone("You are logged out.")
+        await sessions.log_out(session, shown_secrets())
+    return await _home_without_cookie("You are logged out.")
 
 
-async def _gone(words: str) -> ResponseReturnValue:
+async def _home_without_cookie(words: str) -> ResponseReturnValue:
     await flash(words, "info")
     response = redirect(home_url(), 303)
     delete_cookie(response)
@@ -197,11 +180,9 @@ async def _gone(words: str) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/reauthenticate.html", OwnPassword)
 async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
-    """Show one's password once more, then go on to what asked for it."""
-    await sessions.require_password(identity(), data.password.get_secret_value(), client())
-    async with db.transaction() as session:
-        await sessions.mark_reauthenticated(session, identity())
-    await flash("Thank you. Now go on.", "success")
+    """Ask for the password again, and go on to the page that requires it."""
+    await sessions.reauthenticate(identity(), data.password.get_secret_value(), client())
+    await flash("Thank you. You can carry on now.", "success")
     return redirect(safe_target(request.args.get("next")), 303)
 
 
@@ -219,10 +200,10 @@ async def _own_name() -> dict[str, Any]:
 @limit("PAGE_LIMIT")
 @form("accounts/manage.html", FullName, _own_name)
 async def manage(data: FullName) -> ResponseReturnValue:
-    """What is known about oneself, and one's name to change."""
+    """Show the user's account, and change their name."""
     async with db.transaction() as session:
         await service.rename_user(session, identity(), data)
-    await flash("Your name is saved.", "success")
+    await flash("Your name has been saved.", "success")
     return redirect(url_for("accounts.manage"), 303)
 
 
@@ -231,13 +212,9 @@ async def manage(data: FullName) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/change_password.html", PasswordChangeForm)
 async def change_password(data: PasswordChangeForm) -> ResponseReturnValue:
-    """Choose another password. Other sessions end; this one goes on with a new secret."""
-    verified, password_hash = await passwords.admit_change(identity(), data, client())
-    async with db.transaction() as session:
-        begun = await passwords.change_password(
-            session, identity(), verified, password_hash, client()
-        )
-    await flash("Your password is changed. All other sessions have ended.", "success")
+    """Change the password. Other sessions end; this one continues with a new secret."""
+    begun = await passwords.change(identity(), data, client())
+    await flash("Your password has been changed. All other sessions have ended.", "success")
     response = redirect(url_for("accounts.manage"), 303)
     set_cookie(response, begun.secret, remember=begun.remember)
     return response
@@ -248,16 +225,14 @@ async def change_password(data: PasswordChangeForm) -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 @form("accounts/change_email.html", EmailChange)
 async def change_email(data: EmailChange) -> ResponseReturnValue:
-    """Ask for another address; it has to be confirmed.
+    """Request another email address, which has to be confirmed.
 
-    Nobody learns whether it has an account already.
+    The answer is the same whether or not that address has an account.
     """
-    verified = await email_change.admit(identity(), data, client())
-    async with db.transaction() as session:
-        await email_change.request_change(session, verified, data.email)
+    await email_change.request(identity(), data, client())
     words = (
-        f"Almost done: open the link in the mail to {data.email}. Until then your address stays "
-        f"{identity().email}."
+        f"Almost done: open the link in the email we sent to {data.email}. Until then your address "
+        f"is still {identity().email}."
     )
     await flash(words, "success")
     return redirect(url_for("accounts.manage"), 303)
@@ -267,15 +242,14 @@ async def change_email(data: EmailChange) -> ResponseReturnValue:
 @public
 @limit("PAGE_LIMIT")
 async def confirm_change_of_email(token: str) -> ResponseReturnValue:
-    """What the link to the new address shows: a button, which alone changes it."""
+    """Show a button that changes the address, and change it when it is pressed."""
     if request.method != "POST":
         return await render_template(
             "accounts/confirm_change_of_email.html", **await _link(Purpose.CHANGE_EMAIL, token)
         )
     async with db.transaction() as session:
-        user_id = await email_change.confirm(session, token)
-        renewed = await sessions.renew_session(session, identity(), user_id, client())
-    await flash("Your address is changed. Everywhere else you are logged out.", "success")
+        renewed = await email_change.confirm(session, token, identity(), client())
+    await flash("Your email address has been changed. All other sessions have ended.", "success")
     response = redirect(url_for("accounts.manage" if renewed else "accounts.login"), 303)
     if renewed:
         set_cookie(response, renewed.secret, remember=renewed.remember)
@@ -286,9 +260,9 @@ async def confirm_change_of_email(token: str) -> ResponseReturnValue:
 @public
 @limit("PAGE_LIMIT")
 async def keep_email(token: str) -> ResponseReturnValue:
-    """What the notice to the former address links to.
+    """Show a button that keeps the previous address, and when it is pressed ask for a new password.
 
-    A button that keeps it, and leads to a new password.
+    The notice that was mailed to the previous address links to it.
     """
     if request.method != "POST":
         return await render_template(
@@ -296,11 +270,8 @@ async def keep_email(token: str) -> ResponseReturnValue:
         )
     async with db.transaction() as session:
         secret = await email_change.revert_email_change(session, token)
-    await flash(
-        "Your account keeps its address, and everybody is logged out of it. Now choose a new "
-        "password.",
-        "warning",
-    )
+    words = "Your address stays the same, and everyone is logged out of your account."
+    await flash(f"{words} Now choose a new password.", "warning")
     return redirect(url_for("accounts.set_password", token=secret), 303)
 
 
@@ -308,7 +279,7 @@ async def keep_email(token: str) -> ResponseReturnValue:
 @signed_in
 @limit("PAGE_LIMIT")
 async def list_sessions() -> str:
-    """Where one is logged in."""
+    """List the user's sessions."""
     async with db.session() as session:
         rows = await sessions.list_credentials(session, identity(), Purpose.SESSION)
     listed = await asyncio.to_thread(SessionRows.of, rows, identity())
@@ -319,11 +290,11 @@ async def list_sessions() -> str:
 @signed_in
 @limit("PAGE_LIMIT")
 async def end_session(session_id: UUID) -> ResponseReturnValue:
-    """End one of one's sessions."""
+    """End one of the user's sessions."""
     async with db.transaction() as session:
         await sessions.end_credential(session, identity(), Purpose.SESSION, session_id)
     if session_id == identity().credential_id:
-        return await _gone("You are logged out.")
+        return await _home_without_cookie("You are logged out.")
     await flash("That session has ended.", "success")
     return redirect(url_for("accounts.list_sessions"), 303)
 
@@ -332,7 +303,7 @@ async def end_session(session_id: UUID) -> ResponseReturnValue:
 @signed_in
 @limit("PAGE_LIMIT")
 async def end_other_sessions() -> ResponseReturnValue:
-    """End every session but this one."""
+    """End all of the user's sessions except this one."""
     async with db.transaction() as session:
         await sessions.end_other_sessions(session, identity())
     await flash("All other sessions have ended.", "success")
@@ -343,7 +314,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 @reauthenticated
 @limit("PAGE_LIMIT")
 async def download_data() -> Response:
-    """All that is stored about oneself, as a file of JSON."""
+    """Download everything that is stored about the user, as a JSON file."""
     async with db.session() as session:
         response = jsonify(await service.export_data(session, identity()))
     response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
@@ -355,17 +326,15 @@ async def download_data() -> Response:
 @limit("PAGE_LIMIT")
 @form("accounts/delete.html", OwnPassword)
 async def delete_account(data: OwnPassword) -> ResponseReturnValue:
-    """Delete one's account with all that belongs to it."""
-    await sessions.require_password(identity(), data.password.get_secret_value(), client())
-    async with db.transaction() as session:
-        await service.delete_account(session, identity())
-    return await _gone("Your account is deleted.")
+    """Delete the user's account and everything that belongs to it."""
+    await service.delete_account(identity(), data.password.get_secret_value(), client())
+    return await _home_without_cookie("Your account has been deleted.")
 
 
 def safe_target(target: str | None) -> str:
-    """Where to go after logging in: a path of this site, or the home page.
+    """Return the path to go to after logging in: `target` if it is on this site, or the home page.
 
-    Browsers read `//host`, `/\\host` and addresses with control characters in them as other sites.
+    Browsers take `//host`, `/\\host` and URLs with control characters in them to other sites.
     """
     home = home_url()
     if not target or not target.startswith("/") or any(ord(c) < 0x21 or c == "\\" for c in target):

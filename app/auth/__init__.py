@@ -1,1 +1,1 @@
-"""Who is asking: users, roles, credentials, identity, sessions."""
+"""Authentication: users, roles, credentials, identity, sessions, password hashing."""

@@ -1,7 +1,4 @@
-"""Passwords.
-
-Argon2id in threads of its own behind a bounded queue, and what makes a password good enough.
-"""
+"""Passwords: argon2id in a thread pool behind a bounded queue, and the check of their strength."""
 
 import asyncio
 import os
@@ -25,26 +22,26 @@ from app.errors import Busy, DomainError
 Result = TypeVar("Result")
 
 MAX_LENGTH = 128
-BUSY = "Too many people are logging in at this moment. Try again in a few seconds."
+BUSY = "Too many people are logging in right now. Try again in a few seconds."
 ZXCVBN_LENGTH = 72  # zxcvbn raises on longer passwords; the first 72 characters decide
-# It tries every combination of the letters that these may stand for: with all of them, for eight
-# seconds. So beyond 16 characters the beginning decides that has at most eight different ones: some
-# 0.1 s.
+# zxcvbn tries every combination of letters that these characters may stand for, which takes eight
+# seconds if all of them occur. So only the beginning of a long password is scored: 16 characters,
+# and more as long as at most eight different ones of these occur (some 0.1 s).
 SUBSTITUTES, MOST_SUBSTITUTES = frozenset("4@8({[<3691!|7025$+%"), 8
 
 
 class WeakPassword(DomainError):
-    """The password would be guessed."""
+    """The password is too short, too long or too easy to guess."""
 
     code = "weak-password"
 
 
 class Passwords:
-    """Hashes and verifies without holding up the event loop.
+    """Hash, verify and score passwords without blocking the event loop.
 
-    Hashing takes tens of milliseconds and 19 MiB each, so there are as many threads as cores and a
-    bounded queue before them: beyond it `Busy` is raised at once, which keeps a flood of log-ins
-    from taking the whole process down.
+    A hash takes tens of milliseconds and 19 MiB, so there are as many threads as cores, with a
+    bounded queue in front. When the queue is full, `Busy` is raised at once, so that a flood of
+    log-ins does not take the process down.
     """
 
     def __init__(self, settings: Config) -> None:
@@ -55,47 +52,44 @@ class Passwords:
         )
         cores = os.cpu_count() or 1
         self._executor = ThreadPoolExecutor(
-            cores, thread_name_prefix="passwords", initializer=_step_back
+            cores, thread_name_prefix="passwords", initializer=_lower_priority
         )
-        self._room = self._places = settings.PASSWORD_QUEUE + cores
+        self._free = self._free_slots = settings.PASSWORD_QUEUE + cores
         self._min_length = settings.PASSWORD_MIN_LENGTH
         self._min_score = settings.PASSWORD_MIN_SCORE
-        # Verified in place of the hash of someone who does not exist, so that both take the same
-        # time.
+        # Verified for unknown users, so that they take as long as known ones.
         self._dummy = self._hasher.hash("no password of anybody")
 
     @contextmanager
-    def admission(self) -> Iterator[None]:
-        """A place in the queue for the length of a block.
+    def queue_slot(self) -> Iterator[None]:
+        """Reserve a slot of the queue for the length of a block.
 
-        Refused ones cost nothing, not even a look-up.
-
-        Raises `Busy` when all are taken.
+        Raises `Busy` when none is free, before the block has cost anything, even a query.
         """
-        if self._places <= 0:
+        if self._free_slots <= 0:
             raise Busy(BUSY)
-        self._places -= 1
+        self._free_slots -= 1
         try:
             yield
         finally:
-            self._places += 1
+            self._free_slots += 1
 
     async def hash(self, password: str) -> str:
-        """The argon2id hash of a password, with its parameters and salt."""
+        """Return the argon2id hash of a password, with its parameters and salt."""
         return await self._run(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password belongs to the hash.
+        """Return whether the password matches the hash.
 
-        Without a hash it is wrong, and takes as long to find out.
+        Without a hash the answer is no, and takes as long.
         """
         matches = await self._run(self._matches, password_hash or self._dummy, password)
         return matches and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Whether a hash was made by flask-base, or with other parameters than today's.
+        """Return whether a hash is flask-base's or has other parameters than today's.
 
-        Log-in makes a new one.
+        Logging in replaces it.
         """
         try:
             return self._hasher.check_needs_rehash(password_hash)
@@ -103,12 +97,9 @@ class Passwords:
             return True
 
     async def strength(self, password: str, bad_words: Iterable[str] = ()) -> tuple[int, str]:
-        """The zxcvbn score of a password, 0 to 4, and in words what is wrong with it.
+        """Return the zxcvbn score of a password, 0 to 4, and why it is refused ("" if it is not).
 
-        Nothing, and it is good enough.
-
-        `bad_words` are what an attacker who knows the person tries first: their name, their
-        address.
+        `bad_words` are what an attacker who knows the user would try first, such as their name.
         """
         words = [
             part
@@ -116,7 +107,7 @@ class Passwords:
             for part in (word, *re.split(r"[@.\s]+", word))
             if len(part) > 2
         ]
-        result = await self._run(_guess, password[:MAX_LENGTH], words)
+        result = await self._run(_score, password[:MAX_LENGTH], words)
         score: int = result["score"]
         if not self._min_length <= len(password) <= MAX_LENGTH:
             return score, f"Use {self._min_length} to {MAX_LENGTH} characters."
@@ -129,13 +120,13 @@ class Passwords:
     async def require_strong(
         self, password: str, bad_words: Iterable[str] = (), field: str = "password"
     ) -> None:
-        """Raise `WeakPassword`, about a field, unless the password is long and hard to guess."""
+        """Raise `WeakPassword` for this form field unless the password is strong enough."""
         _, wrong = await self.strength(password, bad_words)
         if wrong:
             raise WeakPassword(wrong, field=field)
 
     def close(self) -> None:
-        """Let the threads end; what is queued is dropped."""
+        """Stop the threads and drop what is queued."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password_hash: str, password: str) -> bool:
@@ -144,34 +135,31 @@ class Passwords:
         except VerificationError:
             return False
         except InvalidHashError:
-            return _matches_werkzeugs(password_hash, password)
+            return _matches_werkzeug_hash(password_hash, password)
 
     async def _run(self, function: Callable[..., Result], *args: object) -> Result:
-        if self._room <= 0:
+        if self._free <= 0:
             raise Busy(BUSY)
-        self._room -= 1
+        self._free -= 1
         future = self._executor.submit(function, *args)
         loop = asyncio.get_running_loop()
 
-        def make_room(_: Future[Result]) -> None:
-            # The thread is free when the work is done, not when somebody has stopped waiting for
-            # it.
+        def release(_: Future[Result]) -> None:
+            # A cancelled caller frees nothing: the thread is busy until its work is done.
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._make_room)
+                loop.call_soon_threadsafe(self._release)
 
-        future.add_done_callback(make_room)
+        future.add_done_callback(release)
         return await asyncio.wrap_future(future)
 
-    def _make_room(self) -> None:
-        self._room += 1
+    def _release(self) -> None:
+        self._free += 1
 
 
-def _guess(password: str, words: list[str]) -> dict[str, Any]:
-    """What zxcvbn thinks of a password, and of what is left of it without these words, whichever is
-    worse.
+def _score(password: str, words: list[str]) -> dict[str, Any]:
+    """Score a password with zxcvbn, with and without these words, and return the worse result.
 
-    By itself it takes several words that an attacker knows, one after the other, for something that
-    is hard to guess.
+    By itself zxcvbn scores several known words in a row as hard to guess.
     """
     fit = (
         n
@@ -183,24 +171,22 @@ def _guess(password: str, words: list[str]) -> dict[str, Any]:
     rest = re.sub(known, "", password, flags=re.IGNORECASE) if words else password
     found: dict[str, Any] = zxcvbn(password, words)
     if rest != password and (worse := zxcvbn(rest or " ", words))["score"] < found["score"]:
-        worse["feedback"]["warning"] = "Names and addresses that belong to you are known"
+        worse["feedback"]["warning"] = "Your own name and email address are easy to guess"
         return cast(dict[str, Any], worse)
     return found
 
 
-def _matches_werkzeugs(password_hash: str, password: str) -> bool:
-    """The same for the `pbkdf2:` and `scrypt:` hashes that flask-base made."""
+def _matches_werkzeug_hash(password_hash: str, password: str) -> bool:
+    """Verify a `pbkdf2:` or `scrypt:` hash that flask-base made."""
     try:
         return check_password_hash(password_hash, password)
-    except ValueError:  # parameters that are none
+    except ValueError:  # not a hash of werkzeug either
         return False
 
 
-def _step_back() -> None:
-    """Give this thread a lower priority than the event loop's, which must go on answering
-    meanwhile.
-    """
-    if sys.platform == "linux":  # elsewhere niceness belongs to the whole process
+def _lower_priority() -> None:
+    """Run this thread at a lower priority than the event loop's."""
+    if sys.platform == "linux":  # elsewhere niceness applies to the whole process
         os.nice(10)
 
 

@@ -1,4 +1,4 @@
-"""Who makes a request, and from where: plain values that are passed to whatever needs to know."""
+"""The caller of a request: plain values that the edges pass to the services."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,14 +14,14 @@ class Client:
     `local` means from this machine itself, with no proxy in between.
     """
 
-    address: str
+    ip: str
     user_agent: str
     local: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who makes a request, as one row of plain values; `user_id` is 0 for somebody unknown."""
+    """The user who makes a request and the credential they used; `user_id` 0 means anonymous."""
 
     user_id: int = 0
     email: str = ""
@@ -41,21 +41,21 @@ class Identity:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether this is somebody."""
+        """Whether the caller is a known user."""
         return self.user_id != 0
 
     @property
     def is_admin(self) -> bool:
-        """Whether they may administer."""
+        """Whether the user is an administrator."""
         return self.can(Permission.ADMINISTER)
 
     @property
     def full_name(self) -> str:
-        """First and last name."""
+        """First and last name, separated by a space."""
         return f"{self.first_name} {self.last_name}".strip()
 
     def can(self, permission: Permission) -> bool:
-        """Whether their role allows this, all of it."""
+        """Return whether the role grants every bit of this permission."""
         return self.permissions & permission == permission
 
 

@@ -1,20 +1,34 @@
-"""People, their roles, and what proves who they are."""
+"""Users, their roles, and the credentials that prove who they are."""
 
 import enum
+import re
 from datetime import datetime
 from uuid import UUID, uuid4
 
 import ua_parser
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, LargeBinary, String, false
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Engine,
+    ExceptionContext,
+    ForeignKey,
+    LargeBinary,
+    String,
+    event,
+    false,
+    select,
+)
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.database import Base, utcnow
+from app.errors import NotReady
 
 
 class Permission(enum.IntFlag):
-    """What a role allows; the numbers are flask-base's.
+    """What a role may do. The values are flask-base's.
 
-    Add your own between the two, each a bit of its own.
+    Add permissions of your own between these two, each one bit.
     """
 
     GENERAL = 0x01
@@ -22,7 +36,7 @@ class Permission(enum.IntFlag):
 
 
 class Purpose(enum.StrEnum):
-    """What a credential is good for. One for a purpose is refused for every other."""
+    """What a credential may be used for; it is refused for every other purpose."""
 
     SESSION = "session"
     TOKEN = "token"  # noqa: S105  (a purpose, not a secret)
@@ -30,11 +44,11 @@ class Purpose(enum.StrEnum):
     RESET = "reset"
     CHANGE_EMAIL = "change_email"
     INVITE = "invite"
-    OBJECT = "object"  # to a change of address, by whoever reads the former one's mail
+    OBJECT = "object"  # mailed to the previous address: reverts a change of email
 
 
 class Role(Base):
-    """A kind of user: what its members may do, and the page they land on."""
+    """A kind of user: what its members may do, and which page they land on after logging in."""
 
     __tablename__ = "roles"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -52,13 +66,13 @@ class Role(Base):
 class User(Base):
     """A person with an account.
 
-    Without a password it is an invitation that waits to be accepted.
+    A user without a password is an invitation that has not been accepted yet. A user that is
+    added without a role gets the default role.
     """
 
     __tablename__ = "users"
     __table_args__ = (
-        # Addresses are stored in lower case, so that the plain unique constraint knows no
-        # difference of case.
+        # Stored in lower case, so that the plain unique constraint ignores case.
         CheckConstraint("email = lower(email)", name="email_lower"),
         {"sqlite_autoincrement": True},
     )
@@ -71,7 +85,12 @@ class User(Base):
     confirmed: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     disabled_at: Mapped[datetime | None]
-    role_id: Mapped[int] = mapped_column(ForeignKey("roles.id"), index=True)
+    role_id: Mapped[int] = mapped_column(
+        ForeignKey("roles.id"),
+        index=True,
+        # Part of the INSERT itself: no database takes a subquery as a server default.
+        default=select(Role.id).where(Role.default).order_by(Role.id).limit(1).scalar_subquery(),
+    )
 
     role: Mapped[Role] = relationship(lazy="raise")
 
@@ -81,7 +100,7 @@ class User(Base):
 
     @property
     def is_invited(self) -> bool:
-        """Whether an invitation waits to be accepted."""
+        """Whether the user was invited and has not accepted yet."""
         return self.password_hash is None and not self.confirmed
 
     def __repr__(self) -> str:
@@ -89,9 +108,9 @@ class User(Base):
 
 
 class Credential(Base):
-    """A random secret that proves who one is: a session, an API token or a mailed link.
+    """A random secret that proves who somebody is: a session, an API token or a mailed link.
 
-    Only its digest is here.
+    Only the digest of the secret is stored.
     """
 
     __tablename__ = "credentials"
@@ -100,27 +119,22 @@ class Credential(Base):
     purpose: Mapped[str] = mapped_column(String(16))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    email: Mapped[str | None] = mapped_column(
-        String(254)
-    )  # the address that a mailed link is bound to
+    email: Mapped[str | None] = mapped_column(String(254))  # that a mailed link is bound to
     label: Mapped[str | None] = mapped_column(String(100))
-    # What comes into force when the link is used: of several registrations the one whose mail was
-    # read.
+    # Takes effect when the link is used: of several registrations, the one whose mail was read.
     pending: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     remember: Mapped[bool] = mapped_column(default=False, server_default=false())
-    address: Mapped[str | None] = mapped_column(
-        String(45)
-    )  # an IPv6 address is at most 45 characters
+    address: Mapped[str | None] = mapped_column(String(45))  # an ip; IPv6 takes 45 characters
     user_agent: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     last_used_at: Mapped[datetime] = mapped_column(default=utcnow)
-    authenticated_at: Mapped[datetime | None]  # when the password was last shown in a session
+    authenticated_at: Mapped[datetime | None]  # when the password was last checked in this session
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]  # single use: set once, by a conditional UPDATE
 
     @property
     def device(self) -> str:
-        """The program and the system that began a session, as far as its User-Agent says."""
+        """Browser and operating system, as far as the User-Agent names them."""
         found = ua_parser.parse(self.user_agent or "")
         parts = [part.family for part in (found.user_agent, found.os) if part]
         return (
@@ -129,3 +143,16 @@ class Credential(Base):
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"
+
+
+@event.listens_for(Engine, "handle_error")
+def _explain_missing_role(context: ExceptionContext) -> None:
+    """Raise `NotReady` where a user could not be inserted because there is no default role.
+
+    The database itself only says that `users.role_id` must not be NULL.
+    """
+    if not isinstance(context.sqlalchemy_exception, IntegrityError):
+        return
+    message = str(context.original_exception)
+    if re.search(r"users\.role_id|\"role_id\" of relation \"users\"", message):
+        raise NotReady("There is no default role. Run: python manage.py setup-dev")

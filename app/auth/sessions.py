@@ -1,6 +1,6 @@
-"""Sessions: logging in, being recognised, logging out."""
+"""Sessions: logging in, identifying the caller of a request, logging out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,20 +19,20 @@ from app.errors import DomainError, NotFound
 from app.limits import limits, rate_limit_ip
 from app.redis import REDIS_AWAY, redis
 
-KNOWN = 30 * DAY  # how long an address counts as one that somebody logs in from
-SHOWN = 100  # sessions in a list
+KNOWN_IP_SECONDS = 30 * DAY  # how long an ip counts as one that the user logs in from
+LIST_LIMIT = 100  # sessions or tokens in a list
 
 
 class WrongCredentials(DomainError):
-    """No account has this address and password. It is never said which of the two is wrong."""
+    """No account has this email address and password. Never says which of the two is wrong."""
 
     code = "wrong-credentials"
     status = 401
-    message = "The e-mail address or the password is wrong."
+    message = "The email address or the password is wrong."
 
 
 class WrongPassword(DomainError):
-    """Somebody who is signed in was asked for their password, and this is not it."""
+    """A signed-in user was asked for their password and gave another one."""
 
     code = "wrong-password"
     status = 403
@@ -41,7 +41,7 @@ class WrongPassword(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An account whose password was shown, and the hash that it was checked against."""
+    """A user whose password was checked, and the hash that it was checked against."""
 
     user_id: int
     password_hash: str
@@ -49,26 +49,49 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session that has begun; its secret exists here and with the person, nowhere else."""
+    """A session that has just begun. Its secret is stored nowhere: hand it to the client."""
 
     secret: str = field(repr=False)
     expires_at: datetime
     remember: bool
 
 
-async def authenticate(email: str, password: str, client: Client) -> Verified:
-    """Check an address and a password, within the limits of trying.
+async def log_in(
+    email: str, password: str, client: Client, *, remember: bool, replaces: str | None = None
+) -> NewSession:
+    """Check an email address and a password, and begin a session.
 
-    Opens a short session of its own, since hashing must not happen inside a transaction. Raises
-    `WrongCredentials`, `TooMany` or `Busy`. Attempts are counted before they are checked, so that
-    parallel ones cannot slip through.
+    `replaces` is the secret of a session that the client had before; it ends. Raises
+    `WrongCredentials`, `TooMany` or `Busy`.
     """
-    with passwords.admission():
-        account, peer = email_key(email), rate_limit_ip(client.address)
-        await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, peer)
-        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, peer)
-        # Whoever logged in from here before is not locked out by what others try elsewhere.
-        if not await _is_known(account, peer):
+    verified = await authenticate(email, password, client)
+    async with db.transaction() as session:
+        return await start_session(session, verified, client, remember=remember, replaces=replaces)
+
+
+async def reauthenticate(actor: Identity, password: str, client: Client) -> None:
+    """Check the actor's password once more, which opens `@reauthenticated` routes for a while.
+
+    Raises `WrongPassword`, `TooMany` or `Busy`.
+    """
+    await require_password(actor, password, client)
+    async with db.transaction() as session:
+        await mark_reauthenticated(session, actor)
+
+
+async def authenticate(email: str, password: str, client: Client) -> Verified:
+    """Check an email address and a password, within the rate limits of log-ins.
+
+    Opens short sessions of its own, since hashing must not happen inside a transaction. Attempts
+    are counted before they are checked, so that parallel ones cannot slip through. Raises
+    `WrongCredentials`, `TooMany` or `Busy`.
+    """
+    with passwords.queue_slot():
+        account, ip = email_key(email), rate_limit_ip(client.ip)
+        await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, ip)
+        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, ip)
+        # Failures from elsewhere do not lock out whoever has logged in from this ip before.
+        if not await _is_known_ip(account, ip):
             await limits.require_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
         query = select(User.id, User.password_hash).where(
             User.email == email, User.disabled_at.is_(None)
@@ -81,8 +104,7 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
             async with db.transaction() as session:
                 same = (User.id == user.id, User.password_hash == user.password_hash)
                 await session.execute(update(User).where(*same).values(password_hash=renewed))
-                # A log-in at the same moment may have been faster, and so may a change of the
-                # password.
+                # A concurrent log-in or change of password may have been faster.
                 user = (await session.execute(query)).one_or_none()
             if user and user.password_hash != renewed:
                 right = await passwords.verify(user.password_hash, password)
@@ -92,44 +114,47 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
             await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
             raise WrongCredentials
         await forget_failures(email, client)
-        await _remember(account, peer)
+        await _remember_ip(account, ip)
         return Verified(user.id, user.password_hash)
 
 
 async def require_password(
     actor: Identity, password: str, client: Client, field: str = "password"
 ) -> Verified:
-    """The same for somebody who is signed in already. Raises `WrongPassword`, about a field."""
+    """Check the password of a user who is signed in.
+
+    Raises `WrongPassword` for this field of the form, `TooMany` or `Busy`.
+    """
     try:
         verified = await authenticate(actor.email, password, client)
     except WrongCredentials:
         raise WrongPassword(field=field) from None
-    if verified.user_id != actor.user_id:  # somebody else has got that address meanwhile
+    if verified.user_id != actor.user_id:  # another account has that address now
         raise WrongPassword(field=field)
     return verified
 
 
 async def forget_failures(email: str, client: Client) -> None:
-    """Let somebody log in at this address again, however often they failed."""
+    """Reset the count of failed log-ins to this account from this ip."""
     await limits.clear(
         "login",
         settings.LOGIN_LIMIT_ACCOUNT_ADDRESS,
         email_key(email),
-        rate_limit_ip(client.address),
+        rate_limit_ip(client.ip),
     )
 
 
-async def _is_known(account: str, peer: str) -> bool:
+async def _is_known_ip(account: str, ip: str) -> bool:
     try:
-        return limits.is_shared and bool(await redis.exists(f"known:{account}:{peer}"))
+        return limits.is_shared and bool(await redis.exists(f"known:{account}:{ip}"))
     except REDIS_AWAY:
         return False
 
 
-async def _remember(account: str, peer: str) -> None:
+async def _remember_ip(account: str, ip: str) -> None:
     if limits.is_shared:
         with suppress(*REDIS_AWAY):
-            await redis.set(f"known:{account}:{peer}", b"", ex=KNOWN)
+            await redis.set(f"known:{account}:{ip}", b"", ex=KNOWN_IP_SECONDS)
 
 
 async def start_session(
@@ -140,10 +165,10 @@ async def start_session(
     remember: bool,
     replaces: str | None = None,
 ) -> NewSession:
-    """Begin a session for somebody who has just shown their password.
+    """Begin a session for a user whose password has just been checked.
 
-    `replaces` is the secret of a session that this browser had before; it ends. Raises
-    `WrongCredentials` if the account was disabled or got another password since it was checked.
+    `replaces` is the secret of a session that the client had before; it ends. Raises
+    `WrongCredentials` if the account was disabled or its password changed since the check.
     """
     query = select(User.id).where(
         User.id == verified.user_id,
@@ -160,11 +185,10 @@ async def start_session(
 async def renew_session(
     session: AsyncSession, actor: Identity, user_id: int, client: Client
 ) -> NewSession | None:
-    """Begin a session in place of the actor's own, which has ended with all others of this user.
+    """Begin a session to replace the actor's own, which ended with all others of this user.
 
-    If it is theirs.
-
-    Not in place of one that was ended by hand since it was recognised.
+    Returns None if the actor is not this user, does not use a session, or has ended it since the
+    request was identified.
     """
     mine = await session.get(Credential, actor.credential_id) if actor.user_id == user_id else None
     if mine is None or actor.purpose is not Purpose.SESSION:
@@ -192,7 +216,7 @@ def _begin(
         digest=digest(secret),
         user_id=user_id,
         remember=remember,
-        address=client.address,
+        address=client.ip,
         user_agent=client.user_agent[:255],
         created_at=now,
         last_used_at=now,
@@ -203,8 +227,14 @@ def _begin(
     return NewSession(secret, credential.expires_at, remember)
 
 
+async def log_out(session: AsyncSession, secrets: Iterable[str]) -> None:
+    """End the sessions of these secrets; no process accepts them any more."""
+    for secret in secrets:
+        await end_session(session, secret)
+
+
 async def end_session(session: AsyncSession, secret: str) -> None:
-    """Log out: the session that this secret proves ends at once, everywhere."""
+    """End the session of this secret; no process accepts it any more."""
     await session.execute(
         delete(Credential).where(
             Credential.digest == digest(secret), Credential.purpose == Purpose.SESSION
@@ -213,29 +243,28 @@ async def end_session(session: AsyncSession, secret: str) -> None:
 
 
 async def mark_reauthenticated(session: AsyncSession, actor: Identity) -> None:
-    """Note that the password has just been shown in this session.
-
-    What is sensitive is open for a while.
-    """
+    """Record that the password has just been checked in the actor's session."""
     mine = Credential.id == actor.credential_id
     await session.execute(update(Credential).where(mine).values(authenticated_at=utcnow()))
 
 
 def recently_authenticated(actor: Identity) -> bool:
-    """Whether the password was shown in this session not long ago."""
-    shown = actor.authenticated_at
-    return shown is not None and (utcnow() - shown).total_seconds() < settings.REAUTHENTICATE_AFTER
+    """Return whether the password was checked within the last REAUTHENTICATE_AFTER seconds."""
+    checked = actor.authenticated_at
+    if checked is None:
+        return False
+    return (utcnow() - checked).total_seconds() < settings.REAUTHENTICATE_AFTER
 
 
 async def list_credentials(
     session: AsyncSession, actor: Identity, purpose: Purpose
 ) -> Sequence[Credential]:
-    """One's own sessions or tokens that are alive, those used last first; at most 100."""
+    """Return the actor's valid sessions or tokens, most recently used first, at most 100."""
     query = (
         select(Credential)
         .where(*_own(actor, purpose))
         .order_by(Credential.last_used_at.desc())
-        .limit(SHOWN)
+        .limit(LIST_LIMIT)
     )
     return (await session.execute(query)).scalars().all()
 
@@ -243,14 +272,17 @@ async def list_credentials(
 async def end_credential(
     session: AsyncSession, actor: Identity, purpose: Purpose, credential_id: UUID
 ) -> None:
-    """End a session or a token of one's own. Raises `NotFound`."""
+    """End one of the actor's sessions or tokens.
+
+    Raises `NotFound` if there is none with this id, or it belongs to somebody else.
+    """
     statement = delete(Credential).where(*_own(actor, purpose), Credential.id == credential_id)
     if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
-        raise NotFound("There is no such session, or it has ended already.")
+        raise NotFound("This session does not exist, or it has already ended.")
 
 
 async def end_other_sessions(session: AsyncSession, actor: Identity) -> None:
-    """End every session of one's own but this one."""
+    """End all of the actor's sessions except the current one."""
     others = delete(Credential).where(
         *_own(actor, Purpose.SESSION), Credential.id != actor.credential_id
     )
@@ -266,7 +298,7 @@ def _own(actor: Identity, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
 
 
 def _expiry(began: datetime, used: datetime, *, remember: bool) -> datetime:
-    """When a session ends: some time without a request, or in the end however much it is used."""
+    """Return when a session expires: after being idle, or at the end of its longest lifetime."""
     idle = settings.SESSION_IDLE_REMEMBERED if remember else settings.SESSION_IDLE
     return min(used + timedelta(seconds=idle), began + timedelta(seconds=settings.SESSION_LIFETIME))
 
@@ -275,7 +307,10 @@ users, roles, credentials = User.__table__, Role.__table__, Credential.__table__
 
 
 async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
-    """Whoever a secret stands for, or `ANONYMOUS`: one query, the hot path of every request."""
+    """Return whose credential a secret is, or `ANONYMOUS`.
+
+    One query, since this is on the hot path of every request.
+    """
     query = (
         select(
             users.c.id.label("user_id"),
@@ -313,7 +348,7 @@ async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
 
 
 def wants_touch(identity: Identity) -> bool:
-    """Whether it is time to note that a credential is in use."""
+    """Return whether the last use of a credential is due to be recorded again."""
     return (
         identity.last_used_at is not None
         and (utcnow() - identity.last_used_at).total_seconds() > settings.SESSION_TOUCH
@@ -321,14 +356,17 @@ def wants_touch(identity: Identity) -> bool:
 
 
 async def touch(session: AsyncSession, identity: Identity) -> None:
-    """Note that a session is in use, which lets it live on; of parallel requests one does it."""
+    """Record that a credential is in use, and extend a session.
+
+    Of concurrent requests one does so.
+    """
     now = utcnow()
     values = {"last_used_at": now}
     if identity.purpose is Purpose.SESSION:
         values["expires_at"] = _expiry(identity.began_at or now, now, remember=identity.remember)
     await session.execute(
         update(Credential)
-        # Not one that has been ended since it was recognised: that would bring it back to life.
+        # A session that has ended since it was identified must not be extended again.
         .where(
             Credential.id == identity.credential_id,
             Credential.last_used_at == identity.last_used_at,
@@ -339,7 +377,7 @@ async def touch(session: AsyncSession, identity: Identity) -> None:
 
 
 async def delete_expired(session: AsyncSession) -> int:
-    """Delete credentials that are of no use any more; returns how many."""
+    """Delete expired credentials, and return how many there were."""
     result = await session.execute(
         delete(Credential).where(Credential.expires_at < utcnow()).returning(Credential.id)
     )

@@ -1,21 +1,22 @@
-"""Random secrets, and the digests that are stored in their place."""
+"""Random secrets, and the digests that are stored instead of them."""
 
 import hashlib
 import secrets
 
 
 def new_secret() -> str:
-    """A secret of 256 random bits, as 43 characters that are safe in addresses, headers and
-    cookies.
-    """
+    """Make a secret of 256 random bits: 43 characters that are safe in URLs, headers, cookies."""
     return secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a secret: its SHA-256. A slow hash would add nothing to 256 random bits."""
+    """Return the SHA-256 of a secret, which is all that is stored of it.
+
+    A slow hash would add nothing: 256 random bits cannot be guessed.
+    """
     return hashlib.sha256(secret.encode()).digest()
 
 
 def email_key(email: str) -> str:
-    """What stands for an e-mail address in Redis, so that it holds nobody's."""
+    """Return the key of an email address in Redis, so that Redis holds no addresses."""
     return digest(email).hex()[:32]

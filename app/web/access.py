@@ -208,9 +208,7 @@ async def guard() -> ResponseReturnValue | None:
         )
     if request.routing_exception is not None:
         # 404 and 405 need no guarding, but their pages show who is signed in, if that can be known.
-        await limits.hit(
-            "route", settings.PAGE_LIMIT, "PAGE_LIMIT", rate_limit_ip(client().address)
-        )
+        await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", rate_limit_ip(client().ip))
         with suppress(*DATABASE_AWAY):
             await load_identity()
         return None
@@ -225,7 +223,7 @@ async def guard() -> ResponseReturnValue | None:
     if access.identify:
         await load_identity()
     if declared_limit:
-        who = identity().user_id or rate_limit_ip(client().address)
+        who = identity().user_id or rate_limit_ip(client().ip)
         await limits.hit("route", rule_of(declared_limit), declared_limit, who)
     return _admit(access)
 

@@ -224,7 +224,7 @@ async def test_deleting_the_account_takes_the_password_and_all_that_belongs_to_i
     )
     response = await client.post("/account/delete", form={"password": PASSWORD})
     assert (response.status_code, response.headers["Location"]) == (303, "/")
-    assert "Your account is deleted." in await (await client.get("/")).get_data(as_text=True)
+    assert "Your account has been deleted." in await (await client.get("/")).get_data(as_text=True)
     assert (await other.get("/account/manage")).status_code == 303
     assert (
         await client.post("/api/v1/session", json={"email": person.email, "password": PASSWORD})

@@ -92,7 +92,7 @@ LINKS = {  # the subject of its mail, where its page begins, and the endpoint th
         "/api/v1/account/invitation",
     ),
     Purpose.OBJECT: (
-        "Your e-mail address is about to change",
+        "Your email address is about to change",
         "/account/keep-email/",
         "/api/v1/account/email/objection",
     ),
@@ -378,7 +378,7 @@ class Flows(RuleBasedStateMachine):
             account = Account(email.lower(), name, chosen)
             self.accounts.append(account)
         if account.confirmed:
-            self._will_mail(account, "You have an account already")
+            self._will_mail(account, "You already have an account")
         elif account.is_invited:
             self._prepare(Purpose.INVITE, account)
         else:
@@ -544,7 +544,7 @@ class Flows(RuleBasedStateMachine):
         ) == (expected)
         if expected == 200:
             if (taken := self._at(email)) and taken.confirmed:
-                self._will_mail(taken, "You have an account already")
+                self._will_mail(taken, "You already have an account")
             else:
                 self._prepare(Purpose.CHANGE_EMAIL, by.owner, email=email.lower())
             if by.owner.confirmed:

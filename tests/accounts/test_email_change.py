@@ -17,7 +17,7 @@ from tests.factories.people import PASSWORD, Person, log_in, make_person, secret
 from tests.mail.captured import link_in, link_to, mails, newest, token_of
 
 NEW = "nine green lanterns hum"
-CONFIRM, NOTICE = "Confirm your new email", "Your e-mail address is about to change"
+CONFIRM, NOTICE = "Confirm your new email", "Your email address is about to change"
 
 
 async def ask(client: Browser, email: str) -> tuple[str, str]:
@@ -174,7 +174,9 @@ async def test_an_address_that_somebody_else_got_meanwhile_is_not_taken_from_the
     await make_person(email="new@example.com")
     response = await client.post(link)
     assert response.status_code == 409
-    assert "This address has an account already." in await response.get_data(as_text=True)
+    assert "An account with this email address already exists." in await response.get_data(
+        as_text=True
+    )
     assert await address_of(person) == person.email
     assert (await client.get(link)).status_code == 200, "nothing has happened, the link goes on"
     assert (await client.post(objection)).status_code == 303
@@ -210,7 +212,7 @@ async def test_whether_an_address_has_an_account_is_told_its_owner_alone(
     assert sorted(found) == sorted(
         [
             ("free@example.com", CONFIRM),
-            (owner.email, "You have an account already"),
+            (owner.email, "You already have an account"),
             (person.email, NOTICE),
             (person.email, NOTICE),
         ]
@@ -238,15 +240,19 @@ async def test_who_registered_with_a_wrong_address_can_correct_it(
 @pytest.mark.parametrize(
     ("form", "status", "message"),
     [
-        ({"email": "robin", "password": PASSWORD}, 422, "Enter an e-mail address"),
-        ({"email": "", "password": PASSWORD}, 422, "Enter an e-mail address"),
+        ({"email": "robin", "password": PASSWORD}, 422, "Enter an email address"),
+        ({"email": "", "password": PASSWORD}, 422, "Enter an email address"),
         ({"email": "new@example.com", "password": ""}, 422, "This field is required."),
         (
             {"email": "new@example.com", "password": "another one entirely"},
             403,
             "This is not your password.",
         ),
-        ({"email": "same@example.com", "password": PASSWORD}, 409, "This is your address already."),
+        (
+            {"email": "same@example.com", "password": PASSWORD},
+            409,
+            "This is already your email address.",
+        ),
     ],
 )
 async def test_what_does_not_fit_is_said_beside_its_field(
@@ -386,7 +392,7 @@ async def test_a_password_that_changes_meanwhile_changes_no_address(
         hashed = str((await session.get_one(User, person.id)).password_hash)
     with pytest.raises(sessions.WrongPassword):
         async with db.transaction() as session:
-            await email_change.request_change(
+            await email_change.mail_links(
                 session, sessions.Verified(person.id, f"{hashed}x"), "new@example.com"
             )
 

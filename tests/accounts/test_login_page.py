@@ -41,7 +41,7 @@ async def test_a_wrong_password_says_so_keeps_the_address_and_echoes_no_password
     )
     page = await response.get_data(as_text=True)
     assert response.status_code == 401
-    assert "The e-mail address or the password is wrong." in page
+    assert "The email address or the password is wrong." in page
     assert f'value="{person.email}"' in page
     assert "not it, surely" not in page
 
@@ -49,8 +49,8 @@ async def test_a_wrong_password_says_so_keeps_the_address_and_echoes_no_password
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"email": "nonsense", "password": "x"}, "Enter an e-mail address, like name@example.com."),
-        ({"email": "", "password": "x"}, "Enter an e-mail address, like name@example.com."),
+        ({"email": "nonsense", "password": "x"}, "Enter an email address, like name@example.com."),
+        ({"email": "", "password": "x"}, "Enter an email address, like name@example.com."),
         ({"email": "a@example.com"}, "This field is required."),
         ({"email": "a@example.com", "password": "x" * 129}, "Use at most 128 characters."),
         ({"email": "a@example.com", "password": "x", "confirmed": "1"}, "There is no such field."),

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from werkzeug.security import generate_password_hash
 
 from app.accounts import service
-from app.auth.hashing import _guess
+from app.auth.hashing import _score
 from app.auth.models import Credential, Purpose, User
 from app.config import Config
 from app.database import db, utcnow
@@ -122,7 +122,7 @@ async def test_resetting_confirms_an_account_that_waited_for_it(client: Browser)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"new_password2": "nine green lanterns"}, "This is not the same password."),
+        ({"new_password2": "nine green lanterns"}, "The passwords do not match."),
         ({"new_password": "short"}, "Use 12 to 128 characters."),
         (
             {"new_password": "robin example", "new_password2": "robin example"},
@@ -342,7 +342,7 @@ async def test_no_password_takes_long_to_judge(client: Browser, password: str) -
     Others take a tenth of one.
     """
     started = time.thread_time()
-    _guess(password, ["robin@example.com", "Robin"])
+    _score(password, ["robin@example.com", "Robin"])
     assert time.thread_time() - started < 1
 
 

@@ -85,7 +85,7 @@ async def test_a_link_that_does_not_work_explains_itself(client: Browser, path: 
     for response in (await client.get(path), await client.post(path)):
         assert response.status_code == 410
         page = await response.get_data(as_text=True)
-        assert "does not work any more" in page
+        assert "no longer works" in page
         assert "/account/login" in page
 
 
@@ -110,7 +110,7 @@ async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(
     )
     assert len(await users()) == 2
     sent = {mail["to"][0]: mail for mail in await mails(client)}
-    assert "You have an account already" in sent[person.email]["subject"]
+    assert "You already have an account" in sent[person.email]["subject"]
     assert "Confirm your account" in sent["robin@example.com"]["subject"]
     assert "/account/confirm-account" not in sent[person.email]["text"]
     async with db.session() as session:
@@ -202,22 +202,22 @@ async def test_the_database_itself_refuses_a_second_account(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"email": "robin"}, "Enter an e-mail address, like name@example.com."),
+        ({"email": "robin"}, "Enter an email address, like name@example.com."),
         (
             {"email": "robin@example.com\r\nBcc: x@example.com"},
-            "Enter an e-mail address, like name@example.com.",
+            "Enter an email address, like name@example.com.",
         ),
         (
             {"email": "=?utf-8?q?all=40example.org=2C?=@example.com"},
-            "Enter an e-mail address, like name@example.com.",
+            "Enter an email address, like name@example.com.",
         ),
         ({"first_name": " "}, "This field is required."),
         (
             {"first_name": "Robin\r\nBcc: x@example.com"},
-            "This holds characters that do not belong in a name.",
+            "This contains characters that are not allowed in a name.",
         ),
         ({"last_name": "x" * 65}, "Use at most 64 characters."),
-        ({"password2": "another one, surely"}, "This is not the same password."),
+        ({"password2": "another one, surely"}, "The passwords do not match."),
         ({"password": "short", "password2": "short"}, "Use 12 to 128 characters."),
         (
             {"password": "robin@example.com", "password2": "robin@example.com"},

@@ -262,7 +262,7 @@ async def test_a_session_that_ends_while_a_request_is_under_way_stays_ended(
     _, body = await begin(client, person)
     identity = await sessions.identify(str(body["token"]), (Purpose.SESSION,))
     async with db.transaction() as session:
-        await service.end_credentials(session, person.id)
+        await service.revoke_credentials(session, person.id)
     async with db.transaction() as session:
         await sessions.touch(session, identity)
     assert (await client.get("/api/v1/account")).status_code == 401

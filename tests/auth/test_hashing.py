@@ -48,7 +48,7 @@ async def test_beyond_the_queue_it_refuses_at_once(settings: Config) -> None:
     settings.PASSWORD_QUEUE = 2
     small = Passwords(settings)
     release = threading.Event()
-    waiting = [asyncio.create_task(small._run(release.wait)) for _ in range(small._room)]
+    waiting = [asyncio.create_task(small._run(release.wait)) for _ in range(small._free)]
     await asyncio.sleep(0.05)
     started = time.monotonic()
     with pytest.raises(Busy):
@@ -66,17 +66,17 @@ async def test_whoever_stops_waiting_makes_no_room_before_the_work_is_done(
 ) -> None:
     settings.PASSWORD_QUEUE = 1
     small = Passwords(settings)
-    room, release = small._room, threading.Event()
+    room, release = small._free, threading.Event()
     waiting = [asyncio.create_task(small._run(release.wait)) for _ in range(room)]
     await asyncio.sleep(0.05)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    in_threads = room - small._room
+    in_threads = room - small._free
     assert in_threads >= 1, "the threads are still at it"
     release.set()
     await asyncio.sleep(0.1)
-    assert small._room == room
+    assert small._free == room
     small.close()
 
 

@@ -183,7 +183,7 @@ class Hands:
     async def choose(self, label: str, password: str) -> None:
         """Type a new password twice."""
         await self.fill(label, password)
-        await self.fill("Password, once more", password)
+        await self.fill("Repeat password", password)
 
     async def sees(self, words: str) -> None:
         """Expect the page to contain these words."""

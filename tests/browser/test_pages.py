@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 async def log_in(page: Page, password: str = "password") -> None:
     await page.goto("/account/login")
-    await page.get_by_label("E-mail address").fill("admin@example.com")
+    await page.get_by_label("Email address").fill("admin@example.com")
     await page.get_by_label("Password", exact=True).fill(password)
     await page.get_by_role("main").get_by_role("button", name="Log in").click()
 
@@ -82,19 +82,23 @@ async def test_one_registers_and_confirms(
                 await page.keyboard.press("Tab")  # past the button that shows it
         await page.keyboard.type("another one, surely")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("This is not the same password.")).to_be_visible()
-        await expect(page.get_by_label("Password, once more")).to_be_focused()
-        await expect(page.get_by_label("E-mail address")).to_have_value(email)
+        await expect(page.get_by_text("The passwords do not match.")).to_be_visible()
+        await expect(page.get_by_label("Repeat password")).to_be_focused()
+        await expect(page.get_by_label("Email address")).to_have_value(email)
         await check()
         await page.get_by_label("Password", exact=True).fill(password)
-        await page.get_by_label("Password, once more").fill(password)
+        await page.get_by_label("Repeat password").fill(password)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text(f"open the link in the mail to {email}")).to_be_visible()
+        await expect(
+            page.get_by_text(f"open the link in the email we sent to {email}")
+        ).to_be_visible()
         await check()
-        await page.get_by_label("E-mail address").fill(email)
+        await page.get_by_label("Email address").fill(email)
         await page.get_by_label("Password", exact=True).fill(password)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("Confirm your address")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text(
+            "Confirm your email address"
+        )
         await page.goto("/")
         await expect(page).to_have_url(f"http://localhost:{site.port}/account/unconfirmed")
         await check()
@@ -109,12 +113,14 @@ async def test_one_registers_and_confirms(
         mailed = await page.locator("a[href*='/account/confirm-account/']").get_attribute("href")
         link = urlsplit(str(mailed)).path  # BASE_URL does not know the port of this test
         await page.goto(link)
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("Confirm your address")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text(
+            "Confirm your email address"
+        )
         await check()
-        await page.get_by_role("button", name="Yes, confirm it").click()
+        await page.get_by_role("button", name="Confirm my address").click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Robin")
         await page.goto(link)
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("does not work any more")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("no longer works")
         await check()
         assert (
             await page.evaluate("document.documentElement.scrollWidth") <= width
@@ -126,7 +132,7 @@ async def test_one_registers_and_confirms(
 async def test_one_logs_in_and_out_by_keyboard_alone(chromium: Browser, site: Served) -> None:
     async with page_of(chromium, site) as page:
         await page.goto("/account/login")
-        await expect(page.get_by_label("E-mail address")).to_be_focused()
+        await expect(page.get_by_label("Email address")).to_be_focused()
         await page.keyboard.type("admin@example.com")
         await page.keyboard.press("Tab")
         await page.keyboard.type("password")
@@ -167,7 +173,7 @@ async def test_a_page_that_needs_somebody_comes_back_after_log_in(
         await expect(page).to_have_url(
             f"http://localhost:{site.port}/account/login?next=/account/manage"
         )
-        await page.get_by_label("E-mail address").fill("admin@example.com")
+        await page.get_by_label("Email address").fill("admin@example.com")
         await page.get_by_label("Password", exact=True).fill("password")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Your account")
@@ -184,7 +190,7 @@ async def test_no_browser_can_be_led_elsewhere(
         requested: list[str] = []
         page.on("request", lambda request: requested.append(request.url))
         await page.goto(f"/account/login?next={target}")
-        await page.get_by_label("E-mail address").fill("admin@example.com")
+        await page.get_by_label("Email address").fill("admin@example.com")
         await page.get_by_label("Password", exact=True).fill("password")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")

@@ -10,7 +10,7 @@ import pytest
 import manage as commands
 from app.environment import PROJECT_ROOT
 from app.migrations import Recreated
-from tests.clones import TABLES
+from tests.clones import TABLES, Clone
 from tests.commands.conftest import one_line, rows
 from tests.processes import invoke, manage, production, variables
 
@@ -145,15 +145,29 @@ def test_upgrade_says_what_it_applies(env: dict[str, str]) -> None:
 def test_the_shell_awaits_a_script_from_stdin(env: dict[str, str]) -> None:
     invoke("setup-dev", env=env)
     script = (
-        "role = await session.scalar(select(Role).where(Role.default))\n"
-        "session.add(User(email='me@example.com', first_name='Me', last_name='Too', "
-        "role_id=role.id))\n"
+        "session.add(User(email='me@example.com', first_name='Me', last_name='Too'))\n"
         "await session.commit()\n"
         "me = await session.scalar(select(User.id).where(User.email == 'me@example.com'))\n"
         "print(me, app.config['CONFIG_NAME'], db)\n"
     )
     process = invoke("shell", env=env, stdin=script)
     assert process.stdout.startswith("2 testing "), process.stderr
+
+
+async def test_flask_bases_own_example_runs_in_the_shell_of_a_fresh_clone(clone: Clone) -> None:
+    script = (
+        "me = User(first_name='A', last_name='B', email='a@example.org')\n"
+        "session.add(me)\n"
+        "await session.commit()\n"
+        "print(me.id)\n"
+    )
+    clone.does("db", "upgrade")
+    failed = clone.run("shell", stdin=script)
+    assert "There is no default role. Run: python manage.py setup-dev" in failed.stderr
+    clone.does("setup-dev")
+    number = int(clone.does("shell", stdin=script))
+    query = f"SELECT name FROM roles JOIN users ON roles.id = role_id WHERE users.id = {number}"
+    assert await clone.query(query) == [("User",)]
 
 
 def test_a_script_that_fails_in_the_shell_fails(env: dict[str, str]) -> None:
