@@ -46,7 +46,7 @@ class Clone:
         shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
 
     def run(
-        self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **more: str
+        self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **more: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py with additional variables, and return its outcome."""
         return subprocess.run(
@@ -60,13 +60,13 @@ class Clone:
             check=False,
         )
 
-    def does(self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **more: str) -> str:
+    def does(self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **more: Any) -> str:
         """Run a command that must succeed; return what it printed."""
         process = self.run(*arguments, stdin=stdin, timeout=timeout, **more)
         assert process.returncode == 0, f"{arguments}: {process.stdout}{process.stderr}"
         return process.stdout
 
-    def refuses(self, *arguments: str, stdin: str = "", **more: str) -> str:
+    def refuses(self, *arguments: str, stdin: str = "", **more: Any) -> str:
         """Run a command that must fail with a message, not a traceback; return the message."""
         process = self.run(*arguments, stdin=stdin, **more)
         assert process.returncode != 0, f"{arguments}: {process.stdout}"
