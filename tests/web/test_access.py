@@ -36,7 +36,7 @@ def routes(app: Quart) -> list[tuple[str, str, Rule]]:
 
 
 async def callers(app: Quart) -> dict[str, Browser]:
-    """A browser of each kind of person."""
+    """Return a browser for each kind of caller."""
     people = {
         "nobody": None,
         "unconfirmed": await make_person(confirmed=False),
@@ -125,7 +125,7 @@ FOREIGN = [
 async def test_no_unsafe_request_from_another_site_gets_through(
     app: Quart, headers: dict[str, str]
 ) -> None:
-    """Log-in and log-out included."""
+    """Include log-in and log-out."""
     browsers = await callers(app)
     unsafe = [(method, path) for method, path, _ in routes(app) if method not in SAFE_METHODS]
     assert {"/account/login", "/account/logout", "/api/v1/session"} <= {path for _, path in unsafe}
@@ -275,7 +275,7 @@ EXPECTED = {
 
 
 async def test_every_answer_has_the_security_headers(app: Quart, settings: object) -> None:
-    """Static files, 404, 405, 413 and 500 included."""
+    """Include static files, 404, 405, 413 and 500."""
     browsers = await callers(app)
 
     @unlimited

@@ -1,4 +1,4 @@
-"""What people and programs are told when something goes wrong."""
+"""Every kind of error, as a page for people and as a problem for programs."""
 
 import asyncio
 import logging
@@ -78,7 +78,7 @@ CASES = {
 
 @pytest.fixture
 def broken(app: Quart) -> Iterator[Quart]:
-    """The app, with routes that fail in every way."""
+    """Add routes to the app that fail in every way."""
     app._got_first_request = False
     views: list[Any] = [*CASES, nul, wrong_sql]
     for view in views:
