@@ -1,13 +1,12 @@
 """Expected failures of commands, in words."""
 
 import re
-from socket import gaierror
 
 from alembic.util.exc import CommandError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from app.database import is_away
+from app.away import is_away
 from app.errors import Problem
 from app.health.probes import reason
 
@@ -41,9 +40,7 @@ def explain(error: Exception) -> str | None:
             else " Nothing was changed."
         )
         return f"The database refuses: {reason(error)}.{remedy}"
-    if isinstance(
-        error, DBAPIError | ConnectionError | TimeoutError | gaierror
-    ) or _is_database_away(error):
+    if is_away(error):
         return (
             f"The database cannot be used: {reason(error)}. Is it running, and is DATABASE_URL "
             "right?"
@@ -61,7 +58,3 @@ def _alembic(text: str) -> str:
         )
     remedy = next((remedy for words, remedy in REMEDIES.items() if text.startswith(words)), "")
     return f"Alembic says: {text} {remedy}".strip()
-
-
-def _is_database_away(error: Exception) -> bool:
-    return isinstance(error, SQLAlchemyError) and isinstance(error.__cause__, OSError)
