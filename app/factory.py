@@ -54,8 +54,7 @@ class Application(Quart):
 
 
 def create_app(config_name: str | None = None) -> Quart:
-    """Build the application for a named configuration, by default the one that the environment
-    chooses.
+    """Build the application for a configuration, by default the one the environment names.
 
     Opens no connection. Raises `ConfigurationError`, which lists everything that is wrong.
     """

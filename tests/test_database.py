@@ -1,4 +1,4 @@
-"""Sessions, transactions, and what SQLite needs to be trusted with them."""
+"""Sessions and transactions, and the settings that make them reliable on SQLite."""
 
 import asyncio
 from datetime import datetime
@@ -37,10 +37,7 @@ async def test_raising_rolls_back(app: Quart) -> None:
 
 
 async def test_twelve_writers_at_once_lose_no_update(app: Quart, settings: Config) -> None:
-    """Each reads a number and writes it back one higher.
-
-    Without a lock at the beginning some would write the same.
-    """
+    """Read a number and write it back incremented; without a lock, some would write the same."""
     person = await make_person(first_name="0")
     processes = [
         Database(settings) for _ in range(4)
@@ -207,7 +204,7 @@ async def test_the_pool_opens_no_more_connections_than_it_says(
 async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(
     app: Quart, settings: Config
 ) -> None:
-    """At whatever moment: while connecting, writing or committing."""
+    """Cancel it while it connects, writes or commits."""
     person = await make_person(first_name="0")
     settings.DATABASE_POOL_SIZE, settings.DATABASE_POOL_TIMEOUT = 2, 2
     small = Database(settings)

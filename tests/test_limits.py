@@ -1,4 +1,4 @@
-"""Limits: shared through Redis, and never gone with it."""
+"""Rate limits: shared through Redis, and kept by each process without it."""
 
 import asyncio
 import time

@@ -33,7 +33,7 @@ async def settings(
     worker_number: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Config:
-    """Settings for an empty database."""
+    """Return settings for an empty database."""
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
     if request.param == "postgresql":
         url = await create_database(f"test_migrations_{worker_number}")
@@ -49,7 +49,7 @@ async def engine(settings: Config) -> AsyncIterator[AsyncEngine]:
 
 
 def drawing(connection: Connection) -> dict[str, object]:
-    """Everything that the database can tell about its tables, as comparable text."""
+    """Return everything that the database says of its tables, as comparable text."""
     inspector = inspect(connection)
     if connection.dialect.name == "sqlite":
         rows = connection.execute(
@@ -98,10 +98,7 @@ async def test_up_and_down_leave_nothing(settings: Config, engine: AsyncEngine) 
 
 
 async def test_models_and_migrations_draw_the_same(settings: Config, engine: AsyncEngine) -> None:
-    """To the letter.
-
-    `alembic check` sees neither CHECK constraints nor the predicates of indexes.
-    """
+    """Compare their text: `alembic check` ignores CHECK constraints and predicates of indexes."""
     await migrations.upgrade(settings)
     async with engine.execution_options(sqlite_writes=True).begin() as connection:
         migrated = await connection.run_sync(drawing)
@@ -135,7 +132,7 @@ async def test_a_failed_migration_leaves_nothing(
 
 
 async def test_upgrades_at_once_follow_one_another(settings: Config, engine: AsyncEngine) -> None:
-    """In one process, and in several."""
+    """Upgrade several times at once, in one process and in several."""
     manage = [sys.executable, "manage.py", "-c", "testing", "db", "upgrade"]
     processes = [
         subprocess.Popen(manage, cwd=PROJECT_ROOT, stderr=subprocess.PIPE) for _ in range(3)
@@ -181,9 +178,9 @@ async def test_a_schema_of_a_newer_release_is_ahead_and_one_of_an_older_is_behin
 async def test_children_survive_a_rebuild_of_their_parents_table(
     settings: Config, engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """SQLite changes a column by building the table anew.
+    """Rebuild a table, as changing a column of SQLite does.
 
-    With foreign keys on, that deletes the children's rows.
+    With foreign keys on, that would delete the rows that refer to it.
     """
     if not settings.sqlite:
         pytest.skip("PostgreSQL changes tables in place")

@@ -1,13 +1,12 @@
 """Explanations of the failures that commands expect."""
 
 import re
-from socket import gaierror
 
 from alembic.util.exc import CommandError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from app.database import is_away
+from app.away import is_away
 from app.errors import Problem
 from app.health.probes import reason
 
@@ -39,9 +38,7 @@ def explain(error: Exception) -> str | None:
             else " Nothing was changed."
         )
         return f"The database reports an error: {reason(error)}.{remedy}"
-    if isinstance(
-        error, DBAPIError | ConnectionError | TimeoutError | gaierror
-    ) or _is_database_away(error):
+    if is_away(error):
         return (
             f"The database cannot be used: {reason(error)}. Is it running, and is DATABASE_URL "
             "right?"
@@ -59,7 +56,3 @@ def _alembic(text: str) -> str:
         )
     remedy = next((remedy for words, remedy in REMEDIES.items() if text.startswith(words)), "")
     return f"Alembic says: {text} {remedy}".strip()
-
-
-def _is_database_away(error: Exception) -> bool:
-    return isinstance(error, SQLAlchemyError) and isinstance(error.__cause__, OSError)

@@ -12,7 +12,7 @@ from app.config import settings
 from app.mail.message import CONTROL, MailFailed, MailRefused
 
 # Replies that concern our configuration rather than the mail: log in first, use TLS first.
-ABOUT_US = (530, 534, 535, 538)
+CONFIGURATION_CODES = (530, 534, 535, 538)
 # A refusal at the greeting is not among them: it concerns this machine.
 ABOUT_THE_MAIL = (
     aiosmtplib.SMTPSenderRefused,
@@ -67,7 +67,7 @@ def _explained(error: Exception) -> Exception:
         if (
             isinstance(error, ABOUT_THE_MAIL)
             and 500 <= error.code < 600
-            and error.code not in ABOUT_US
+            and error.code not in CONFIGURATION_CODES
         ):
             return MailRefused(
                 f"{server} refused the mail: {error.code} {_one_line(error.message)}"
@@ -76,7 +76,9 @@ def _explained(error: Exception) -> Exception:
             f"{server} does not accept the mail now: {error.code} {_one_line(error.message)}"
         )
     if isinstance(error, aiosmtplib.SMTPNotSupported):
-        return MailRefused(f"{server} does not accept emails with characters beyond ASCII.")
+        return MailRefused(
+            f"{server} does not support email addresses with characters beyond ASCII."
+        )
     if isinstance(error, TimeoutError):
         return MailFailed(f"{server} did not answer within {settings.MAIL_TIMEOUT:g} seconds.")
     return MailFailed(f"{server} cannot be used: {_one_line(str(error))}")

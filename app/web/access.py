@@ -203,8 +203,8 @@ async def guard() -> ResponseReturnValue | None:
     g.identity = ANONYMOUS
     if is_cross_site(request.method, request.path, request.headers, settings):
         raise Forbidden(
-            "This request came from another site, so it was not carried out. Open the page here "
-            "and try again."
+            "This request came from another site, so it was refused. Open the page here and try "
+            "again."
         )
     if request.routing_exception is not None:
         # 404 and 405 need no guarding, but their pages show who is signed in, if that can be known.
@@ -225,15 +225,15 @@ async def guard() -> ResponseReturnValue | None:
     if declared_limit:
         who = identity().user_id or rate_limit_ip(client().ip)
         await limits.hit("route", rule_of(declared_limit), declared_limit, who)
-    return _admit(access)
+    return _check(access)
 
 
-def _admit(access: Access) -> ResponseReturnValue | None:
+def _check(access: Access) -> ResponseReturnValue | None:
     who = identity()
     if access.anonymous_only and who.is_authenticated:
         return redirect(home_url(), 303)
     if access.signed_in and not who.is_authenticated:
-        raise NotSignedIn("Log in to go on.")
+        raise NotSignedIn("Log in to continue.")
     if who.is_authenticated and not who.confirmed:
         if request.path.startswith("/api/"):
             if access.confirmed:
@@ -245,7 +245,7 @@ def _admit(access: Access) -> ResponseReturnValue | None:
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
     if access.recent and not recently_authenticated(who):
-        raise NotRecent("Show your password once more first.")
+        raise NotRecent("Enter your password again first.")
     return None
 
 

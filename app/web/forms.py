@@ -66,8 +66,9 @@ class Form(Generic[Schema]):
 
     @property
     def fields(self) -> list[FormField]:
-        """The fields in the schema's order. The first with an error, or else the first empty one,
-        gets the focus.
+        """The fields in the schema's order.
+
+        The first field with an error gets the focus, or else the first empty one.
         """
         fields = list(self._fields.values())
         focused = next((f for f in fields if f.errors), None) or next(

@@ -1,7 +1,4 @@
-"""The forms of accounts in a real browser.
-
-What they keep, and how they speak of passwords while they are typed.
-"""
+"""The forms of accounts in a real browser: what they keep, and the strength meter."""
 
 import pytest
 from playwright.async_api import Browser, Page, Request, Route, expect
@@ -114,7 +111,7 @@ async def test_a_form_that_failed_keeps_all_but_passwords(
 
 
 def asks(page: Page) -> list[Request]:
-    """Every request of a page from now on."""
+    """Record every request of a page from now on."""
     found: list[Request] = []
     page.on("request", lambda request: found.append(request))
     return found

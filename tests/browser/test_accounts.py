@@ -117,9 +117,7 @@ async def test_an_address_is_changed(hands: Hands, mailed: Mailed) -> None:
 async def test_a_change_of_address_is_objected_to(
     hands: Hands, chromium: Browser, mailed: Mailed
 ) -> None:
-    """The owner reads the notice after whoever knows their password has already confirmed the other
-    address.
-    """
+    """Read the notice after somebody who knows the password has confirmed another email."""
     robin, email = await make_person(), new_address("thief")
     await begin_session(hands.page, robin)
     thief = hands.page.request
@@ -167,7 +165,7 @@ async def test_an_invitation_is_accepted(hands: Hands, mailed: Mailed) -> None:
 
 
 async def test_an_invitation_that_expired_is_sent_again(hands: Hands, mailed: Mailed) -> None:
-    """Its page says how: by the same page as a forgotten password."""
+    """Follow the expired link's page to the form for forgotten passwords."""
     email = new_address("kim")
     await invite(email)
     link = link_in(await mailed(email, "You are invited to join"))

@@ -58,10 +58,7 @@ async def test_pages_are_accessible_and_fit(
 async def test_one_registers_and_confirms(
     chromium: Browser, site: Served, width: int, javascript: bool
 ) -> None:
-    """Kept until the link in the mail is opened and its button pressed.
-
-    Every page on the way is accessible.
-    """
+    """Open the link in the mail and press its button; every page on the way is accessible."""
     email, password = f"robin{width}{javascript}@example.com", "a violet kettle sings"
     async with page_of(chromium, site, width=width, javascript=javascript) as page:
 
@@ -200,9 +197,7 @@ async def test_no_browser_can_be_led_elsewhere(
 
 
 async def test_a_foreign_page_cannot_log_anybody_out(chromium: Browser, site: Served) -> None:
-    """Another port of this machine is another site to the guard, although its requests bring the
-    cookie along.
-    """
+    """Post from another port of this machine: its requests carry the cookie."""
     async with page_of(chromium, site) as page:
         await log_in(page)
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Admin")

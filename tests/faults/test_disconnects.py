@@ -1,4 +1,4 @@
-"""Row 23: whoever is gone at any moment leaves all or nothing behind, and no connection in use."""
+"""Clients that disconnect at any moment: all or nothing is stored, no connection stays in use."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ ATTEMPTS = 120
 
 
 async def log_in_and_leave(server: Served, delay: float) -> None:
-    """Send a whole log-in, then close the connection after a while, whatever has come back."""
+    """Send a log-in, and close the connection after a delay, answered or not."""
     body = json.dumps(ADMINISTRATOR).encode()
     head = (
         f"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -35,7 +35,7 @@ async def log_in_and_leave(server: Served, delay: float) -> None:
 
 
 async def pool_in_use(url: str) -> int:
-    """Connections of the application that are in a transaction, as PostgreSQL sees them."""
+    """Count the application's connections that are in a transaction, as PostgreSQL sees them."""
     parts = make_url(url)
     connection = await asyncpg.connect(
         host=parts.query["host"], user=parts.username, database=parts.database
@@ -67,7 +67,7 @@ async def test_whoever_leaves_takes_no_connection_along(
         ]
         assert 0 in statuses, "some were gone before there was an answer"
         assert 201 in statuses, "some were not"
-        # Were one of the three connections lost for each that left, none would be left to ask with.
+        # If clients that left had kept their connections, none of the three would be free now.
         for _ in range(6):
             status, body = await asyncio.to_thread(get, f"{server.url}/readyz")
             assert (status, json.loads(body)["components"][0]["state"]) == (200, "ok"), log[-3000:]

@@ -1,7 +1,4 @@
-"""Rows 25, 26 and 29.
-
-Bodies over the limit, bombs, and floods of log-ins and of whatever else costs as much.
-"""
+"""Bodies over the limit, bombs of fields, and floods of requests that hash passwords."""
 
 import asyncio
 import json
@@ -39,7 +36,7 @@ def status_of(answer: bytes) -> int:
 
 
 async def test_a_chunked_body_over_the_limit_is_a_413(server: Served) -> None:
-    """No Content-Length announces it; multipart would be read piece by piece."""
+    """Without Content-Length the size is unknown, and multipart is read chunk by chunk."""
     part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\n'
     first = b"%x\r\n%s\r\n" % (len(part), part)
     for path in ("/account/login", "/api/v1/session"):
@@ -57,7 +54,7 @@ async def test_a_chunked_body_over_the_limit_is_a_413(server: Served) -> None:
 
 
 async def test_a_bomb_of_fields_is_refused_and_holds_nobody_up(server: Served) -> None:
-    """13 MB of a=&a=&… cost 3 s of the event loop when every field is parsed."""
+    """Parsing every field of 13 MB of `a=&a=&…` would block the event loop for 3 s."""
     bomb = b"a=&" * 4_400_000
     announced = (
         HEAD.format("/account/login", FORM) + f"Content-Length: {len(bomb)}\r\n\r\n"
@@ -86,12 +83,10 @@ async def test_a_bomb_of_fields_is_refused_and_holds_nobody_up(server: Served) -
 async def wait_is_short(
     server: Served, happen: Callable[[], Awaitable[object]], most: float = 0.1
 ) -> bool:
-    """Whether /livez took less than `most` seconds all the while, on a machine that has nothing
-    else to do.
+    """Tell whether /livez took less than `most` seconds while something happened.
 
-    On one that has, twice the wait of a moment without load comes on top, and of three times the
-    best counts: a busy machine makes some of them slow, work on the event loop (0.7 s and more
-    here) would make all of them slow.
+    On a busy machine twice the wait without load is added, and the best of three attempts counts:
+    a busy machine slows some of them down, but a blocked event loop (0.7 s and more) all of them.
     """
     for _ in range(3):
         with watching(server) as idle:
@@ -111,7 +106,7 @@ async def wait_is_short(
 async def exchange_json(
     server: Served, path: str, fields: object, bearer: str = ""
 ) -> tuple[int, bytes]:
-    """Post to the API over a connection of its own; gives the status and the body."""
+    """Post to the API on a connection of its own; return the status and the body."""
     body = json.dumps(fields).encode()
     head = HEAD.format(path, "application/json") + f"Content-Length: {len(body)}\r\n"
     head += f"Authorization: Bearer {bearer}\r\n" if bearer else ""
@@ -161,9 +156,9 @@ async def begin_session(server: Served) -> str:
 
 
 async def test_a_flood_of_changed_passwords_is_bounded_and_the_rest_goes_on(server: Served) -> None:
-    """Each is checked, weighed and hashed.
+    """Verify, judge and hash a password for each request.
 
-    The new password is the former one, so that all of them are right.
+    The new password equals the old one, so that all requests are valid.
     """
     statuses: list[int] = []
 
@@ -174,8 +169,8 @@ async def test_a_flood_of_changed_passwords_is_bounded_and_the_rest_goes_on(serv
         )
 
     assert await wait_is_short(server, flood, WEIGHED)
-    # One ends the session of all others; but whoever was recognised before, and is checked
-    # afterwards, is right again.
+    # The first to succeed revokes the session of all others. Requests that were recognised before
+    # and verified afterwards succeed as well.
     assert set(statuses) <= {200, 401, 403, 503}
     assert 200 in statuses
     assert statuses.count(503) > 0
@@ -204,8 +199,8 @@ async def test_a_flood_of_resets_is_bounded_and_the_rest_goes_on(server: Served)
         statuses[:] = await post_200(server, "/api/v1/account/password/reset", fields)
 
     assert await wait_is_short(server, flood, WEIGHED)
-    # Those that come after one has won are told so before anything is weighed or hashed, so there
-    # may be no 503.
+    # After one has consumed the link, the rest are refused before anything is judged or hashed, so
+    # there may be no 503.
     assert set(statuses) <= {204, 410, 503}
     assert statuses.count(204) == 1
     assert await begin_session(server), "afterwards everything is as before"
@@ -228,10 +223,7 @@ async def test_a_flood_of_questions_about_passwords_is_bounded_and_the_rest_goes
 
 
 async def test_a_password_that_is_hard_to_judge_holds_nobody_up(server: Served) -> None:
-    """Characters that stand for letters, of many kinds.
-
-    Zxcvbn tries what they may mean, in every combination.
-    """
+    """Send a password of characters that stand for letters: zxcvbn tries every combination."""
     hard = {"password": "4@8({[<369&#!1/|0$5+7%2" * 5}
     asked = [asyncio.create_task(post(server, "/api/v1/password-strength", hard)) for _ in range(4)]
     await asyncio.sleep(0.1)  # they are in the threads, or wait for them
@@ -242,7 +234,7 @@ async def test_a_password_that_is_hard_to_judge_holds_nobody_up(server: Served) 
 
 
 def memory(server: Served, name: str) -> float:
-    """How much the process holds (VmRSS) or held at most (VmHWM), in MiB."""
+    """Return the memory of the process in MiB: now (VmRSS) or at most (VmHWM)."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     [kib] = re.findall(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
     return int(kib) / 1024
@@ -252,10 +244,7 @@ def memory(server: Served, name: str) -> float:
     not Path("/proc/self/status").exists(), reason="needs Linux: the memory is read from /proc"
 )
 async def test_floods_take_a_bounded_amount_of_memory_and_give_it_back(server: Served) -> None:
-    """A thread takes 19 MiB for a hash.
-
-    What waits takes a few KiB, and what was refused nothing.
-    """
+    """Hashing takes 19 MiB per thread; a waiting request a few KiB, a refused one nothing."""
     question = {"password": PASSWORD, "about": ["Kim"]}
 
     async def flood() -> None:

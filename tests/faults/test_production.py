@@ -23,7 +23,7 @@ HYPERCORN = [sys.executable, "-m", "hypercorn", "-c", "hypercorn.toml"]
 
 
 def log_in(server: Served) -> str:
-    """The token of a new session."""
+    """Log in, and return the token of the session."""
     request = urllib.request.Request(
         f"{server.url}/api/v1/session",
         json.dumps(ADMINISTRATOR).encode(),

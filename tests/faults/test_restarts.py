@@ -1,6 +1,4 @@
-"""Restarts of the documented deployment, on a socket that the supervisor keeps open as systemd's
-socket units do.
-"""
+"""Restarts of the documented deployment on a socket that stays open, as with systemd's units."""
 
 import json
 import signal
@@ -46,7 +44,7 @@ def page(path: str) -> bytes:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """What a socket unit holds."""
+    """Open the socket that a socket unit would hold."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield listener
 
@@ -56,7 +54,7 @@ Launch = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def launch(deployment: dict[str, str], listener: socket.socket, tmp_path: Path) -> Iterator[Launch]:
-    """Launches a server on that socket; what it says is in `servers.log`."""
+    """Return a function that launches a server on that socket, with its output in `servers.log`."""
     processes = []
 
     def run(
@@ -92,7 +90,7 @@ def launch(deployment: dict[str, str], listener: socket.socket, tmp_path: Path) 
 
 @pytest.fixture
 def start(launch: Launch, listener: socket.socket, tmp_path: Path) -> Launch:
-    """Launches a server, and returns at its first answer."""
+    """Return a function that launches a server and waits for its first response."""
 
     def run(settings: Path = PROJECT_ROOT / "hypercorn.toml") -> "subprocess.Popen[bytes]":
         process = launch(settings)
@@ -105,14 +103,12 @@ def start(launch: Launch, listener: socket.socket, tmp_path: Path) -> Launch:
 
 
 def answer(listener: socket.socket, *parts: bytes, pause: float = 0) -> bytes:
-    """Everything that comes back over one new connection."""
+    """Send something on a new connection, and return everything that comes back."""
     return exchange(listener.getsockname()[1], *parts, pause=pause, timeout=START)
 
 
 class Visitors:
-    """People who ask for pages all the while, each time over a new connection, the request some
-    time after it.
-    """
+    """People who keep requesting pages, each on a new connection, some time after connecting."""
 
     PAUSES = (0, 0.005, 0.02)
 

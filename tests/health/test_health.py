@@ -120,7 +120,7 @@ async def test_the_probes_tell_no_address_and_no_name(client: Browser) -> None:
 
 @pytest.fixture
 def printer(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A feature with two probes, of which one is for `check` alone."""
+    """Add two probes as a feature does, of which one is for `check` alone."""
     monkeypatch.setitem(app.extensions, "probes", app.extensions["probes"].copy())
 
     async def paper(services: probes.Services) -> list[probes.Outcome]:

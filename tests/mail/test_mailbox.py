@@ -1,4 +1,4 @@
-"""Development's mailbox: who may look into it, and what is there to see."""
+"""The development mailbox: who may read it, and what it shows."""
 
 import re
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What a mail looks like, and what it refuses to be."""
+"""What a mail looks like, and which mails are refused."""
 
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
@@ -27,7 +27,7 @@ LINK = "http://localhost/account/confirm-account/a-token?x=1&y=2"
 
 @pytest.fixture
 def mail_app(make_app: MakeApp, tmp_path: Path) -> Quart:
-    """An app that needs no database, with an empty mailbox."""
+    """Create an app that needs no database, with an empty mailbox."""
     app = make_app()
     app.extensions["settings"].INSTANCE_PATH = tmp_path / "instance"
     return app

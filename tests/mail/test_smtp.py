@@ -1,7 +1,4 @@
-"""Real SMTP over real sockets.
-
-What arrives, and what becomes of it when the server says no, or nothing.
-"""
+"""Mail by SMTP on real sockets: what arrives, and what a refusal or silence leads to."""
 
 import asyncio
 import base64
@@ -47,7 +44,7 @@ CONFIRMATION = confirmation("robin@example.com")
 
 @pytest.fixture
 async def settings(make_app: MakeApp) -> AsyncIterator[Config]:
-    """Settings that name a server on this machine, without TLS."""
+    """Return settings for a server on this machine, without TLS."""
     app = make_app()
     async with app.app_context():
         settings: Config = app.extensions["settings"]
@@ -56,7 +53,7 @@ async def settings(make_app: MakeApp) -> AsyncIterator[Config]:
 
 
 class Inbox:
-    """What a server of aiosmtpd took."""
+    """The mails that a server of aiosmtpd has accepted."""
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
@@ -78,7 +75,7 @@ async def listening(
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """A certificate that nobody has signed, for localhost, and a server's context with it."""
+    """Make a self-signed certificate for localhost, and a server's context with it."""
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl here to make a certificate")
     folder = tmp_path_factory.mktemp("certificate")
@@ -105,7 +102,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSL
 async def tls_server(
     request: pytest.FixtureRequest, settings: Config, certificate: tuple[Path, ssl.SSLContext]
 ) -> AsyncIterator[Inbox]:
-    """A server that takes mail over TLS only."""
+    """Start a server that accepts mail over TLS only."""
     inbox, context = Inbox(), certificate[1]
     upgrade = request.param == "STARTTLS"
     settings.MAIL_USE_TLS, settings.MAIL_USE_SSL = upgrade, not upgrade
@@ -202,7 +199,7 @@ ANSWERS = {
 
 @asynccontextmanager
 async def scripted(settings: Config, **script: str) -> AsyncIterator[list[str]]:
-    """A server that answers by this script; gives what it was sent, line by line."""
+    """Start a server that replies by this script; yield the lines that it receives."""
     answers = ANSWERS | script
     received: list[str] = []
 

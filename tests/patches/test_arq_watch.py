@@ -25,7 +25,7 @@ async def run(ctx: dict[Any, Any]) -> str:
 
 @pytest.fixture
 async def redis() -> AsyncIterator[ArqRedis]:
-    """The client that the application gives to arq, with its retries."""
+    """Return the client that the application gives to arq, with its retries."""
     client = worker_redis(load_settings("testing"), QUEUE, threading.Event())
     yield client
     await client.flushdb()

@@ -51,7 +51,7 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def connect(listener: socket.socket) -> Iterator[Callable[[], socket.socket]]:
-    """Opens connections to the server, and closes them at the end."""
+    """Return a function that opens connections to the server; close them at the end."""
     opened: list[socket.socket] = []
 
     def connect() -> socket.socket:
@@ -67,7 +67,7 @@ def connect(listener: socket.socket) -> Iterator[Callable[[], socket.socket]]:
 def start(
     listener: socket.socket, connect: Callable[[], socket.socket], tmp_path: Path
 ) -> Iterator[Start]:
-    """Starts Hypercorn with a small application, with or without the patch."""
+    """Return a function that starts Hypercorn with a small application, patched or not."""
     processes = []
 
     def start(patched: bool) -> "subprocess.Popen[bytes]":

@@ -39,7 +39,7 @@ FAULTS: dict[str, tuple[str, dict[str, str], list[bytes], int]] = {
 
 
 def small_app(request_class: type[Request] | None = None) -> Quart:
-    """A plain Quart application with limits, and routes that read forms and JSON."""
+    """Create a plain Quart application with limits, and routes that read forms and JSON."""
     app = Quart("bodies")
     app.config |= {
         "MAX_CONTENT_LENGTH": LIMIT,

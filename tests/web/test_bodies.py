@@ -1,4 +1,4 @@
-"""What is sent: too large, too many, or no text that anybody could store."""
+"""Requests that are too large, malformed, or hold text that no database stores."""
 
 import asyncio
 import json
@@ -78,8 +78,7 @@ async def test_bad_json_is_the_senders_mistake_on_every_endpoint(app: Quart, bod
 async def test_what_nobody_can_store_is_refused_before_it_is_looked_at(
     client: Browser, name: str
 ) -> None:
-    """By the body's own check (400), not by chance because the schema finds something else
-    (422)."""
+    """Expect the check of the body (400), not a chance finding of the schema (422)."""
     response = await client.post(
         "/api/v1/session", data=BAD_JSON[name], headers={"Content-Type": "application/json"}
     )
@@ -108,7 +107,7 @@ async def test_the_headers_that_broke_things_break_nothing(app: Quart) -> None:
 async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends(
     app: Quart,
 ) -> None:
-    """Chunked multipart with valid fields first and too much after them, slowly."""
+    """Send chunked multipart slowly, with valid fields first and too much after them."""
     head = b'--b\r\nContent-Disposition: form-data; name="email"\r\n\r\na@example.com\r\n'
     head += b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=b"}

@@ -1,4 +1,4 @@
-"""A burst of requests leaves room for others."""
+"""A burst of requests does not block others."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ from app.web.middleware.pacing import Pacing
 
 
 class Burst:
-    """Fifty requests that arrive together, and in which order they begin."""
+    """Fifty requests that arrive together, and the order in which they start."""
 
     def __init__(self, app: Quart) -> None:
         self.begun: list[str] = []

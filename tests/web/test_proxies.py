@@ -1,4 +1,4 @@
-"""Whom a request came from."""
+"""The client's ip and scheme, with and without proxies."""
 
 import logging
 
