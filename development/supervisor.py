@@ -170,7 +170,7 @@ class Supervisor:
             return await _first(self._serve(), self._wait_for_stop())
         finally:
             impatience = loop.call_later(
-                1, say, "Waiting for running requests and jobs; press Ctrl-C again to stop at once."
+                1, say, "Waiting for running requests and jobs; Ctrl-C again ends them at once."
             )
             await asyncio.gather(*(self._end(process) for process in self.processes))
             impatience.cancel()
