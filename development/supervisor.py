@@ -83,7 +83,7 @@ def listen(host: str, port: int) -> socket.socket:
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, backlog=100, dualstack_ipv6=both)
     except socket.gaierror:
-        raise click.ClickException(f"{host} is not a host name or an IP of this machine.") from None
+        raise click.ClickException(f"{host} is not the name or address of a host.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             other = port + 1 if port < 65535 else 8000
@@ -92,7 +92,7 @@ def listen(host: str, port: int) -> socket.socket:
             reason = "is reserved for root. Choose one from 1024 on: --port 8000"
         elif error.errno == errno.EADDRNOTAVAIL:
             reason = (
-                "cannot be listened on: that IP does not belong to this machine. Choose another: "
+                "cannot be listened on: that IP is not one of this machine. Choose another: "
                 "--host 127.0.0.1"
             )
         else:
@@ -170,7 +170,7 @@ class Supervisor:
             return await _first(self._serve(), self._wait_for_stop())
         finally:
             impatience = loop.call_later(
-                1, say, "Waiting for running requests and jobs; press Ctrl-C again to stop at once."
+                1, say, "Waiting for running requests and jobs; Ctrl-C again ends them at once."
             )
             await asyncio.gather(*(self._end(process) for process in self.processes))
             impatience.cancel()
