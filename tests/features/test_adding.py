@@ -34,8 +34,9 @@ async def test_a_feature_is_a_folder_and_one_line(clone: Clone) -> None:
 
 @pytest.mark.faults
 async def test_with_one_more_feature_the_whole_suite_and_lint_pass(clone: Clone) -> None:
-    clone.does("lint", timeout=WHOLE_SUITE)
-    clone.tests("-n", "auto", "--ignore", "tests/features", timeout=WHOLE_SUITE)
+    clone.timeout = WHOLE_SUITE
+    clone.does("lint")
+    clone.tests("-n", "auto", "--ignore", "tests/features")
 
 
 @pytest.mark.faults

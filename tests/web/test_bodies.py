@@ -10,7 +10,7 @@ from quart.typing import TestClientProtocol as Browser
 
 from app.config import Config
 from tests.factories.people import make_person
-from tests.web.test_access import callers, routes
+from tests.web.callers import callers, routes
 
 DEEP = b"[" * 60_000
 HUGE = b"1" + b"0" * 400
