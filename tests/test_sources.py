@@ -1,5 +1,6 @@
 """Conventions that hold for the text of every file."""
 
+import re
 from pathlib import Path
 
 from app.environment import PROJECT_ROOT

@@ -8,7 +8,6 @@ from tests.features.changing import add_notes, remove
 # What the base promises of every feature, whatever it is.
 SWEEPS = (
     "tests/test_sweeps.py",
-    "tests/test_sources.py",
     "tests/web/test_access.py",
     "tests/web/test_cross_site.py",
 )
