@@ -40,7 +40,7 @@ class Clone:
 
     def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         self.folder = folder
-        self.timeout = 120  # seconds that a command may take on a busy machine
+        self.timeout = 300  # seconds that a command may take on a busy machine
         self.database_url = database_url
         self.env = environment() | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)

@@ -9,7 +9,6 @@ from tests.features.changing import add_notes, remove
 SWEEPS = (
     "tests/test_sweeps.py",
     "tests/web/test_access.py",
-    "tests/web/test_cross_site.py",
 )
 WHOLE_SUITE = 900  # seconds that it may take on a busy machine
 
