@@ -1,9 +1,12 @@
 """Whatever the base does not stand on can be removed: a folder, its tests and one line."""
 
+import re
+
 import pytest
 
+from app.environment import PROJECT_ROOT
 from tests.clones import Clone
-from tests.features.changing import optional, remove
+from tests.features.changing import NEEDED, optional, remove
 
 OPTIONAL = optional()
 CASES = [[name] for name in OPTIONAL] + [OPTIONAL] * (len(OPTIONAL) > 1)
@@ -34,6 +37,18 @@ for rule in app.url_map.iter_rules():
         assert response.status_code < 500 or rule.rule == "/readyz", rule.rule
 print(await (await client.get("/account/login")).get_data(as_text=True))
 """
+
+
+def test_what_stays_names_no_endpoint_or_job_of_what_can_be_removed() -> None:
+    named = re.compile(rf"[\"'](?:{'|'.join(OPTIONAL)})(?:_api)?\.[a-z_]+[\"']")
+    found = {
+        str(path): named.findall(path.read_text())
+        for feature in NEEDED
+        for path in (PROJECT_ROOT / "app" / feature).rglob("*")
+        if path.suffix in (".py", ".html", ".txt")
+    }
+    assert len(found) > 20
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize("names", CASES, ids="-".join)
