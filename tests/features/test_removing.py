@@ -40,7 +40,7 @@ print(await (await client.get("/account/login")).get_data(as_text=True))
 
 
 def test_what_stays_names_no_endpoint_or_job_of_what_can_be_removed() -> None:
-    named = re.compile(rf"[\"'](?:{'|'.join(OPTIONAL)})(?:_api)?\.[a-z_]+[\"']")
+    named = re.compile(rf"[\"'](?:{'|'.join(OPTIONAL) or '-'})(?:_api)?\.[a-z_]+[\"']")
     found = {
         str(path): named.findall(path.read_text())
         for feature in NEEDED
