@@ -26,7 +26,6 @@ INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "instance", "build", "*.egg-info", ".*_cache", ".hypothesis", ".env"
 )
-TIMEOUT = 120  # seconds that a command may take on a busy machine
 
 
 def environment() -> dict[str, str]:
@@ -41,12 +40,13 @@ class Clone:
 
     def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         self.folder = folder
+        self.timeout = 300  # seconds that a command may take on a busy machine
         self.database_url = database_url
         self.env = environment() | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
 
     def run(
-        self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **more: Any
+        self, *arguments: str, stdin: str = "", **more: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py with additional variables, and return its outcome."""
         return subprocess.run(
@@ -56,17 +56,17 @@ class Clone:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=self.timeout,
             check=False,
         )
 
-    def does(self, *arguments: str, stdin: str = "", timeout: float = TIMEOUT, **more: Any) -> str:
+    def does(self, *arguments: str, stdin: str = "", **more: str) -> str:
         """Run a command that must succeed; return what it printed."""
-        process = self.run(*arguments, stdin=stdin, timeout=timeout, **more)
+        process = self.run(*arguments, stdin=stdin, **more)
         assert process.returncode == 0, f"{arguments}: {process.stdout}{process.stderr}"
         return process.stdout
 
-    def refuses(self, *arguments: str, stdin: str = "", **more: Any) -> str:
+    def refuses(self, *arguments: str, stdin: str = "", **more: str) -> str:
         """Run a command that must fail with a message, not a traceback; return the message."""
         process = self.run(*arguments, stdin=stdin, **more)
         assert process.returncode != 0, f"{arguments}: {process.stdout}"
@@ -77,13 +77,13 @@ class Clone:
         """Run some of the checks of `lint`, which must pass."""
         self.does("lint", *parts)
 
-    def tests(self, *arguments: str, timeout: float = TIMEOUT) -> None:
+    def tests(self, *arguments: str) -> None:
         """Run tests of the clone, which must pass, on the PostgreSQL server of this run."""
         given = make_url(os.environ["TEST_POSTGRESQL"])
         number = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]
         url = given.set(database=f"test_inner_{number}").render_as_string(hide_password=False)
         workers = () if "-n" in arguments else ("-n", "0")
-        self.does("test", *workers, *arguments, timeout=timeout, TEST_DATABASE_URL=url)
+        self.does("test", *workers, *arguments, TEST_DATABASE_URL=url)
 
     async def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Execute a statement, bypassing the application."""

@@ -1,5 +1,6 @@
 """Conventions that hold for the text of every file."""
 
+import re
 from pathlib import Path
 
 from app.environment import PROJECT_ROOT
@@ -32,3 +33,8 @@ def name(path: Path) -> str:
 def test_no_file_has_more_than_one_subject() -> None:
     lengths = {name(path): len(path.read_text().splitlines()) for path in sources()}
     assert {path for path, length in lengths.items() if length > LONGEST_FILE} == set(LONG)
+
+
+def test_nothing_refers_to_a_numbered_row_of_a_table_that_nobody_here_can_read() -> None:
+    numbered = re.compile(r"\brows? [0-9]+", re.IGNORECASE)
+    assert {name(path) for path in sources() if numbered.search(path.read_text())} == set()

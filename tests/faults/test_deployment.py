@@ -132,7 +132,7 @@ def test_a_release_on_an_empty_database_is_all_that_web_and_worker_need(
 
     for process in (web, worker):
         process.send_signal(signal.SIGTERM)
-    assert [web.wait(15), worker.wait(15)] == [0, 0], logs(tmp_path)
+    assert [web.wait(40), worker.wait(15)] == [0, 0], logs(tmp_path)
     assert "Traceback" not in logs(tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_a_release_on_an_empty_database_is_all_that_web_and_worker_need(
 def test_without_a_secret_nothing_starts(
     env: dict[str, str], start: Starter, tmp_path: Path, name: str
 ) -> None:
-    assert start(name, env | {"SECRET_KEY": ""}).wait(30) not in (0, None)
+    assert start(name, env | {"SECRET_KEY": ""}).wait(60) not in (0, None)
     assert "SECRET_KEY: is not set" in logs(tmp_path)
     assert "Traceback" not in logs(tmp_path)
 
@@ -150,7 +150,7 @@ def test_a_release_that_cannot_reach_the_database_fails(
     env: dict[str, str], start: Starter, tmp_path: Path
 ) -> None:
     away = env | {"DATABASE_URL": "postgresql://nobody:canary@127.0.0.1:1/test"}
-    assert start("release", away).wait(30) not in (0, None)
+    assert start("release", away).wait(60) not in (0, None)
     assert "canary" not in logs(tmp_path)
     assert "Traceback" not in logs(tmp_path)
 
@@ -187,7 +187,7 @@ def test_a_socket_of_systemd_is_used_and_refuses_nobody_between_two_servers(
                 try:
                     assert connection.recv(1024).startswith(b"HTTP/1.1 200"), logs(tmp_path)
                     server.send_signal(signal.SIGTERM)
-                    assert server.wait(15) == 0, logs(tmp_path)
+                    assert server.wait(40) == 0, logs(tmp_path)
                 finally:
                     server.kill()
                     server.wait()

@@ -151,7 +151,7 @@ def test_saved_syntax_error_is_survived_and_its_correction_picked_up(
 def test_mistake_at_the_start_is_reported_and_its_correction_served(
     project: Path, serve: Callable[..., Serve]
 ) -> None:
-    models = project / "app" / "models.py"
+    models = project / "app" / "auth" / "models.py"
     code = models.read_text()
     models.write_text(f"{code}\n1 / 0\n")
     run = serve()
@@ -214,7 +214,7 @@ def test_requests_wait_while_the_server_restarts(
         visitor.start()
     for _ in range(3):
         position = len(run.output)
-        (project / "app" / "models.py").touch()
+        (project / "app" / "auth" / "models.py").touch()
         run.until("Ready again", after=position)
     finished.set()
     for visitor in visitors:
@@ -281,7 +281,7 @@ def test_open_stream_does_not_hold_up_a_restart(project: Path, serve: Callable[.
     with socket.create_connection(("127.0.0.1", run.port)) as visitor:
         visitor.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.5)
-        (project / "app" / "models.py").touch()
+        (project / "app" / "auth" / "models.py").touch()
         run.until("Ready again", timeout=12)
 
 

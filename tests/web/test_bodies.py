@@ -119,7 +119,7 @@ async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends
             await asyncio.sleep(0.01)
             await connection.send(b"x" * 40_000)
         await connection.send_complete()
-        response = await connection.as_response()
+    response = await connection.as_response()
     assert response.status_code == 413
 
 
