@@ -152,6 +152,12 @@ def accepted(answer: Answer) -> Answer:
     return answer
 
 
+def case_name(value: Event | bool) -> str:
+    if isinstance(value, bool):
+        return "page" if value else "api"
+    return value.__name__
+
+
 MAILED = {purpose.value for purpose in LINKS}
 # Whoever reads the previous address's mail can revert a change whatever else has happened: see
 # `service.REVOCABLE`.
@@ -165,16 +171,20 @@ GOES_ON: dict[Event, set[str]] = {
     disable: set(),
     delete: set(),
 }
+# Accounts are disabled in the database alone so far, by no page.
+CASES = [
+    (event, by_page)
+    for event in GOES_ON
+    for by_page in (API, PAGE)
+    if (event, by_page) != (disable, PAGE)
+]
 BOTH = pytest.mark.parametrize("by_page", [API, PAGE], ids=["api", "page"])
 
 
-@BOTH
-@pytest.mark.parametrize("event", GOES_ON, ids=lambda event: event.__name__)
+@pytest.mark.parametrize(("event", "by_page"), CASES, ids=case_name)
 async def test_what_an_event_ends_is_refused_at_once_by_the_other_process_and_the_rest_goes_on(
     env: dict[str, str], pair: Pair, event: Event, by_page: bool
 ) -> None:
-    if event is disable and by_page:
-        pytest.skip("nobody disables by page yet")
     holder, goes_on = await make_holder(env, pair), GOES_ON[event]
     here, there = pair
     for server in pair:  # both have seen all of it by now
