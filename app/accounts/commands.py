@@ -100,7 +100,7 @@ def email_address(value: str) -> str:
 @click.command()
 @click.pass_obj
 def setup_dev_command(config_name: str) -> None:
-    """Migrate the database, and create roles and the first administrator."""
+    """Migrate, and make roles and the first administrator."""
     asyncio.run(setup_dev(config_name))
     click.echo("The database is up to date and has its roles and an administrator.")
 
@@ -108,7 +108,7 @@ def setup_dev_command(config_name: str) -> None:
 @click.command()
 @click.pass_obj
 def setup_prod_command(config_name: str) -> None:
-    """Set up production: migrate, create roles and the first administrator."""
+    """The same for production, with a password of its own."""
     asyncio.run(setup_prod(config_name))
     click.echo("The database is up to date and has its roles and an administrator.")
 
@@ -120,7 +120,7 @@ def setup_prod_command(config_name: str) -> None:
 )
 @click.pass_obj
 def create_admin_command(config_name: str, email: str, password_stdin: bool) -> None:
-    """Create an administrator, or promote a user to one.
+    """Create an administrator, or make somebody one.
 
     An existing account gets the role and this password, and its sessions end.
     """

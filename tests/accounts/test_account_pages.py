@@ -1,4 +1,4 @@
-"""One's own account: name, sessions, data, deletion, and the password asked for once more."""
+"""The pages of a user's own account: name, sessions, data, deletion, re-authentication."""
 
 import asyncio
 import contextvars
@@ -130,7 +130,7 @@ async def test_a_link_cannot_be_ended_as_if_it_were_a_session(client: Browser) -
 
 
 async def make_it_long_ago() -> None:
-    """As if every password had been shown eleven minutes ago."""
+    """Let eleven minutes pass since every password was checked."""
     async with db.transaction() as session:
         await session.execute(
             update(Credential).values(authenticated_at=utcnow() - timedelta(minutes=11))

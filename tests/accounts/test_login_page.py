@@ -1,4 +1,4 @@
-"""Logging in and out by page."""
+"""Logging in and out on the pages."""
 
 from datetime import timedelta
 

@@ -1,7 +1,4 @@
-"""Row 13.
-
-Nobody gives themselves a role, or anything else, by a field that a form does not show.
-"""
+"""Nobody gives themselves a role, or anything else, by a field that a form does not show."""
 
 from datetime import timedelta
 from typing import Any
@@ -99,7 +96,7 @@ def test_every_route_of_accounts_that_changes_something_is_here(app: Quart) -> N
 
 
 async def everything() -> list[dict[str, Any]]:
-    """All rows that a request might change."""
+    """Return all rows that a request might change."""
     rows: list[dict[str, Any]] = []
     async with db.session() as session:
         for model in (User, Role, Credential, Job):
@@ -123,7 +120,7 @@ async def make_link(person: Person, purpose: Purpose) -> str:
 
 
 async def someone(browser: Browser, case: Case) -> tuple[Person, str]:
-    """Whoever the case is about, with their link if it has one."""
+    """Create the person that the case is about, with a link if it takes one."""
     _, is_signed_in, purpose = case
     person = await make_person(confirmed=purpose in (None, Purpose.CHANGE_EMAIL, Purpose.OBJECT))
     if is_signed_in:

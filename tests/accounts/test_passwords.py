@@ -337,10 +337,7 @@ async def test_the_meter_says_how_good_a_password_is_and_why_not(client: Browser
     "password", ["4@8({[<369&#!1/|0$5+7%2" * 5, "83619472058361947205" * 3, "x9@" * 40]
 )
 async def test_no_password_takes_long_to_judge(client: Browser, password: str) -> None:
-    """Characters that stand for several letters took zxcvbn eight seconds.
-
-    Others take a tenth of one.
-    """
+    """Passwords full of characters that stand for several letters took zxcvbn eight seconds."""
     started = time.thread_time()
     _score(password, ["robin@example.com", "Robin"])
     assert time.thread_time() - started < 1

@@ -119,10 +119,7 @@ async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(
 
 
 async def test_nobody_can_take_an_address_beforehand(app: Quart, client: Browser) -> None:
-    """Of several registrations the one whose mail is read decides.
-
-    What the others know is worth nothing.
-    """
+    """Of several registrations the one whose mail is read decides; other passwords never work."""
     stranger = app.test_client()
     theirs = FORM | {
         "first_name": "Mallory",
@@ -150,7 +147,7 @@ async def test_nobody_can_take_an_address_beforehand(app: Quart, client: Browser
 
 
 async def test_a_mail_that_is_sent_twice_holds_links_that_work(client: Browser) -> None:
-    """Whether the first arrived is not known, and a receiver may drop the second as a duplicate."""
+    """The first may have arrived, and then a mail server may drop the second as a duplicate."""
     await client.post("/account/register", form=FORM)
     [first] = await mails(client)
     async with db.transaction() as session:

@@ -1,4 +1,4 @@
-"""Logging in and out by the API, and who one then is."""
+"""Logging in and out by the API, and the identity that a session gives."""
 
 import asyncio
 from datetime import timedelta
@@ -159,10 +159,7 @@ async def test_a_new_log_in_replaces_the_session_that_came_with_it(client: Brows
 
 
 async def test_a_session_that_was_planted_is_not_taken_over(app: Quart) -> None:
-    """Session fixation.
-
-    The secret that a browser brings to log-in is never the one it leaves with.
-    """
+    """Session fixation: log-in never keeps the secret that a browser brings."""
     client = app.test_client()
     client.set_cookie("localhost", "session", "planted-by-somebody-else")
     _, body = await begin(client, await make_person())
@@ -257,7 +254,7 @@ async def test_the_default_password_logs_in_from_this_machine_only(app: Quart) -
 async def test_a_session_that_ends_while_a_request_is_under_way_stays_ended(
     client: Browser,
 ) -> None:
-    """Noting its use must not bring it back to life."""
+    """Recording its last use must not extend a session that has ended."""
     person = await make_person()
     _, body = await begin(client, person)
     identity = await sessions.identify(str(body["token"]), (Purpose.SESSION,))

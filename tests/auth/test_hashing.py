@@ -1,4 +1,4 @@
-"""Passwords: hashed beside the event loop, bounded, and good enough."""
+"""Passwords: hashed outside of the event loop, in a bounded queue, and checked for strength."""
 
 import asyncio
 import threading

@@ -9,13 +9,13 @@ from app.accounts import registration, service
 from app.auth.hashing import passwords
 from app.database import db
 
-PASSWORD = "a violet kettle sings"  # nobody's
+PASSWORD = "a violet kettle sings"  # strong enough, and of nobody outside the tests
 NUMBERS = count(1)
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account, and what they know."""
+    """A user of the tests, with their password in clear."""
 
     id: int
     email: str
@@ -24,7 +24,7 @@ class Person:
 
 
 async def insert_roles() -> None:
-    """The roles that every database has."""
+    """Insert the roles that every database has."""
     async with db.transaction() as session:
         await service.insert_roles(session)
 
@@ -36,7 +36,7 @@ async def make_person(
     role: str = service.USER,
     confirmed: bool = True,
 ) -> Person:
-    """Somebody with an account and a password."""
+    """Create a user with a password."""
     email = email or f"robin{next(NUMBERS)}@example.com"
     password_hash = await passwords.hash(PASSWORD)
     async with db.transaction() as session:
@@ -53,7 +53,7 @@ async def make_person(
 
 
 async def log_in(client: Browser, person: Person) -> None:
-    """Log a browser in, as its form does."""
+    """Log a browser in with the log-in form."""
     response = await client.post(
         "/account/login", form={"email": person.email, "password": person.password}
     )
@@ -61,13 +61,13 @@ async def log_in(client: Browser, person: Person) -> None:
 
 
 def secret_of(browser: Browser) -> str:
-    """What a browser's session cookie holds."""
+    """Return the secret in a browser's session cookie."""
     assert browser.cookie_jar is not None
     return {cookie.name: str(cookie.value) for cookie in browser.cookie_jar}["session"]
 
 
 async def invite(email: str = "guest@example.com", role: str = service.USER) -> None:
-    """Make an account without a password, whose owner gets a mail."""
+    """Invite somebody, who gets a mail."""
     async with db.transaction() as session:
         await registration.invite_user(
             session, email=email, first_name="Kim", last_name="Guest", role_name=role

@@ -40,7 +40,7 @@ MAIL_PASSWORD = "canary-of-the-mail-server"
 
 
 class Post:
-    """An SMTP server, and what it took. It does what `answers` say, then takes everything."""
+    """An SMTP server that keeps what it accepts; it gives the `answers` first, then accepts all."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
@@ -81,7 +81,7 @@ class Post:
 
 
 class System:
-    """Everything that a deployment is made of."""
+    """A deployment: web server, worker, Redis and SMTP server."""
 
     def __init__(
         self, env: dict[str, str], folder: Path, server: Served, valkey: Server, post: Post
@@ -133,7 +133,7 @@ class System:
             await connection.close()
 
     def register(self, number: int) -> tuple[int, float]:
-        """The status and the seconds of a registration by page."""
+        """Register by page; returns the status and the seconds it took."""
         form = {
             "first_name": "Robin",
             "last_name": "Example",
@@ -143,7 +143,7 @@ class System:
         return self.request("POST", "/account/register", body)
 
     def request(self, method: str, path: str, body: str | None) -> tuple[int, float]:
-        """The status and the seconds of a request."""
+        """Send a request; returns its status and the seconds it took."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
         started = time.monotonic()
@@ -165,7 +165,7 @@ class System:
 
 @pytest.fixture
 def system(deployment: dict[str, str], tmp_path: Path) -> Iterator[System]:
-    """A deployment with limits that a load does not reach."""
+    """Start a deployment whose limits the load does not reach."""
     valkey, socket = start_valkey(tmp_path)
     post = Post()
     post.controller.start()
@@ -244,7 +244,7 @@ def test_redis_killed_and_frozen_fails_no_registration_and_loses_no_mail(system:
 
 
 def test_pages_answer_within_a_second_while_redis_is_frozen(system: System) -> None:
-    """For half a minute: the home page, a log-in and a wrong one, and both probes."""
+    """Ask for the home page, a log-in, a wrong log-in and both probes for half a minute."""
     if "sqlite" in system.env["DATABASE_URL"]:
         pytest.skip("it takes half a minute, and the database has no part in it")
     right = urllib.parse.urlencode(ADMINISTRATOR)

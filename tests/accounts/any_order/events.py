@@ -1,0 +1,72 @@
+"""What may happen in an example, and the values that it is tried with."""
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from hypothesis import strategies as st
+
+from app.auth.models import Purpose
+from tests.accounts.any_order.driver import Driver
+from tests.accounts.any_order.model import EMAILS, NAMES, PASSWORDS
+
+# Odd, so that no lifetime ends in the very moment that these lead to: lifetimes are multiples of
+# five minutes.
+ODD = timedelta(seconds=7)
+MINUTES, HOURS, DAYS = timedelta(minutes=5) + ODD, timedelta(hours=5) + ODD, timedelta(days=6) + ODD
+SPANS = [MINUTES, MINUTES, timedelta(minutes=30) + ODD, HOURS, HOURS, timedelta(days=1) + ODD, DAYS]
+
+
+Step = Callable[..., Coroutine[Any, Any, None]]
+
+
+Event = st.SearchStrategy[tuple[str, dict[str, Any]]]
+
+EVENTS: dict[str, list[Event]] = {}  # by the class that declares them
+NEEDED: dict[str, Purpose] = {}
+
+
+def event(
+    weight: int = 1, needs: Purpose | None = None, **values: st.SearchStrategy[Any]
+) -> Callable[[Step], Step]:
+    """Declare a step that may happen, once there has been a link of the purpose that it needs.
+
+    Steps are not rules of their own: of those Hypothesis leaves most out of an example, which finds
+    less in few examples.
+    """
+
+    def declare(method: Step) -> Step:
+        happening: Event = st.tuples(st.just(method.__name__), st.fixed_dictionaries(values))
+        declarer, _, _ = method.__qualname__.partition(".")
+        EVENTS.setdefault(declarer, []).extend([happening] * weight)
+        if needs:
+            NEEDED[method.__name__] = needs
+        return method
+
+    return declare
+
+
+def in_the_loop(method: Step) -> Callable[..., None]:
+    @wraps(method)
+    def run(self: Driver, **values: Any) -> None:
+        self.run(method(self, **values))
+
+    return run
+
+
+often = [EMAILS[n] for n in (0, 0, 1, 1, 2, 3, 4)]
+emails = st.sampled_from(often)
+spelled = st.sampled_from(
+    [spelling(email) for email in often for spelling in (str.lower, str.title, str.upper)]
+)
+words = st.sampled_from(PASSWORDS)
+guesses = st.sampled_from([*[None] * 9, *PASSWORDS])  # none: the right one
+bad_guesses = st.sampled_from([None, *PASSWORDS])
+names = st.sampled_from(NAMES)
+nth = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, -1, -2, -3, -5])  # see `World._pick`
+by_page = st.booleans()
+mailed = st.sampled_from(
+    [True, True, True, False]
+)  # at once, or whenever the worker comes round to it
+times = st.sampled_from([1, 1, 1, 2])  # at the same moment

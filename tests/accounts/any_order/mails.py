@@ -1,0 +1,127 @@
+"""Steps that mail something: registrations, invitations, new passwords, changes of email."""
+
+import pytest
+
+from app.accounts import service
+from app.auth.models import Purpose
+from tests.accounts.any_order.driver import Driver
+from tests.accounts.any_order.events import (
+    by_page,
+    emails,
+    event,
+    guesses,
+    mailed,
+    names,
+    nth,
+    spelled,
+    words,
+)
+from tests.accounts.any_order.model import Account, Password, Proof, right
+from tests.accounts.surfaces import (
+    CHANGE_PASSWORD,
+    REGISTER,
+    REQUEST_EMAIL_CHANGE,
+    REQUEST_RESET,
+    RESEND_CONFIRMATION,
+)
+from tests.factories.people import invite
+
+
+class MailSteps(Driver):
+    """The steps, each followed by the worker at once or later."""
+
+    @event(email=spelled, password=words, name=names, page=by_page, now=mailed)
+    async def register(
+        self, email: str, password: str, name: tuple[str, str], page: bool, now: bool
+    ) -> None:
+        await self._register(email, password, name, page)
+        await self._work(now)
+
+    async def _register(self, email: str, password: str, name: tuple[str, str], page: bool) -> None:
+        fields = {"first_name": name[0], "last_name": name[1], "email": email, "password": password}
+        assert await self._status(REGISTER, page, fields) == 200
+        account, chosen = self._at(email), Password(password)
+        if account is None:
+            account = Account(email.lower(), name, chosen)
+            self.accounts.append(account)
+        if account.confirmed:
+            self._will_mail(account, "You already have an account")
+        elif account.is_invited:
+            self._prepare(Purpose.INVITE, account)
+        else:
+            self._prepare(Purpose.CONFIRM, account, pending=(name, chosen))
+
+    @event(n=nth, page=by_page, now=mailed)
+    async def ask_for_another_confirmation(self, n: int, page: bool, now: bool) -> None:
+        by = self._session(n)
+        status = await self._status(RESEND_CONFIRMATION, page, by=by)
+        assert status == (200 if self._is_recognised(by, page) else 401)
+        if status == 200 and not by.owner.confirmed:
+            self._prepare(Purpose.CONFIRM, by.owner)
+        await self._work(now)
+
+    @event(email=emails, now=mailed)
+    async def be_invited(self, email: str, now: bool) -> None:
+        await self._be_invited(email)
+        await self._work(now)
+
+    async def _be_invited(self, email: str) -> None:
+        if self._at(email):
+            with pytest.raises(service.EmailTaken):
+                await invite(email)
+            return
+        await invite(email)
+        account = Account(email, ("Kim", "Guest"), None)
+        self.accounts.append(account)
+        self._prepare(Purpose.INVITE, account)
+
+    @event(2, n=nth, guess=guesses, new=words, page=by_page, now=mailed)
+    async def change_password(
+        self, n: int, guess: str | None, new: str, page: bool, now: bool
+    ) -> None:
+        by = self._session(n)
+        old = guess or right(by.owner)
+        expected = self._expected(by, page, old)
+        fields = {"old_password": old, "new_password": new}
+        status, response = await self._answer(CHANGE_PASSWORD, page, fields, by=by)
+        assert status == expected
+        if expected == 200:
+            by.owner.password = Password(new)
+            self._end_all(by.owner)
+            self._will_mail(by.owner, "Your password has been changed")
+            await self._begin(by.owner, page, response, remember=by.remember, shown=self.clock.time)
+        await self._work(now)
+
+    @event(email=spelled, page=by_page, now=mailed)
+    async def forget_password(self, email: str, page: bool, now: bool) -> None:
+        await self._forget_password(email, page)
+        await self._work(now)
+
+    async def _forget_password(self, email: str, page: bool) -> None:
+        assert await self._status(REQUEST_RESET, page, {"email": email}) == 200
+        if account := self._at(email):
+            self.queue.append(lambda: self._reset(account))
+
+    @event(2, n=nth, guess=guesses, email=spelled, page=by_page, now=mailed)
+    async def ask_for_another_email(
+        self, n: int, guess: str | None, email: str, page: bool, now: bool
+    ) -> None:
+        by = self._session(n)
+        await self._ask_for_another_email(by, guess or right(by.owner), email, page)
+        await self._work(now)
+
+    async def _ask_for_another_email(
+        self, by: Proof, password: str, email: str, page: bool
+    ) -> None:
+        expected = self._expected(by, page, password)
+        if expected != 401 and email.lower() == by.owner.email:
+            expected = 409
+        fields = {"email": email, "password": password}
+        assert await self._status(REQUEST_EMAIL_CHANGE, page, fields, by=by) == expected
+        if expected == 200:
+            if (taken := self._at(email)) and taken.confirmed:
+                self._will_mail(taken, "You already have an account")
+            else:
+                self._prepare(Purpose.CHANGE_EMAIL, by.owner, email=email.lower())
+            if by.owner.confirmed:
+                self._prepare(Purpose.OBJECT, by.owner)

@@ -1,0 +1,225 @@
+"""The flows of accounts in any order.
+
+Hypothesis tries sequences of steps, and after each one the database must agree with a model of
+what should be there.
+
+The default run tries the same sequences every time. `HYPOTHESIS_PROFILE=long` tries others, for
+some minutes:
+
+    HYPOTHESIS_PROFILE=long python -m pytest -m soak tests/accounts/any_order
+"""
+
+import asyncio
+import os
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from quart import Quart
+from sqlalchemy import select
+
+from app.accounts import service
+from app.auth.hashing import passwords
+from app.auth.models import Credential, Role, User
+from app.auth.tokens import digest
+from app.config import Config
+from app.database import db
+from app.mail.message import Email
+from tests.accounts.any_order.driver import empty
+from tests.accounts.any_order.events import EVENTS, NEEDED, Event, event, in_the_loop
+from tests.accounts.any_order.links import LinkSteps
+from tests.accounts.any_order.mails import MailSteps
+from tests.accounts.any_order.model import EMAILS, NAMES, PASSWORDS, Account, Clock, Password
+from tests.accounts.any_order.outside import OutsideSteps
+from tests.accounts.any_order.sessions import SessionSteps
+from tests.factories.people import PASSWORD, make_person
+
+COMMON: dict[str, Any] = {
+    "deadline": None,
+    "database": None,
+    "print_blob": True,
+    "phases": [Phase.generate, Phase.shrink],
+    "suppress_health_check": list(HealthCheck),
+}
+PROFILES = {
+    # From the eleventh on Hypothesis varies the examples before: a few long ones see more.
+    "default": hypothesis(max_examples=10, stateful_step_count=100, derandomize=True, **COMMON),
+    "long": hypothesis(max_examples=500, stateful_step_count=60, derandomize=False, **COMMON),
+}
+
+
+class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMachine):
+    """People who do what they like, and what must hold after each step."""
+
+    @initialize(busy=st.sampled_from([True, True, True, False]))
+    @in_the_loop
+    async def begin(self, busy: bool) -> None:
+        await self._begin_anew(busy)
+
+    async def _begin_anew(self, busy: bool) -> None:
+        """Begin with two people who are logged in, and with links of every kind if it is busy.
+
+        Two of the links are mailed to one address, and three confirm one registration.
+        """
+        await empty(self.app)
+        self._forget()
+        self.clock.time = datetime.now(UTC)
+        for email in EMAILS[:2]:
+            person = await make_person(email=email)
+            account = Account(email, NAMES[0], Password(PASSWORD), confirmed=True, id=person.id)
+            self.accounts.append(account)
+            self.proven[person.id] = {email}
+            await self._log_in(account, email, PASSWORD, page=False)
+            if busy:
+                await self._ask_for_another_email(
+                    self.sessions[-1], PASSWORD, EMAILS[2], page=False
+                )
+        if busy:
+            await self._forget_password(EMAILS[0], page=False)
+            await self._get_an_api_token(self.accounts[0])
+            for name, password in zip(NAMES, PASSWORDS, strict=True):
+                await self._register(EMAILS[3], password, name, page=False)
+            await self._log_in(self.accounts[2], EMAILS[3], PASSWORDS[0], page=False)
+            await self._be_invited(EMAILS[4])
+            await self._ask_for_another_email(self.sessions[0], PASSWORD, EMAILS[2], page=False)
+        await self._work(True)
+
+    @rule(happening=st.deferred(lambda: st.one_of(every_event())))
+    @in_the_loop
+    async def happens(self, happening: tuple[str, dict[str, Any]]) -> None:
+        name, values = happening
+        if name not in NEEDED or self.links[NEEDED[name]]:
+            await getattr(self, name)(**values)
+
+    @event(busy=st.just(True))
+    async def everything_begins_anew(self, busy: bool) -> None:
+        """Start over within an example: Hypothesis makes few examples that differ much."""
+        await self._begin_anew(busy)
+
+    @invariant()
+    @in_the_loop
+    async def the_database_agrees(self) -> None:
+        async with db.session() as session:
+            query = select(User, Role.name).join(Role)
+            users = (await session.execute(query)).all()
+            wanted = select(Credential, User.email).join(User, User.id == Credential.user_id)
+            wanted = wanted.where(
+                Credential.consumed_at.is_(None),
+                Credential.expires_at > self.clock.time,
+                User.disabled_at.is_(None),
+            )
+            alive = (await session.execute(wanted)).all()
+        stored = {user.email: user for user, _ in users}
+        assert len({email.lower() for email in stored}) == len(users), (
+            "one account for each address"
+        )
+        assert {role for _, role in users} <= {service.USER}, "nobody becomes an administrator"
+        assert sorted(stored) == sorted(account.email for account in self.accounts)
+        for account in self.accounts:
+            await self._compare(account, stored[account.email])
+        self.may_move.clear()
+
+        known = {digest(proof.secret): proof for proof in self.proofs if proof.secret}
+        found = Counter(
+            (email, row.purpose, row.email, known.get(row.digest)) for row, email in alive
+        )
+        expected = Counter(
+            (proof.owner.email, str(proof.purpose), proof.email, proof if proof.secret else None)
+            for proof in self.proofs
+            if self._is_alive(proof)
+        )
+        assert found - expected == Counter(), "alive, though it should have ended"
+        assert expected - found == Counter(), "ended, though it should go on"
+
+    async def _compare(self, account: Account, user: User) -> None:
+        account.id = account.id or user.id
+        found = (
+            user.id,
+            (user.first_name, user.last_name),
+            user.confirmed,
+            user.disabled_at is not None,
+        )
+        assert found == (account.id, account.names, account.confirmed, account.disabled)
+        proven = self.proven.setdefault(user.id, set())
+        assert user.email in proven or not user.confirmed, (
+            "confirmed without a link that was mailed there"
+        )
+        moved = self.had.get(user.id, user.email) != user.email
+        assert not moved or (user.id, user.email) in self.may_move, "moved without a link"
+        self.had[user.id] = user.email
+        assert (user.password_hash is None) == (account.password is None)
+        if (
+            account.password
+            and user.password_hash
+            and self.hashes.get(user.password_hash) is not account.password
+        ):
+            for each in PASSWORDS:
+                assert await passwords.verify(user.password_hash, each) == (
+                    each == account.password.words
+                ), each
+            self.hashes[user.password_hash] = account.password
+
+
+def every_event() -> list[Event]:
+    """Return the events, what is cheap first: the first example is made of the first one alone."""
+    kinds = (SessionSteps, MailSteps, LinkSteps, OutsideSteps, Flows)
+    return [event for kind in kinds for event in EVENTS[kind.__name__]]
+
+
+@pytest.fixture
+async def loop() -> asyncio.AbstractEventLoop:
+    """Return the loop of this suite, to run by hand.
+
+    Hypothesis calls its rules one after another, outside any loop.
+    """
+    return asyncio.get_running_loop()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the app's clock. Jobs go by the database's."""
+    clock = Clock()
+    monkeypatch.setattr("app.database.datetime", clock)
+    return clock
+
+
+@pytest.fixture
+def outbox(monkeypatch: pytest.MonkeyPatch) -> list[Email]:
+    """Collect the mails that are sent, without rendering them, which has tests of its own."""
+    sent: list[Email] = []
+
+    async def deliver(email: Email) -> None:
+        sent.append(email)
+
+    monkeypatch.setattr("app.mail.delivery.deliver", deliver)
+    return sent
+
+
+@pytest.fixture
+def no_limits(settings: Config) -> None:
+    for name in Config.model_fields:
+        if isinstance(getattr(settings, name), str) and "_LIMIT" in name:
+            setattr(settings, name, "1000000/minute")
+
+
+@pytest.mark.usefixtures("no_limits")
+@pytest.mark.soak  # 20 s for each database: .ci/run has the time
+def test_whatever_people_do_in_whatever_order_accounts_stay_their_owners(
+    app: Quart, settings: Config, clock: Clock, outbox: list[Email], loop: asyncio.AbstractEventLoop
+) -> None:
+    profile = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "default")]
+    run_state_machine_as_test(
+        lambda: Flows(app, settings, clock, outbox, loop),  # type: ignore[arg-type]  # documented, though its hint forgets it
+        settings=profile,
+    )
