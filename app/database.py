@@ -22,8 +22,6 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
-from app.away import DATABASE_AWAY as DATABASE_AWAY  # for modules that import it from here
-from app.away import is_away as is_away
 from app.config import Config
 from app.errors import NotReady
 

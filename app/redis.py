@@ -14,7 +14,6 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
-from app.away import REDIS_AWAY as REDIS_AWAY  # for modules that import it from here
 from app.config import Config
 from app.patches.arq_watch import UnwatchedArqRedis
 

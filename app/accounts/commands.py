@@ -108,7 +108,10 @@ def setup_dev_command(config_name: str) -> None:
 @click.command()
 @click.pass_obj
 def setup_prod_command(config_name: str) -> None:
-    """The same for production, with a password of its own."""
+    """Set up production: migrate, and make roles and the first administrator.
+
+    The administrator needs ADMIN_EMAIL and an ADMIN_PASSWORD that is hard to guess.
+    """
     asyncio.run(setup_prod(config_name))
     click.echo("The database is up to date and has its roles and an administrator.")
 

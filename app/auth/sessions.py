@@ -13,11 +13,12 @@ from app.auth.hashing import passwords
 from app.auth.identity import ANONYMOUS, Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User
 from app.auth.tokens import digest, email_key, new_secret
+from app.away import REDIS_AWAY
 from app.config import DAY, DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db, utcnow
 from app.errors import DomainError, NotFound
 from app.limits import limits, rate_limit_ip
-from app.redis import REDIS_AWAY, redis
+from app.redis import redis
 
 KNOWN_IP_SECONDS = 30 * DAY  # how long an ip counts as one that the user logs in from
 LIST_LIMIT = 100  # sessions or tokens in a list

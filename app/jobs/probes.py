@@ -4,13 +4,12 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import DATABASE_AWAY
+from app.away import DATABASE_AWAY, REDIS_AWAY
 from app.health.probes import CheckMessage, Outcome, Services
 from app.jobs.models import State
 from app.jobs.queue import KINDS
 from app.jobs.service import count_jobs
 from app.jobs.workers import any_worker
-from app.redis import REDIS_AWAY
 
 
 async def worker(services: Services) -> list[Outcome]:

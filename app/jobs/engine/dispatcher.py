@@ -7,15 +7,14 @@ import time
 
 from redis.exceptions import RedisError
 
+from app.away import DATABASE_AWAY, REDIS_AWAY
 from app.config import HOUR
-from app.database import DATABASE_AWAY
 from app.jobs import schedule
 from app.jobs.engine import leases
 from app.jobs.engine.arq_queue import ArqQueue
 from app.jobs.engine.result_writer import RETRY_DELAY, ResultWriter
 from app.jobs.engine.state import WorkerState, arq_key, keys
 from app.jobs.queue import CHANNEL
-from app.redis import REDIS_AWAY
 
 logger = logging.getLogger("app.jobs")
 

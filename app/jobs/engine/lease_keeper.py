@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from app.database import DATABASE_AWAY
+from app.away import DATABASE_AWAY
 from app.jobs.context import Key, Leased
 from app.jobs.engine import leases
 from app.jobs.engine.result_writer import RETRY_DELAY

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import Database, is_away
+from app.away import is_away
+from app.database import Database
 from app.jobs.context import Key
 from app.jobs.engine import leases
 
