@@ -40,7 +40,7 @@ COMMANDS = {
     ),
     "setup-prod": (
         "app.accounts.commands:setup_prod_command",
-        "Set up production: migrate, and make roles and the first administrator.",
+        "Set up production: migrate, create roles and the first administrator.",
     ),
     "add-fake-data": (
         "development.fake_data:add_fake_data_command",

@@ -100,7 +100,7 @@ def email_address(value: str) -> str:
 @click.command()
 @click.pass_obj
 def setup_dev_command(config_name: str) -> None:
-    """Migrate, and make roles and the first administrator."""
+    """Migrate the database, and create roles and the first administrator."""
     asyncio.run(setup_dev(config_name))
     click.echo("The database is up to date and has its roles and an administrator.")
 
@@ -108,7 +108,7 @@ def setup_dev_command(config_name: str) -> None:
 @click.command()
 @click.pass_obj
 def setup_prod_command(config_name: str) -> None:
-    """Set up production: migrate, and make roles and the first administrator.
+    """Set up production: migrate, create roles and the first administrator.
 
     The administrator needs ADMIN_EMAIL and an ADMIN_PASSWORD that is hard to guess.
     """
