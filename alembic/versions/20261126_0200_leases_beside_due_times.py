@@ -1,4 +1,4 @@
-"""jobs: leases beside due times, priorities, keys unique for each name
+"""jobs: leases beside due times, and priorities
 
 Revision: 8f0d3b62c7e5, after 5c1e7b0a94d2
 
@@ -6,10 +6,6 @@ Runs while the release before this one is still at work. That release extends `d
 one extends `leased_until`, so this one respects both: see `LEASE_OVER` in
 app/jobs/engine/leases.py. In what it starts, `due_at` is empty, so that older workers do not take a
 running job for one whose worker died.
-
-What the older release cannot do after this migration is enqueue: its statement names the
-constraint that is replaced here, and its transaction rolls back. So restart web servers and workers
-at once.
 """
 
 import time
@@ -25,7 +21,6 @@ depends_on = None
 
 OPEN = sa.text("state IN ('waiting', 'running')")
 WAITING = sa.text("state = 'waiting'")
-KEYED = sa.text("unique_key IS NOT NULL")
 
 # Requests give up on a lock after 3 s (DATABASE_LOCK_TIMEOUT), and whoever comes after us in the
 # queue for this one waits as long as we do.
@@ -43,7 +38,6 @@ def upgrade() -> None:
             sa.Column("priority", sa.SmallInteger(), server_default=sa.text("0"), nullable=False)
         )
         jobs.alter_column("due_at", existing_type=sa.DateTime(timezone=True), nullable=True)
-        jobs.drop_constraint(op.f("uq_jobs_unique_key"), type_="unique")
     op.execute("UPDATE jobs SET leased_until = due_at, due_at = NULL WHERE state = 'running'")
     # A job that failed or was released has an error or is due already, so these wait in a worker.
     # Where an error leaves it open, `due_at` stays: the job is taken at the same time either way.
@@ -54,19 +48,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_due", "jobs", ["due_at"], postgresql_where=WAITING, sqlite_where=WAITING
     )
-    op.create_index(
-        "uq_jobs_name_unique_key",
-        "jobs",
-        ["name", "unique_key"],
-        unique=True,
-        postgresql_where=KEYED,
-        sqlite_where=KEYED,
-    )
 
 
 def downgrade() -> None:
     lock_jobs()
-    op.drop_index("uq_jobs_name_unique_key", "jobs")
     op.drop_index("ix_jobs_due", "jobs")
     op.execute(
         "UPDATE jobs SET due_at = leased_until WHERE state IN ('waiting', 'running') "
@@ -76,15 +61,8 @@ def downgrade() -> None:
         "UPDATE jobs SET due_at = COALESCE(finished_at, started_at, created_at) "
         "WHERE due_at IS NULL"
     )
-    # Of jobs with one key but different names, one keeps it; the others only lose their guard
-    # against a second one.
-    op.execute(
-        "UPDATE jobs SET unique_key = NULL WHERE unique_key IS NOT NULL AND EXISTS (SELECT 1 FROM "
-        "jobs AS other WHERE other.unique_key = jobs.unique_key AND other.name < jobs.name)"
-    )
     with op.batch_alter_table("jobs") as jobs:
         jobs.alter_column("due_at", existing_type=sa.DateTime(timezone=True), nullable=False)
-        jobs.create_unique_constraint(op.f("uq_jobs_unique_key"), ["unique_key"])
         jobs.drop_column("priority")
         jobs.drop_column("leased_until")
     op.create_index("ix_jobs_due", "jobs", ["due_at"], postgresql_where=OPEN, sqlite_where=OPEN)

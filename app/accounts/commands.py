@@ -123,7 +123,7 @@ def setup_prod_command(config_name: str) -> None:
 )
 @click.pass_obj
 def create_admin_command(config_name: str, email: str, password_stdin: bool) -> None:
-    """Create an administrator, or make somebody one.
+    """Create an administrator, or promote a user to one.
 
     An existing account gets the role and this password, and its sessions end.
     """

@@ -81,15 +81,6 @@ class Job(Base):
         # PostgreSQL renews leases without touching one.
         Index("ix_jobs_state_name", "state", "name"),
         Index("ix_jobs_finished_at", "finished_at"),
-        # Most jobs have no key, and cost nothing here.
-        Index(
-            "uq_jobs_name_unique_key",
-            "name",
-            "unique_key",
-            unique=True,
-            postgresql_where=text("unique_key IS NOT NULL"),
-            sqlite_where=text("unique_key IS NOT NULL"),
-        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -104,8 +95,8 @@ class Job(Base):
     lease: Mapped[int] = mapped_column(default=0)  # the lease's number, raised by each new one
     worker: Mapped[str | None] = mapped_column(String(100))  # the last that leased it
     attempt: Mapped[int] = mapped_column(default=0)  # raised whenever it starts
-    # Of one name and key, one job waits; empty once it has started.
-    unique_key: Mapped[str | None] = mapped_column(String(200))
+    # `name:key`: of each, one job waits. Empty once it has started.
+    unique_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     error: Mapped[str | None] = mapped_column(Text)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]

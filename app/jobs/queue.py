@@ -26,6 +26,7 @@ CHANNEL = "jobs:wake"
 LARGEST_ARGUMENTS = 8 * 1024
 # With the default back-off they are spread over about an hour and a half.
 MAX_ATTEMPTS = 10
+LONGEST_KEY = 99  # characters; with a name of 100 it fits its column
 LONGEST_DELAY = 10 * 365 * DAY
 
 
@@ -75,11 +76,13 @@ async def enqueue(
         raise ValueError(
             f"The arguments of {name} are too large: pass ids, and keep the rest in a table."
         )
-    if not 0 <= delay <= LONGEST_DELAY or len(name) > 100 or len(unique or "") > 200:
+    if not 0 <= delay <= LONGEST_DELAY or len(name) > 100 or len(unique or "") > LONGEST_KEY:
         raise ValueError(
-            f"{name} takes a delay of 0 to {LONGEST_DELAY} seconds, 100 characters of name, 200 "
-            "of key."
+            f"{name} takes a delay of 0 to {LONGEST_DELAY} seconds, a name of 100 characters and a "
+            f"key of {LONGEST_KEY}."
         )
+    # A key belongs to a job's name: two kinds of jobs may use the same.
+    unique_key = None if unique is None else f"{name}:{unique}"
     identifier = uuid4()
     values = {
         "id": identifier,
@@ -87,15 +90,13 @@ async def enqueue(
         "args": args,
         "due_at": db_now(delay),
         "created_at": db_now(),
-        "unique_key": unique,
+        "unique_key": unique_key,
     }
     # The update changes nothing but locks the job that waits: it must not start before this
     # transaction ends, or it would not see what this transaction has written.
     statement = insert_into(session, Job).values(values)
     statement = statement.on_conflict_do_update(
-        index_elements=["name", "unique_key"],
-        index_where=Job.unique_key.is_not(None),
-        set_={"unique_key": unique},
+        index_elements=["unique_key"], set_={"unique_key": unique_key}
     )
     if (await session.execute(statement.returning(Job.id))).scalar_one() != identifier:
         return None

@@ -63,4 +63,4 @@ async def enqueue_due(database: Database, schedule: dict[str, str]) -> None:
             elif (
                 await session.execute(tell.where(Schedule.tick < tick).returning(Schedule.name))
             ).first():
-                await enqueue(session, name, unique=f"{name}:{tick.isoformat()}")
+                await enqueue(session, name, unique=tick.isoformat())
