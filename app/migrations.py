@@ -29,7 +29,7 @@ class Schema(enum.Enum):
 
     EMPTY = "has no tables yet"
     BEHIND = "is behind the code"
-    INCOMPLETE = "lacks tables that its revision has"  # stamped without having been migrated
+    INCOMPLETE = "lacks the tables of its revision"  # stamped without having been migrated
     CURRENT = "is current"
     AHEAD = "is ahead of the code"  # migrated by a newer release; this one can still serve
 
@@ -75,21 +75,18 @@ class Revisions:
             (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars()
         )
         if current == self.heads:
-            return (
-                Schema.INCOMPLETE if await connection.run_sync(missing_tables) else Schema.CURRENT
-            )
+            has_tables = await connection.run_sync(has_our_tables)
+            return Schema.CURRENT if has_tables else Schema.INCOMPLETE
         return Schema.AHEAD if current - self.known else Schema.BEHIND
 
 
-def missing_tables(connection: Connection) -> list[str]:
-    """Return the names of the tables that the models have and this database has not."""
+def has_our_tables(connection: Connection) -> bool:
+    """Tell whether this database has any table of the models.
+
+    One that is missing may be new, and its migration not yet written; if all are, none has run.
+    """
     inspector = inspect(connection)
-    present = set(inspector.get_table_names())
-    return [
-        name
-        for name in Base.metadata.tables
-        if name not in present and not inspector.has_table(name)
-    ]
+    return any(inspector.has_table(name) for name in Base.metadata.tables)
 
 
 @dataclass(frozen=True, slots=True)

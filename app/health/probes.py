@@ -199,7 +199,7 @@ def _about_schema(schema: Schema, shown: str, settings: Config) -> CheckMessage 
         message = f"The database {shown} is behind the code: a migration is pending."
         return CheckMessage("qb.E003", message, "Run: python manage.py db upgrade")
     if schema is Schema.INCOMPLETE:
-        message = f"The database {shown} is stamped as migrated, but tables are missing."
+        message = f"The database {shown} is stamped as migrated, but has no tables."
         remedy = "restore a backup." if settings.PRODUCTION else "run: python manage.py recreate-db"
         return CheckMessage("qb.E007", message, f"No migration will create them; {remedy}")
     return None

@@ -62,7 +62,7 @@ async def test_a_link_that_works_no_more_explains_itself_and_mails_nobody(
         page = await response.get_data(as_text=True)
         assert response.status_code == 410
         assert "no longer works" in page
-        assert "and you get a new mail" in page
+        assert "and we send you a new link" in page
         assert 'href="/account/reset-password"' in page
     assert len(await mails(client)) == before
 

@@ -5,8 +5,8 @@ import shutil
 
 from app.environment import PROJECT_ROOT
 from tests.clones import Clone
+from tests.docs import recipes
 
-EXAMPLE = PROJECT_ROOT / "tests" / "features" / "notes"
 IMPORT = re.compile(r"^from app\.(\w+) import feature as \1\n", re.MULTILINE)
 NEEDED = {"accounts", "jobs"}  # the base itself stands on these
 
@@ -23,13 +23,17 @@ def optional() -> list[str]:
     return [name for name in found if name not in NEEDED]
 
 
-def add_notes(clone: Clone) -> None:
-    """Add the example to a copy: its folder, its tests, and one line."""
-    shutil.copytree(EXAMPLE / "app", clone.folder / "app" / "notes")
-    shutil.copytree(EXAMPLE / "tests", clone.folder / "tests" / "notes")
+def add_notes(clone: Clone, document: str) -> None:
+    """Add the feature that a document writes out to a copy: its files, and one line."""
+    text = (PROJECT_ROOT / document).read_text()
+    for name, content in recipes.files(text).items():
+        written = clone.folder / name
+        written.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(content)
     path = clone.folder / "app" / "features.py"
     lines = path.read_text().splitlines(keepends=True)
     line = "from app.notes import feature as notes\n"
+    assert line in text
     imports = [number for number, each in enumerate(lines) if IMPORT.match(each)]
     after = next((number for number in imports if lines[number] > line), imports[-1] + 1)
     path.write_text("".join([*lines[:after], line, *lines[after:]]))

@@ -7,8 +7,6 @@ import pytest
 
 from tests.clones import Clone
 
-collect_ignore = ["notes"]  # an example that runs in a copy of the project
-
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:

@@ -1,4 +1,4 @@
-"""A feature is a folder and one line: an example is added to a copy of the project."""
+"""A feature is a folder and one line: those of the documents are added to a copy of the project."""
 
 import pytest
 
@@ -12,37 +12,63 @@ SWEEPS = (
 )
 WHOLE_SUITE = 900  # seconds that it may take on a busy machine
 
+# Writes a note and sends its reminder, then prints what is in the mailbox.
+REMINDER = """
+from app.auth.identity import Identity
+from app.mail.mailbox import captured_emails
+from app.notes import service
+
+async with db.transaction() as session:
+    user = User(email="a@example.com", first_name="A", last_name="B")
+    session.add(user)
+    await session.flush()
+    note = await service.add_note(session, Identity(user_id=user.id), "Water the plants")
+await service.send_reminder(note.id)
+print([each.subject for each in captured_emails(app.extensions["settings"])])
+"""
+
 
 @pytest.fixture
-async def clone(clone: Clone) -> Clone:
-    """A copy with the example in it, on a database that has its table."""
-    add_notes(clone)
-    clone.does("db", "upgrade")
+async def notes(clone: Clone) -> Clone:
+    """A copy with the feature of docs/features.md, on a database that has its table."""
+    add_notes(clone, "docs/features.md")
+    clone.does("setup-dev")
     clone.does("db", "migrate", "-m", "Add notes")
     clone.does("db", "upgrade")
     assert "notes" in await clone.tables()
     return clone
 
 
-async def test_a_feature_is_a_folder_and_one_line(clone: Clone) -> None:
+async def test_a_feature_is_a_folder_and_one_line(notes: Clone) -> None:
     """Its own tests run on both databases, the base's on one: they look at the code."""
-    clone.tests("-k", "notes or not postgresql", "tests/notes", *SWEEPS)
+    notes.tests("-k", "notes or not postgresql", "tests/notes", *SWEEPS)
+    notes.lints("format", "lint", "imports")
+
+
+@pytest.mark.faults
+async def test_the_readmes_feature_is_a_page(clone: Clone) -> None:
+    add_notes(clone, "README.md")
+    clone.does("setup-dev")
+    assert "/notes" in clone.does("routes")
+    ask = "response = await app.test_client().get('/notes/')\nprint(response.status_code)"
+    assert clone.does("shell", stdin=ask).strip() == "200"
     clone.lints("format", "lint", "imports")
 
 
 @pytest.mark.faults
-async def test_with_one_more_feature_the_whole_suite_and_lint_pass(clone: Clone) -> None:
-    clone.timeout = WHOLE_SUITE
-    clone.does("lint")
-    clone.tests("-n", "auto", "--ignore", "tests/features")
+async def test_with_one_more_feature_the_whole_suite_and_lint_pass(notes: Clone) -> None:
+    notes.timeout = WHOLE_SUITE
+    notes.does("lint")
+    notes.tests("-n", "auto", "--ignore", "tests/features", "--ignore", "tests/docs")
+    assert "Your note of yesterday" in notes.does("shell", stdin=REMINDER)
 
 
 @pytest.mark.faults
 async def test_a_feature_that_is_removed_leaves_a_migration_that_drops_its_table(
-    clone: Clone,
+    notes: Clone,
 ) -> None:
-    remove(clone, "notes")
-    clone.does("db", "migrate", "-m", "Remove notes")
-    clone.does("db", "upgrade")
-    clone.does("db", "check")
-    assert "notes" not in await clone.tables()
+    remove(notes, "notes")
+    notes.does("db", "migrate", "-m", "Remove notes")
+    notes.does("db", "upgrade")
+    notes.does("db", "check")
+    assert "notes" not in await notes.tables()

@@ -1,1 +1,0 @@
-"""Notes: short texts that people keep for themselves."""
