@@ -7,7 +7,7 @@ from quart import Blueprint, Response, ResponseReturnValue, after_this_request
 from quart.typing import ResponseTypes
 from quart_schema import tag_blueprint, validate_request, validate_response
 
-from app.accounts import email_change, passwords, registration, service
+from app.accounts import email_change, passwords, personal_data, registration, service
 from app.accounts.schemas import (
     Accepted,
     AccountOut,
@@ -205,7 +205,7 @@ async def delete_account(data: OwnPassword) -> ResponseReturnValue:
 async def download_data() -> DataExport:
     """Return everything that is stored about the caller."""
     async with db.session() as session:
-        return DataExport(**await service.export_data(session, identity()))
+        return DataExport(**await personal_data.export_data(session, identity()))
 
 
 @accounts_api.get("/account/sessions")

@@ -7,6 +7,7 @@ from quart import Quart
 import app.accounts.jobs  # noqa: F401  (declares the jobs)
 from app.accounts import service
 from app.accounts.api import accounts_api
+from app.accounts.personal_data import add_export
 from app.accounts.views import accounts
 from app.database import db
 from app.jobs.schedule import every
@@ -37,6 +38,8 @@ def init_app(app: Quart) -> None:
     add_entry(app, "account", "Sessions", "accounts.list_sessions")
     add_entry(app, "account", "Data", "accounts.delete_account")
     add_card(app, "accounts/figures.html", count_people)
+    add_export(app, "account", service.export_account)
+    add_export(app, "credentials", service.export_credentials)
     every(app, "7 * * * *", "accounts.delete_expired_credentials")
 
 

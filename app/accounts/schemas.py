@@ -291,7 +291,9 @@ class SessionRows(BaseModel):
 
 
 class DataExport(BaseModel):
-    """Everything that is stored about the caller."""
+    """Everything that is stored about the caller: these two parts, and one for each feature."""
+
+    model_config = ConfigDict(extra="allow")
 
     account: dict[str, Any]
     credentials: list[dict[str, Any]]

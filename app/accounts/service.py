@@ -1,9 +1,8 @@
 """Roles, and the accounts of users."""
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
-from pydantic_core import to_jsonable_python
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -157,20 +156,21 @@ async def rename_user(session: AsyncSession, actor: Identity, name: FullName) ->
     await session.execute(update(User).where(User.id == actor.user_id).values(**name.model_dump()))
 
 
-async def export_data(session: AsyncSession, actor: Identity) -> dict[str, Any]:
-    """Return what is stored about the actor, as plain values without secrets.
+async def export_account(session: AsyncSession, actor: Identity) -> dict[str, Any]:
+    """Return the actor's row of `users`, without secrets, and the name of their role."""
+    return _plain(await get_user(session, actor.user_id)) | {"role": actor.role_name}
+
+
+async def export_credentials(session: AsyncSession, actor: Identity) -> list[dict[str, Any]]:
+    """Return the actor's newest sessions and tokens, at most 1,000, without their secrets.
 
     Mailed links are left out: whether one was prepared for another address would tell whether that
     address has an account.
     """
-    user = await get_user(session, actor.user_id)
-    mine = (Credential.user_id == user.id, Credential.purpose.in_((Purpose.SESSION, Purpose.TOKEN)))
+    purposes = (Purpose.SESSION, Purpose.TOKEN)
+    mine = (Credential.user_id == actor.user_id, Credential.purpose.in_(purposes))
     newest = select(Credential).where(*mine).order_by(Credential.created_at.desc()).limit(1000)
-    credentials = (await session.execute(newest)).scalars()
-    return {
-        "account": _plain(user) | {"role": actor.role_name},
-        "credentials": [_plain(each) for each in credentials],
-    }
+    return [_plain(each) for each in (await session.execute(newest)).scalars()]
 
 
 async def delete_account(actor: Identity, password: str, client: Client) -> None:
@@ -189,12 +189,11 @@ async def delete_account(actor: Identity, password: str, client: Client) -> None
 
 
 def _plain(row: Base) -> dict[str, Any]:
-    values = {
+    return {
         column.name: getattr(row, column.name)
         for column in row.__table__.columns
         if column.name not in SECRET_COLUMNS
     }
-    return cast(dict[str, Any], to_jsonable_python(values))
 
 
 async def count_people(session: AsyncSession) -> tuple[int, int]:

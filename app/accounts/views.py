@@ -18,7 +18,7 @@ from quart import (
     url_for,
 )
 
-from app.accounts import email_change, links, passwords, registration, service
+from app.accounts import email_change, links, passwords, personal_data, registration, service
 from app.accounts.schemas import (
     AcceptanceForm,
     EmailChange,
@@ -316,7 +316,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 async def download_data() -> Response:
     """Download everything that is stored about the user, as a JSON file."""
     async with db.session() as session:
-        response = jsonify(await service.export_data(session, identity()))
+        response = jsonify(await personal_data.export_data(session, identity()))
     response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
     return response
 
