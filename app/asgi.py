@@ -7,6 +7,8 @@ would fail: for a configuration or a database that cannot be used.
 import gc
 import sys
 
+from quart import current_app
+
 from app import create_app
 from app.errors import Problem
 from app.health import probes
@@ -22,7 +24,7 @@ except Problem as problem:
 @app.before_serving
 async def prepare_to_stop() -> None:
     """Lose no connection on SIGTERM, and wait for none longer than `graceful_timeout`."""
-    stop_in_order(app.extensions["draining"])
+    stop_in_order(current_app.extensions["draining"])
 
 
 # What is loaded by now is never freed. Without this every full garbage collection would search it
