@@ -11,6 +11,7 @@ import pytest
 import manage
 from app.config import Config
 from app.environment import PROJECT_ROOT
+from development.settings import OTHERS
 from tests.docs import recipes
 from tests.docs.documents import DOCUMENTS, LINK, anchors, blocks, codes, label, prose
 
@@ -23,10 +24,7 @@ COMMAND = re.compile(r"manage\.py (?:-c \w+ )?([a-z][a-z_-]*)(?: ([a-z]+))?")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 # Variables that are no settings of the application.
-OTHER_VARIABLES = {
-    *("QUART_CONFIG", "FLASK_CONFIG", "DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL"),
-    *("POSTGRES_PASSWORD", "VALKEY_PASSWORD"),
-}
+OTHER_VARIABLES = {name for variables in OTHERS.values() for name in variables}
 # Constants of the code.
 CONSTANTS = {"KEPT_DAYS"}
 # What docs/features.md writes out, and what a team may have deleted.
