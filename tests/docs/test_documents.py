@@ -96,6 +96,24 @@ def test_a_feature_is_written_out_in_files_that_can_be_copied(name: str) -> None
         assert f"async def {endpoint.partition('.')[2]}(" in found["app/notes/views.py"]
 
 
+def test_the_functions_that_jobs_md_shows_are_those_of_the_feature() -> None:
+    feature = (PROJECT_ROOT / "docs" / "features.md").read_text()
+    shown = [
+        ast.get_source_segment(sample, node)
+        for sample in blocks((PROJECT_ROOT / "docs" / "jobs.md").read_text(), "python")
+        for node in ast.parse(sample).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name != "init_app"  # shortened to the line about schedules
+    ]
+    assert len(shown) > 3
+    assert [function for function in shown if str(function) not in feature] == []
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "README.md"])
+def test_the_readme_links_to_every_document(document: Path) -> None:
+    assert f"]({label(document)}" in README
+
+
 def test_the_two_commands_do_everything() -> None:
     setup = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e"
     assert f"\n{setup} '.[dev]' && .venv/bin/python manage.py serve\n" in README
