@@ -306,7 +306,9 @@ class MailSettings(Fields):
     """Outgoing mail."""
 
     MAIL_SERVER: str | None = setting(
-        None, "host name of the SMTP server; no mail is sent while it is unset"
+        None,
+        "host name of the SMTP server; while it is unset no mail is sent, and development keeps "
+        "its mail for /dev/mail",
     )
     MAIL_PORT: int = setting(587, "port of the SMTP server", ge=1, le=65535)
     MAIL_USE_TLS: bool = setting(True, "true to upgrade the connection with STARTTLS")

@@ -11,6 +11,7 @@ import pytest
 import manage
 from app.config import Config
 from app.environment import PROJECT_ROOT
+from development.settings import OTHERS
 from tests.docs import recipes
 from tests.docs.documents import DOCUMENTS, LINK, anchors, blocks, codes, label, prose
 
@@ -23,10 +24,7 @@ COMMAND = re.compile(r"manage\.py (?:-c \w+ )?([a-z][a-z_-]*)(?: ([a-z]+))?")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 # Variables that are no settings of the application.
-OTHER_VARIABLES = {
-    *("QUART_CONFIG", "FLASK_CONFIG", "DEV_DATABASE_URL", "TEST_DATABASE_URL", "REDISTOGO_URL"),
-    *("POSTGRES_PASSWORD", "VALKEY_PASSWORD"),
-}
+OTHER_VARIABLES = {name for variables in OTHERS.values() for name in variables}
 # Constants of the code.
 CONSTANTS = {"KEPT_DAYS"}
 # What docs/features.md writes out, and what a team may have deleted.
@@ -96,6 +94,24 @@ def test_a_feature_is_written_out_in_files_that_can_be_copied(name: str) -> None
     endpoints = set(re.findall(r"url_for\('(notes\.\w+)'", "".join(found.values())))
     for endpoint in endpoints:
         assert f"async def {endpoint.partition('.')[2]}(" in found["app/notes/views.py"]
+
+
+def test_the_functions_that_jobs_md_shows_are_those_of_the_feature() -> None:
+    feature = (PROJECT_ROOT / "docs" / "features.md").read_text()
+    shown = [
+        ast.get_source_segment(sample, node)
+        for sample in blocks((PROJECT_ROOT / "docs" / "jobs.md").read_text(), "python")
+        for node in ast.parse(sample).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name != "init_app"  # shortened to the line about schedules
+    ]
+    assert len(shown) > 3
+    assert [function for function in shown if str(function) not in feature] == []
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "README.md"])
+def test_the_readme_links_to_every_document(document: Path) -> None:
+    assert f"]({label(document)}" in README
 
 
 def test_the_two_commands_do_everything() -> None:
