@@ -5,6 +5,8 @@ people in it.
 import subprocess
 import sys
 
+import pytest
+
 from tests.clones import EMPTY, TABLES, Clone
 
 
@@ -18,6 +20,8 @@ async def test_recreate_db_makes_every_table_and_setup_dev_fills_them(clone: Clo
     clone.does("db", "check")
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_database_that_is_stamped_without_tables_is_named_and_mended(clone: Clone) -> None:
     clone.does("db", "stamp")
     for command in ("setup-dev", "check"):
@@ -29,6 +33,8 @@ async def test_a_database_that_is_stamped_without_tables_is_named_and_mended(clo
     assert await clone.query("SELECT count(*) FROM users") == [(1,)]
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_broken_production_database_is_not_sent_to_recreate_db(clone: Clone) -> None:
     clone.does("db", "stamp")
     more = {"QUART_CONFIG": "production", "SECRET_KEY": "k" * 32, "BASE_URL": "https://a.example"}
@@ -37,6 +43,8 @@ async def test_a_broken_production_database_is_not_sent_to_recreate_db(clone: Cl
     assert "recreate-db" not in words
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_the_plain_function_recreates_in_a_process_that_has_loaded_nothing_else(
     clone: Clone,
 ) -> None:
