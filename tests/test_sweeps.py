@@ -19,6 +19,7 @@ import manage
 from app import create_app
 from app.database import Base
 from app.environment import PROJECT_ROOT
+from app.features import FEATURES
 from app.jobs.queue import KINDS
 from app.web.access import declared
 from development import quality
@@ -52,6 +53,11 @@ def test_every_reference_to_a_user_says_what_happens_when_they_are_deleted() -> 
     theirs = [key for key in keys if key.target_fullname == "users.id"]
     assert theirs
     assert [str(key.parent) for key in theirs if key.ondelete is None] == []
+
+
+def test_every_feature_is_in_the_list() -> None:
+    listed = {feature.__name__ for feature in FEATURES}
+    assert listed == {module(path) for path in sources() if path.name == "feature.py"}
 
 
 def test_the_list_of_features_makes_every_table_and_job_known() -> None:

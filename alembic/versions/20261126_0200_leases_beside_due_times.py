@@ -5,7 +5,8 @@ Revision: 8f0d3b62c7e5, after 5c1e7b0a94d2
 Runs while the release before this one is still at work. That release extends `due_at` where this
 one extends `leased_until`, so this one respects both: see `LEASE_OVER` in
 app/jobs/engine/leases.py. In what it starts, `due_at` is empty, so that older workers do not take a
-running job for one whose worker died.
+running job for one whose worker died. So take this migration back before a roll-back to that
+release: it would wait for ever for a running job of this one whose worker has died.
 """
 
 import time

@@ -153,7 +153,9 @@ async def revoke_credentials(
 
 async def rename_user(session: AsyncSession, actor: Identity, name: FullName) -> None:
     """Change the actor's name."""
-    await session.execute(update(User).where(User.id == actor.user_id).values(**name.model_dump()))
+    # What was not sent stays as it is: a product may add fields that some clients do not know.
+    values = name.model_dump(exclude_unset=True)
+    await session.execute(update(User).where(User.id == actor.user_id).values(**values))
 
 
 async def export_account(session: AsyncSession, actor: Identity) -> dict[str, Any]:

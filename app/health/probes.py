@@ -5,6 +5,7 @@ at. Features add their own with `add_probe`.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -27,6 +28,8 @@ from app.errors import NotReady
 from app.migrations import Revisions, Schema
 from app.redis import request_redis
 from app.web.access import declared
+
+logger = logging.getLogger(__name__)
 
 EMPTY = "qb.E002"  # the id of "nothing is there yet", upon which `serve` sets the database up
 
@@ -69,9 +72,13 @@ class Outcome:
     check: CheckMessage | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
-    """The services that probes look at. `app` is None where there is no application yet."""
+    """The services that probes look at. `app` is None where there is no application yet.
+
+    `patience` is a probe's time-out in seconds. `database_usable` is set by the probe of the
+    database, so that those that come after it need not find out again.
+    """
 
     settings: Config
     engine: AsyncEngine
@@ -79,6 +86,7 @@ class Services:
     revisions: Revisions
     patience: float
     app: Quart | None = None
+    database_usable: bool = False
 
 
 Look = Callable[[Services], Awaitable[list[Outcome]]]
@@ -121,9 +129,24 @@ async def ready() -> list[Outcome]:
         app.extensions["redis"],
         app.extensions["revisions"],
         PATIENCE,
+        app,
     )
-    probes = [probe.look(services) for probe in app.extensions["probes"] if probe.ready]
+    probes = [_ask(probe, services) for probe in app.extensions["probes"] if probe.ready]
     return [outcome for outcomes in await asyncio.gather(*probes) for outcome in outcomes]
+
+
+async def _ask(probe: Probe, services: Services) -> list[Outcome]:
+    """Run one probe: one that hangs or raises takes no other down with it."""
+    name = probe.look.__name__
+    try:
+        # A probe has a time-out of its own; this one is for those that forgot it.
+        async with asyncio.timeout(services.patience + 1):
+            return await probe.look(services)
+    except Exception as error:
+        logger.exception("The probe %s failed", name)
+        message = f"The probe {name} failed: {reason(error)}."
+        found = CheckMessage("qb.E008", message, "See the log.")
+        return [Outcome(name, "degraded", "could not be looked at", found)]
 
 
 async def check(app: Quart) -> list[CheckMessage]:
@@ -131,7 +154,7 @@ async def check(app: Quart) -> list[CheckMessage]:
     found = []
     async with standalone(app.extensions["settings"], app) as services:
         for probe in app.extensions["probes"]:
-            found += messages(await probe.look(services))
+            found += messages(await _ask(probe, services))
     return found
 
 
@@ -174,6 +197,12 @@ def require_now(settings: Config, *looks: Look) -> None:
 
 async def database(services: Services) -> list[Outcome]:
     """Check that the database answers and has the schema that this code expects."""
+    outcomes = await _database(services)
+    services.database_usable = not messages(outcomes)
+    return outcomes
+
+
+async def _database(services: Services) -> list[Outcome]:
     settings = services.settings
     shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
     schema = Schema.EMPTY
@@ -181,7 +210,7 @@ async def database(services: Services) -> list[Outcome]:
         try:
             async with asyncio.timeout(services.patience), services.engine.connect() as connection:
                 schema = await services.revisions.schema(connection)
-        except AWAY as error:
+        except (*AWAY, NotReady) as error:
             message = f"The database {shown} cannot be used: {reason(error)}."
             hint = "Is it running, and is DATABASE_URL right?"
             found = CheckMessage("qb.E001", message, hint)
@@ -207,9 +236,9 @@ def _about_schema(schema: Schema, shown: str, settings: Config) -> CheckMessage 
 
 async def roles(services: Services) -> list[Outcome]:
     """Check that there are roles, without which nobody can have an account."""
-    if messages(await database(services)):
-        return []  # reported by that probe already
-    async with services.engine.connect() as connection:
+    if not services.database_usable:
+        return []  # the probe of the database, which comes first, says so
+    async with asyncio.timeout(services.patience), services.engine.connect() as connection:
         if (await connection.execute(select(Role.id).limit(1))).first():
             return []
     message = "The database has no roles yet: nobody can log in."

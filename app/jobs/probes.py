@@ -4,7 +4,7 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.away import DATABASE_AWAY, REDIS_AWAY
+from app.away import REDIS_AWAY
 from app.health.probes import CheckMessage, Outcome, Services
 from app.jobs.models import State
 from app.jobs.queue import KINDS
@@ -28,11 +28,10 @@ async def worker(services: Services) -> list[Outcome]:
 
 async def jobs(services: Services) -> list[Outcome]:
     """Probe for dead jobs, and for waiting jobs that this release does not declare."""
-    try:
-        async with AsyncSession(services.engine) as session:
-            counts = await count_jobs(session)
-    except DATABASE_AWAY:
-        return []  # the probe of the database says so
+    if not services.database_usable:
+        return []  # the probe of the database, which comes first, says so
+    async with asyncio.timeout(services.patience), AsyncSession(services.engine) as session:
+        counts = await count_jobs(session)
     found = []
     for (name, state), count in sorted(counts.items()):
         if state == State.DEAD:

@@ -25,6 +25,8 @@ def every(app: Quart, cron: str, name: str) -> None:
     A feature calls this in its `init_app`. Raises `CronSimError` for a mistake in `cron`.
     """
     latest(cron, utcnow())
+    if name in app.extensions["schedule"]:
+        raise ValueError(f"{name} is on the schedule twice.")
     app.extensions["schedule"][name] = cron
 
 

@@ -1,6 +1,6 @@
 """The home page. Its words are in `templates/site/home.html`."""
 
-from quart import Blueprint, render_template
+from quart import Blueprint, current_app, render_template
 
 from app.config import DEFAULT_ADMIN_PASSWORD, settings
 from app.web.access import limit, public
@@ -17,6 +17,7 @@ async def home() -> str:
     return await render_template(
         "site/home.html",
         developing=settings.DEBUG and is_from_this_machine(),
+        mailbox="mailbox" in current_app.blueprints,
         admin_email=settings.ADMIN_EMAIL,
         # Only development's own default is shown, which logs in from this machine alone.
         admin_password=(

@@ -173,6 +173,8 @@ class SignInPages:
 
 def set_sign_in_pages(app: Quart, pages: SignInPages) -> None:
     """Register where people are redirected who have to sign in. One feature calls this."""
+    if "sign_in_pages" in app.extensions:
+        raise ValueError("Two features say which pages sign in.")
     app.extensions["sign_in_pages"] = pages
 
 
@@ -183,6 +185,8 @@ def sign_in_url(page: str, **values: Any) -> str:
 
 def set_home(app: Quart, endpoint: str) -> None:
     """Register the home page. Without one, the account's page takes its place."""
+    if "home" in app.extensions:
+        raise ValueError("Two features say which page is the home page.")
     app.extensions["home"] = endpoint
 
 
