@@ -142,7 +142,8 @@ async def test_sigterm_lets_jobs_finish_and_hands_the_others_back(stage: Stage) 
 
 async def test_a_worker_that_has_slept_through_its_lease_stops_what_it_does(stage: Stage) -> None:
     sleeper = stage.start_worker()
-    await put("faults.work", number=1, seconds=4.0)
+    # Longer than the sleep, in which its time runs on: else it would be over when it wakes.
+    await put("faults.work", number=1, seconds=9.0)
     await until(lambda: stage.effects("begin"), stage)
     sleeper.send_signal(signal.SIGSTOP)
     other = stage.start_worker()
