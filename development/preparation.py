@@ -21,7 +21,7 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
         await setup_dev(config_name)
         lines.append("The database was empty: migrated it, and created roles and an administrator.")
     else:
-        await probes.require(settings, probes.database, probes.roles)
+        probes.raise_errors(found)
     if settings.DEBUG:
         page, password = f"{settings.BASE_URL}/account/login", password_hint(settings)
         lines.append(f"Log in at {page} as {settings.ADMIN_EMAIL}, password {password}.")

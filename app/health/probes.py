@@ -182,7 +182,11 @@ async def find(settings: Config, *looks: Look) -> list[CheckMessage]:
 
 async def require(settings: Config, *looks: Look) -> None:
     """Run probes in order; raise `NotReady` with the errors of the first that has findings."""
-    found = await find(settings, *looks)
+    raise_errors(await find(settings, *looks))
+
+
+def raise_errors(found: Sequence[CheckMessage]) -> None:
+    """Raise `NotReady` with the errors among these findings, if there are any."""
     errors = [f"{message.message} {message.hint}" for message in found if message.is_error]
     if errors:
         raise NotReady("\n".join(errors))

@@ -1,6 +1,5 @@
 """Health for load balancers (/livez, /readyz) and for administrators (a card)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from quart import Blueprint, Quart, ResponseReturnValue
@@ -19,25 +18,10 @@ def init_app(app: Quart) -> None:
     add_card(app, "health/components.html", load_components)
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A component as /readyz and the dashboard show it."""
-
-    name: str
-    state: probes.State
-    detail: str
-
-
-async def components() -> list[Component]:
-    """Run every probe of /readyz."""
-    found = await probes.ready()
-    return [Component(each.component, each.state, each.detail) for each in found]
-
-
 async def load_components() -> dict[str, Any]:
     """Load the card: every component, and a sentence that sums them up."""
-    found = await components()
-    unwell = sum(component.state != "ok" for component in found)
+    found = await probes.ready()
+    unwell = sum(outcome.state != "ok" for outcome in found)
     summary = "Everything works."
     if unwell:
         summary = (
@@ -61,11 +45,11 @@ async def livez() -> ResponseReturnValue:
 @unlimited
 async def readyz() -> ResponseReturnValue:
     """Answer 200 if requests may be sent here, 503 without a database or while draining."""
-    found = await components()
-    states = {component.state for component in found}
+    found = await probes.ready()
+    states = {outcome.state for outcome in found}
     if draining.is_draining():
         status = "draining"
     else:
         status = next((state for state in ("down", "degraded") if state in states), "ok")
-    listed = [{"name": c.name, "state": c.state, "detail": c.detail} for c in found]
+    listed = [{"name": o.component, "state": o.state, "detail": o.detail} for o in found]
     return {"status": status, "components": listed}, 503 if status in ("draining", "down") else 200
