@@ -4,6 +4,7 @@ from app.accounts.commands import setup_dev
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
 from app.environment import load_environment
 from app.health import probes
+from app.health.database import EMPTY
 
 
 async def prepare_to_serve(config_name: str | None = None) -> list[str]:
@@ -17,7 +18,7 @@ async def prepare_to_serve(config_name: str | None = None) -> list[str]:
     lines = []
     await probes.require(settings, probes.redis)
     found = await probes.find(settings, probes.database, probes.roles)
-    if settings.DEBUG and [message.id for message in found] == [probes.EMPTY]:
+    if settings.DEBUG and [message.id for message in found] == [EMPTY]:
         await setup_dev(config_name)
         lines.append("The database was empty: migrated it, and created roles and an administrator.")
     else:

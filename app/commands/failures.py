@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.away import is_away
 from app.errors import Problem
-from app.health.probes import reason
+from app.health.findings import reason
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 

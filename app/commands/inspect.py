@@ -6,7 +6,7 @@ import click
 
 from app import application
 from app.health import probes
-from app.health.probes import CheckMessage
+from app.health.findings import CheckMessage
 from app.web.access import declared, rule_of
 
 

@@ -10,84 +10,45 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from quart import Quart, current_app
-from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
-from sqlalchemy import make_url, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.auth.models import Role
-from app.away import AWAY
 from app.config import Config
 from app.database import create_engine
 from app.errors import NotReady
-from app.migrations import Revisions, Schema
+from app.health.database import database, roles
+from app.health.findings import CheckMessage, Outcome, Services, messages, reason
+from app.health.mail import mail
+from app.health.proxies import proxies
+from app.health.redis import redis
+from app.health.routes import routes
+from app.migrations import Revisions
 from app.redis import request_redis
-from app.web.access import declared
+
+__all__ = [
+    "add_probe",
+    "check",
+    "database",
+    "find",
+    "mail",
+    "proxies",
+    "raise_errors",
+    "ready",
+    "redis",
+    "require",
+    "require_now",
+    "roles",
+    "routes",
+    "standalone",
+]
 
 logger = logging.getLogger(__name__)
-
-EMPTY = "qb.E002"  # the id of "nothing is there yet", upon which `serve` sets the database up
 
 # Time-outs of a probe in seconds. A service that hangs must not hang /readyz; at start and in
 # `check` it may take longer than a request would wait.
 PATIENCE = 2.0
 PATIENCE_AT_START = 10.0
-
-State = Literal["ok", "degraded", "down"]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckMessage:
-    """A finding of `check`: what is wrong, and a hint how to put it right.
-
-    Ids that begin with qb.E are errors, those that begin with qb.W are warnings.
-    """
-
-    id: str
-    message: str
-    hint: str
-
-    @property
-    def is_error(self) -> bool:
-        """Whether this makes `check` fail."""
-        return self.id.startswith("qb.E")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The state of a component.
-
-    Requests fail while a component is `down`, and do without it while it is `degraded`. `detail` is
-    public, so it must name no host; `check` is for operators.
-    """
-
-    component: str
-    state: State
-    detail: str
-    check: CheckMessage | None = None
-
-
-@dataclass(slots=True)
-class Services:
-    """The services that probes look at. `app` is None where there is no application yet.
-
-    `patience` is a probe's time-out in seconds. `database_usable` is set by the probe of the
-    database, so that those that come after it need not find out again.
-    """
-
-    settings: Config
-    engine: AsyncEngine
-    redis: Redis
-    revisions: Revisions
-    patience: float
-    app: Quart | None = None
-    database_usable: bool = False
-
 
 Look = Callable[[Services], Awaitable[list[Outcome]]]
 
@@ -158,11 +119,6 @@ async def check(app: Quart) -> list[CheckMessage]:
     return found
 
 
-def messages(outcomes: Sequence[Outcome]) -> list[CheckMessage]:
-    """Return the findings among these outcomes."""
-    return [outcome.check for outcome in outcomes if outcome.check]
-
-
 @asynccontextmanager
 async def standalone(settings: Config, app: Quart | None = None) -> AsyncIterator[Services]:
     """Connect to the services of a configuration, without the pools of an application."""
@@ -197,151 +153,3 @@ def require_now(settings: Config, *looks: Look) -> None:
     coroutine: Coroutine[Any, Any, None] = require(settings, *looks)
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, coroutine).result()
-
-
-async def database(services: Services) -> list[Outcome]:
-    """Check that the database answers and has the schema that this code expects."""
-    outcomes = await _database(services)
-    services.database_usable = not messages(outcomes)
-    return outcomes
-
-
-async def _database(services: Services) -> list[Outcome]:
-    settings = services.settings
-    shown = make_url(settings.DATABASE_URL).render_as_string(hide_password=True)
-    schema = Schema.EMPTY
-    if not _is_missing_file(settings):  # connecting would create an empty file
-        try:
-            async with asyncio.timeout(services.patience), services.engine.connect() as connection:
-                schema = await services.revisions.schema(connection)
-        except (*AWAY, NotReady) as error:
-            message = f"The database {shown} cannot be used: {reason(error)}."
-            hint = "Is it running, and is DATABASE_URL right?"
-            found = CheckMessage("qb.E001", message, hint)
-            return [Outcome("database", "down", _why_away(error), found)]
-    answers = Outcome("database", "ok", "answers")
-    state: State = "ok" if schema in (Schema.CURRENT, Schema.AHEAD) else "down"
-    found_schema = _about_schema(schema, shown, settings)
-    return [answers, Outcome("schema", state, schema.value, found_schema)]
-
-
-def _about_schema(schema: Schema, shown: str, settings: Config) -> CheckMessage | None:
-    if schema is Schema.EMPTY:
-        return CheckMessage(EMPTY, f"The database {shown} has no tables yet.", _set_up(settings))
-    if schema is Schema.BEHIND:
-        message = f"The database {shown} is behind the code: a migration is pending."
-        return CheckMessage("qb.E003", message, "Run: python manage.py db upgrade")
-    if schema is Schema.INCOMPLETE:
-        message = f"The database {shown} is stamped as migrated, but has no tables."
-        remedy = "restore a backup." if settings.PRODUCTION else "run: python manage.py recreate-db"
-        return CheckMessage("qb.E007", message, f"No migration will create them; {remedy}")
-    return None
-
-
-async def roles(services: Services) -> list[Outcome]:
-    """Check that there are roles, without which nobody can have an account."""
-    if not services.database_usable:
-        return []  # the probe of the database, which comes first, says so
-    async with asyncio.timeout(services.patience), services.engine.connect() as connection:
-        if (await connection.execute(select(Role.id).limit(1))).first():
-            return []
-    message = "The database has no roles yet: nobody can log in."
-    found = CheckMessage(EMPTY, message, _set_up(services.settings))
-    return [Outcome("roles", "down", "there are none", found)]
-
-
-async def redis(services: Services) -> list[Outcome]:
-    """Check that Redis answers and accepts writes, which a ping would not show."""
-    try:
-        async with asyncio.timeout(services.patience):
-            await services.redis.set("probe", b"", ex=60)
-    except AWAY as error:
-        shown = shown_redis(services.settings)
-        hint = (
-            "It runs while `python manage.py serve` does; or set REDIS_URL."
-            if services.settings.embedded_valkey
-            else "Is it running, and is REDIS_URL right?"
-        )
-        message = f"Redis at {shown} cannot be used: {reason(error)}."
-        return [
-            Outcome("redis", "degraded", _why_away(error), CheckMessage("qb.E004", message, hint))
-        ]
-    return [Outcome("redis", "ok", "answers")]
-
-
-async def routes(services: Services) -> list[Outcome]:
-    """Check that every route declares its access and its rate limit."""
-    found = []
-    if (app := services.app) is None:
-        return []
-    for rule in app.url_map.iter_rules():
-        access, limit = declared(app.view_functions[rule.endpoint])
-        missing = [name for name, value in (("access", access), ("limit", limit)) if value is None]
-        if missing:
-            message = (
-                f"{rule.rule} ({rule.endpoint}) declares no {' and no '.join(missing)}, so it is "
-                "refused."
-            )
-            hint = "Put a decorator of app.web.access on its view."
-            found.append(
-                Outcome(
-                    "routes", "degraded", "one is closed", CheckMessage("qb.E006", message, hint)
-                )
-            )
-    return found
-
-
-async def proxies(services: Services) -> list[Outcome]:
-    """Check that rate limits and logs see the clients' own ips."""
-    settings = services.settings
-    if not settings.PRODUCTION or not settings.secure or settings.TRUSTED_PROXIES:
-        return []
-    message = (
-        "BASE_URL is https, so there is a proxy in front, but TRUSTED_PROXIES is 0: all clients "
-        "appear to have its ip."
-    )
-    found = CheckMessage("qb.W001", message, "Set TRUSTED_PROXIES to the number of proxies.")
-    return [Outcome("proxies", "degraded", "are not trusted", found)]
-
-
-async def mail(services: Services) -> list[Outcome]:
-    """Check that mail can be sent."""
-    if not services.settings.PRODUCTION or services.settings.MAIL_SERVER:
-        return []
-    message = "MAIL_SERVER is not set: no mail is sent."
-    found = CheckMessage("qb.W002", message, "Set MAIL_SERVER; jobs that mail wait until then.")
-    return [Outcome("mail", "degraded", "is not sent", found)]
-
-
-def reason(error: BaseException) -> str:
-    """Return the first line of the innermost error, which names the cause."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig
-    if isinstance(error, TimeoutError):
-        return "it does not answer in time"
-    text = str(error).strip().splitlines()
-    # asyncpg's errors arrive as "<class 'asyncpg…'>: the message"
-    return text[0].rsplit(">: ", 1)[-1].rstrip(".") if text else type(error).__name__
-
-
-def shown_redis(settings: Config) -> str:
-    """Return the url of Redis without its password."""
-    scheme, _, rest = settings.REDIS_URL.partition("://")
-    return f"{scheme}://{rest.rsplit('@', 1)[-1].partition('?')[0]}"
-
-
-def _why_away(error: BaseException) -> str:
-    """Return why a service is away, in words for the public that name no host."""
-    if isinstance(error, OutOfMemoryError):
-        return "is out of memory"
-    if isinstance(error, ReadOnlyError):
-        return "is read-only"
-    return "does not answer in time" if isinstance(error, TimeoutError) else "does not answer"
-
-
-def _set_up(settings: Config) -> str:
-    return f"Run: python manage.py {'setup-prod' if settings.PRODUCTION else 'setup-dev'}"
-
-
-def _is_missing_file(settings: Config) -> bool:
-    return settings.sqlite and not Path(str(make_url(settings.DATABASE_URL).database)).exists()

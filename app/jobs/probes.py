@@ -5,7 +5,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.away import REDIS_AWAY
-from app.health.probes import CheckMessage, Outcome, Services
+from app.health.findings import CheckMessage, Outcome, Services
 from app.jobs.models import State
 from app.jobs.queue import KINDS
 from app.jobs.service import count_jobs

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.accounts import service
 from app.database import db
-from app.health import probes
+from app.health import findings, probes
 from app.jobs.workers import SHARED_KEY
 from app.redis import redis
 from tests.conftest import MakeApp
@@ -123,13 +123,13 @@ def printer(app: Quart, monkeypatch: pytest.MonkeyPatch) -> None:
     """Add two probes as a feature does, of which one is for `check` alone."""
     monkeypatch.setitem(app.extensions, "probes", app.extensions["probes"].copy())
 
-    async def paper(services: probes.Services) -> list[probes.Outcome]:
-        found = probes.CheckMessage("qb.W900", "The printer has no paper.", "Put some in.")
-        return [probes.Outcome("printer", "degraded", "has no paper", found)]
+    async def paper(services: findings.Services) -> list[findings.Outcome]:
+        found = findings.CheckMessage("qb.W900", "The printer has no paper.", "Put some in.")
+        return [findings.Outcome("printer", "degraded", "has no paper", found)]
 
-    async def toner(services: probes.Services) -> list[probes.Outcome]:
-        found = probes.CheckMessage("qb.W901", "The toner is old.", "Replace it.")
-        return [probes.Outcome("toner", "degraded", "is old", found)]
+    async def toner(services: findings.Services) -> list[findings.Outcome]:
+        found = findings.CheckMessage("qb.W901", "The toner is old.", "Replace it.")
+        return [findings.Outcome("toner", "degraded", "is old", found)]
 
     probes.add_probe(app, paper, ready=True)
     probes.add_probe(app, toner)

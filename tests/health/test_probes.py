@@ -7,7 +7,7 @@ import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
-from app.health import probes
+from app.health import findings, probes
 from tests.commands.conftest import one_line
 from tests.processes import invoke, variables
 
@@ -19,7 +19,7 @@ def broken(request: pytest.FixtureRequest, app: Quart, monkeypatch: pytest.Monke
     monkeypatch.setattr(probes, "PATIENCE", 0.5)
     monkeypatch.setattr(probes, "PATIENCE_AT_START", 0.5)
 
-    async def printer(services: probes.Services) -> list[probes.Outcome]:
+    async def printer(services: findings.Services) -> list[findings.Outcome]:
         if request.param == "raises":
             raise LookupError("no printer")
         await asyncio.sleep(60)
