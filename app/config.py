@@ -4,35 +4,40 @@ The settings themselves stand in `app.settings_fields`, by subject.
 """
 
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
-from pydantic import AliasChoices, ValidationError, model_validator
+from pydantic import AliasChoices, ValidationError, field_validator, model_validator
 from quart import current_app
 from werkzeug.local import LocalProxy
 
-from app.environment import chosen_config, embedded_redis_url, first_set, instance_path
+from app.environment import absolute, chosen_config, embedded_redis_url, instance_path, port
 from app.errors import ConfigurationError, Problem
-from app.settings_errors import explain
-from app.settings_fields import (
+from app.setting_types import (
     DAY,
     HOUR,
     MINUTE,
-    DatabaseSettings,
     DatabaseURL,
+    Email,
+    LogFormat,
+    Secret,
+    Site,
+    setting,
+)
+from app.settings_errors import explain
+from app.settings_fields import (
+    DatabaseSettings,
     JobSettings,
     LimitSettings,
     LogSettings,
     MailSettings,
     PasswordSettings,
     RedisSettings,
-    Secret,
     SessionSettings,
-    Site,
     SiteSettings,
-    setting,
 )
 
 __all__ = [
@@ -48,6 +53,7 @@ __all__ = [
 
 # Development only: it logs in from loopback only.
 DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105
+DEFAULT_ADMIN_EMAIL = "admin@example.com"
 
 
 class Config(
@@ -68,6 +74,11 @@ class Config(
     TESTING: ClassVar[bool] = False
     PRODUCTION: ClassVar[bool] = False
     SYSLOG: ClassVar[bool] = False
+
+    @field_validator("INSTANCE_PATH")
+    @classmethod
+    def _absolute_folder(cls, value: Path) -> Path:
+        return absolute(value, "INSTANCE_PATH")
 
     @property
     def secure(self) -> bool:
@@ -109,6 +120,9 @@ class DevelopmentConfig(Config):
         secret=True,
         validation_alias=AliasChoices("DEV_DATABASE_URL", "DATABASE_URL"),
     )
+    ADMIN_EMAIL: Email | None = setting(
+        DEFAULT_ADMIN_EMAIL, "e-mail address of the first administrator", max_length=254
+    )
     ADMIN_PASSWORD: str | None = setting(
         DEFAULT_ADMIN_PASSWORD,
         "password of the first administrator; the default logs in from loopback only",
@@ -119,7 +133,7 @@ class DevelopmentConfig(Config):
     @classmethod
     def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
         instance = instance_path()
-        values.setdefault("BASE_URL", f"http://localhost:{first_set('PORT') or 8000}")
+        values.setdefault("BASE_URL", f"http://localhost:{port() or 8000}")
         if not {"DATABASE_URL", "DEV_DATABASE_URL"} & values.keys():
             values["DATABASE_URL"] = f"sqlite:///{instance / 'development.sqlite3'}"
         if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
@@ -148,11 +162,14 @@ class TestingConfig(Config):
         secret=True,
         validation_alias="TEST_DATABASE_URL",
     )
+    ADMIN_EMAIL: Email | None = setting(
+        DEFAULT_ADMIN_EMAIL, "e-mail address of the first administrator", max_length=254
+    )
     ADMIN_PASSWORD: str | None = setting(
         DEFAULT_ADMIN_PASSWORD, "password of the first administrator", secret=True
     )
-    ARGON2_MEMORY_COST: int = setting(8, "argon2id memory cost in KiB", ge=8)
-    ARGON2_TIME_COST: int = setting(1, "argon2id time cost, the number of passes", ge=1)
+    ARGON2_MEMORY_COST: int = setting(8, "argon2id memory cost in KiB", ge=8, le=4 * 1024**2)
+    ARGON2_TIME_COST: int = setting(1, "argon2id time cost, the number of passes", ge=1, le=100)
 
     @model_validator(mode="before")
     @classmethod
@@ -171,9 +188,13 @@ class ProductionConfig(Config):
     NAME = "production"
     PRODUCTION = True
 
-    LOG_FORMAT: Literal["text", "json"] = setting(
-        "json", "text, or json for one JSON object per line"
-    )
+    LOG_FORMAT: LogFormat = setting("json", "text, or json for one JSON object per line")
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a missing sender: no mail may come from a placeholder."""
+        yield from super().contradictions()
+        if self.MAIL_SERVER and not self.MAIL_DEFAULT_SENDER:
+            yield "MAIL_DEFAULT_SENDER", "needed with MAIL_SERVER"
 
 
 class HerokuConfig(ProductionConfig):

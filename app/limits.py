@@ -4,10 +4,10 @@ import asyncio
 import ipaddress
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import cast
 
-from limits import parse
+from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from quart import current_app
@@ -16,10 +16,9 @@ from werkzeug.local import LocalProxy
 
 from app.away import REDIS_AWAY
 from app.errors import TooMany
+from app.rate_rules import rate_rules
 
 logger = logging.getLogger(__name__)
-
-Question = Callable[..., Awaitable[bool]]
 
 # Seconds. While Redis is away, at most one request in this time waits to see if it is back.
 RETRY_AFTER = 5.0
@@ -50,36 +49,37 @@ class Limits:
         return time.monotonic() >= self._away_until
 
     async def hit(self, name: str, rule: str, *keys: object) -> None:
-        """Count one hit. Raises `TooMany` if it exceeds the limit.
+        """Count one hit. Raises `TooMany` if it exceeds the limit; then it counts for nothing.
 
-        `rule` is written like "5 per 5 minutes"; `name` says what is counted, `keys` for whom.
+        `rule` is written like "5 per 5 minutes"; each part of "10/minute;100/hour" applies. `name`
+        says what is counted, `keys` for whom.
         """
-        await self._ask(MovingWindowRateLimiter.hit, name, rule, keys)
+        await self._ask(name, rule, keys, count=True)
 
     async def require_room(self, name: str, rule: str, *keys: object) -> None:
         """Raise `TooMany` if another hit would exceed the limit, without counting one."""
-        await self._ask(MovingWindowRateLimiter.test, name, rule, keys)
+        await self._ask(name, rule, keys, count=False)
 
     async def clear(self, name: str, rule: str, *keys: object) -> None:
         """Reset the count."""
-        item, identifiers = parse(rule), (name, *map(str, keys))
-        await self._local.clear(item, *identifiers)
+        identifiers = (name, *map(str, keys))
+        for item in rate_rules(rule):
+            await self._local.clear(item, *identifiers)
         if self.is_shared:
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self._shared.clear(item, *identifiers)
+                    for item in rate_rules(rule):
+                        await self._shared.clear(item, *identifiers)
             except REDIS_AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
-    async def _ask(
-        self, question: Question, name: str, rule: str, keys: tuple[object, ...]
-    ) -> None:
-        item, identifiers = parse(rule), (name, *map(str, keys))
+    async def _ask(self, name: str, rule: str, keys: tuple[object, ...], *, count: bool) -> None:
+        items, identifiers = rate_rules(rule), (name, *map(str, keys))
         limiter = self._local
         if self.is_shared:
             try:
                 async with asyncio.timeout(self._timeout):
-                    passed = await question(self._shared, item, *identifiers)
+                    full = await _full(self._shared, items, identifiers, count=count)
                 limiter = self._shared
             except REDIS_AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
@@ -88,13 +88,33 @@ class Limits:
                     error or "in time",
                 )
         if limiter is self._local:
-            passed = await question(self._local, item, *identifiers)
-        if not passed:
-            window = await limiter.get_window_stats(item, *identifiers)
-            seconds = max(1, round(window.reset_time - time.time()))
+            full = await _full(self._local, items, identifiers, count=count)
+        if full:
+            windows = [await limiter.get_window_stats(item, *identifiers) for item in full]
+            latest = max(window.reset_time for window in windows)
+            seconds = max(1, round(latest - time.time()))
             raise TooMany(
                 f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds
             )
+
+
+async def _full(
+    limiter: MovingWindowRateLimiter,
+    items: Sequence[RateLimitItem],
+    identifiers: tuple[str, ...],
+    *,
+    count: bool,
+) -> list[RateLimitItem]:
+    """Return the limits that have no room for another hit; if there are none, count one in each.
+
+    Only `hit` decides and counts in one step. Of concurrent hits on several limits one may find the
+    last room taken after it was counted in another: so it counts too much, and never too little.
+    """
+    if len(items) > 1 or not count:
+        full = [item for item in items if not await limiter.test(item, *identifiers)]
+        if full or not count:
+            return full
+    return [item for item in items if not await limiter.hit(item, *identifiers)]
 
 
 def rate_limit_ip(address: str) -> str:

@@ -1,12 +1,17 @@
 """What is wrong with a configuration, in words."""
 
 import os
+import re
 
 from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from app.settings_fields import Fields
+from app.environment import origin
+from app.settings_fields import Contradiction, Fields
+
+SHOWN = 60  # characters of a value
+USER = re.compile(r"[^\s,/]*:[^\s,]*@")
 
 
 def explain(name: str, cls: type[Fields], error: ValidationError) -> str:
@@ -14,16 +19,26 @@ def explain(name: str, cls: type[Fields], error: ValidationError) -> str:
 
     Secrets are not shown.
     """
-    mistakes = {mistake["loc"][0]: mistake for mistake in error.errors(include_url=False)}
-    how_many = "1 variable is" if len(mistakes) == 1 else f"{len(mistakes)} variables are"
+    reasons = _reasons(error)
+    how_many = "1 variable is" if len(reasons) == 1 else f"{len(reasons)} variables are"
     lines = [f"The {name} configuration cannot be used, {how_many} wrong:"]
-    for place, mistake in mistakes.items():
+    for place, reason in reasons.items():
         variable, field = _find(cls, place)
-        reason = f", {found}" if (found := _reason(mistake)) else ""
-        lines.append(
-            f"  {variable}: {_given(variable, field)}{reason}. Expected: {field.description}."
-        )
+        given = ", ".join(filter(None, (_given(variable, field), reason)))
+        lines.append(f"  {variable}: {given}. Expected: {field.description}.")
     return "\n".join(lines)
+
+
+def _reasons(error: ValidationError) -> dict[int | str, str]:
+    """Return what is wrong with each field; nothing where the expectation says it all."""
+    reasons: dict[int | str, str] = {}
+    for mistake in error.errors(include_url=False):
+        cause = mistake.get("ctx", {}).get("error")
+        if isinstance(cause, Contradiction):
+            reasons |= cause.reasons
+        else:
+            reasons[mistake["loc"][0]] = _reason(mistake)
+    return reasons
 
 
 def _find(cls: type[Fields], place: int | str) -> tuple[str, FieldInfo]:
@@ -42,9 +57,11 @@ def _given(variable: str, field: FieldInfo) -> str:
     value = os.environ.get(variable)
     if not value:
         return "is not set"
-    if field.repr:
-        return f"got {value!r}"
-    return f"got a value of {len(value)} characters (not shown)"
+    if not field.repr:
+        return f"got a value of {len(value)} characters (not shown)"
+    shown = USER.sub("***@", value)  # a password in a URL
+    file = f" in {origin(variable)}" if origin(variable) else ""
+    return f"got {shown[:SHOWN] + '…' if len(shown) > SHOWN else shown!r}{file}"
 
 
 def _reason(mistake: ErrorDetails) -> str:
@@ -52,4 +69,10 @@ def _reason(mistake: ErrorDetails) -> str:
         return str(mistake["ctx"]["error"])
     if mistake["type"].startswith(("greater", "less")):
         return mistake["msg"].removeprefix("Input ")  # "should be less than …"
+    if mistake["type"].startswith("int_"):
+        return "not a whole number"
+    if mistake["type"] in ("float_parsing", "finite_number"):
+        return "not a number"
+    if mistake["type"] == "string_too_long":
+        return f"should have at most {mistake['ctx']['max_length']} characters"
     return ""

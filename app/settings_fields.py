@@ -5,66 +5,47 @@ error messages and is the text of `docs/settings.md` and `.env.example`, which
 `python -m development.settings` writes from here.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
-from limits import parse
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app import validators
-from app.environment import instance_path
-
-SECRET_LENGTH = 32
-
-KIB = 1024
-MINUTE = 60
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
-
-
-def _rule(value: str) -> str:
-    parse(value)
-    return value
-
-
-def _secret(value: str) -> str:
-    if len(value.strip()) < SECRET_LENGTH:
-        raise ValueError(
-            f"a secret key has at least {SECRET_LENGTH} characters, not counting blanks around it"
-        )
-    return value
-
-
-def _split(value: object) -> object:
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
+from app.environment import instance_path, tidied
+from app.setting_types import (
+    DAY,
+    HOUR,
+    KIB,
+    MINUTE,
+    SECRET_LENGTH,
+    YEAR,
+    Age,
+    DatabaseURL,
+    Delay,
+    Email,
+    Flag,
+    Level,
+    LogFormat,
+    MailServer,
+    Origins,
+    RedisURL,
+    Rule,
+    Secret,
+    Secrets,
+    Sender,
+    Site,
+    Timeout,
+    setting,
+)
 
 
-Email = Annotated[str, AfterValidator(validators.email)]
-Site = Annotated[str, AfterValidator(validators.base_url)]
-DatabaseURL = Annotated[str, AfterValidator(validators.database_url)]
-RedisURL = Annotated[str, AfterValidator(validators.redis_url)]
-Rule = Annotated[str, AfterValidator(_rule)]
-Secret = Annotated[str, AfterValidator(_secret)]
-Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
-Origins = Annotated[
-    list[Annotated[str, AfterValidator(validators.origin)]], NoDecode, BeforeValidator(_split)
-]
-Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
-]
+class Contradiction(ValueError):
+    """Values that are right by themselves and wrong together: what is wrong, by variable."""
 
-
-def setting(default: Any, description: str, *, secret: bool = False, **constraints: Any) -> Any:
-    """Declare a setting: its default, and its description in lower case without a full stop.
-
-    A secret is never shown, neither in a `repr` nor in an error message.
-    """
-    return Field(default, description=description, repr=not secret, **constraints)
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__("; ".join(reasons.values()))
+        self.reasons = reasons
 
 
 class Fields(BaseSettings):
@@ -78,16 +59,34 @@ class Fields(BaseSettings):
         populate_by_name=True,
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tidy(cls, value: object, info: ValidationInfo) -> object:
+        is_secret = not cls.model_fields[str(info.field_name)].repr
+        return tidied(value, secret=is_secret) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if reasons := dict(self.contradictions()):
+            raise Contradiction(reasons)
+        return self
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a variable and a reason for each value that cannot be used beside the others."""
+        yield from ()
+
 
 class SiteSettings(Fields):
     """The installation."""
 
     APP_NAME: str = setting(
-        "quart-base", "the product's name, shown on pages and in mails", max_length=64
+        "quart-base",
+        "the product's name, shown on pages and in mails, up to 64 characters",
+        max_length=64,
     )
     BASE_URL: Site = setting(
         None,
-        "the public URL of the site, such as https://app.example.com; "
+        "the public URL of the site without a path, such as https://app.example.com; "
         "every mailed link starts with it",
     )
     TRUSTED_PROXIES: int = setting(
@@ -97,14 +96,17 @@ class SiteSettings(Fields):
         le=10,
     )
     CORS_ORIGINS: Origins = setting(
-        [], "origins whose pages may call /api/ from a browser, separated by commas"
+        [],
+        "origins whose pages may call /api/ from a browser, such as https://shop.example.com, "
+        "separated by commas",
     )
     INSTANCE_PATH: Path = Field(
         default_factory=instance_path,
-        description="folder for files that the installation creates itself",
+        description="folder for files that the installation creates itself; a relative path "
+        "begins at the .env file that it stands in, or at the working directory",
     )
-    ADMIN_EMAIL: Email = setting(
-        "admin@example.com", "e-mail address of the first administrator", max_length=254
+    ADMIN_EMAIL: Email | None = setting(
+        None, "e-mail address of the first administrator", max_length=254
     )
     ADMIN_PASSWORD: str | None = setting(
         None,
@@ -127,40 +129,41 @@ class SiteSettings(Fields):
 class SessionSettings(Fields):
     """Sessions and mailed links."""
 
-    SESSION_IDLE: int = setting(
-        12 * HOUR, "seconds of inactivity after which a session expires", ge=MINUTE
+    SESSION_IDLE: Age = setting(12 * HOUR, "seconds of inactivity after which a session expires")
+    SESSION_IDLE_REMEMBERED: Age = setting(
+        14 * DAY, "seconds of inactivity after which a 'keep me logged in' session expires"
     )
-    SESSION_IDLE_REMEMBERED: int = setting(
-        14 * DAY,
-        "seconds of inactivity after which a 'keep me logged in' session expires",
-        ge=MINUTE,
-    )
-    SESSION_LIFETIME: int = setting(
-        90 * DAY, "seconds after which a session expires regardless of activity", ge=MINUTE
+    SESSION_LIFETIME: Age = setting(
+        90 * DAY, "seconds after which a session expires regardless of activity"
     )
     SESSION_TOUCH: int = setting(
-        5 * MINUTE, "minimum seconds between two writes of a session's last use", ge=0
+        5 * MINUTE, "minimum seconds between two writes of a session's last use", ge=0, le=DAY
     )
     REAUTHENTICATE_AFTER: int = setting(
         10 * MINUTE,
         "seconds after which sensitive actions ask for the password again",
         ge=0,
+        le=YEAR,
     )
-    CONFIRM_LIFETIME: int = setting(
-        DAY, "seconds that a link to confirm a new account is valid", ge=MINUTE
+    CONFIRM_LIFETIME: Age = setting(DAY, "seconds that a link to confirm a new account is valid")
+    RESET_LIFETIME: Age = setting(30 * MINUTE, "seconds that a link to reset a password is valid")
+    CHANGE_EMAIL_LIFETIME: Age = setting(
+        HOUR, "seconds that a link to confirm a changed e-mail address is valid"
     )
-    RESET_LIFETIME: int = setting(
-        30 * MINUTE, "seconds that a link to reset a password is valid", ge=MINUTE
+    OBJECT_LIFETIME: Age = setting(
+        7 * DAY, "seconds that the link to revert a change of e-mail address is valid"
     )
-    CHANGE_EMAIL_LIFETIME: int = setting(
-        HOUR, "seconds that a link to confirm a changed e-mail address is valid", ge=MINUTE
-    )
-    OBJECT_LIFETIME: int = setting(
-        7 * DAY,
-        "seconds that the link to revert a change of e-mail address is valid",
-        ge=MINUTE,
-    )
-    INVITE_LIFETIME: int = setting(7 * DAY, "seconds that an invitation is valid", ge=MINUTE)
+    INVITE_LIFETIME: Age = setting(7 * DAY, "seconds that an invitation is valid")
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a SESSION_TOUCH with which a session that is in use would expire."""
+        yield from super().contradictions()
+        if min(self.SESSION_IDLE, self.SESSION_IDLE_REMEMBERED) <= self.SESSION_TOUCH:
+            yield (
+                "SESSION_TOUCH",
+                "sessions in use would expire; it is less than SESSION_IDLE and "
+                "SESSION_IDLE_REMEMBERED",
+            )
 
 
 class PasswordSettings(Fields):
@@ -173,14 +176,25 @@ class PasswordSettings(Fields):
         3, "minimum zxcvbn score of a new password, 0 to 4", ge=0, le=4
     )
     # argon2id as the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
-    ARGON2_MEMORY_COST: int = setting(19456, "argon2id memory cost in KiB", ge=8)
-    ARGON2_TIME_COST: int = setting(2, "argon2id time cost, the number of passes", ge=1)
-    ARGON2_PARALLELISM: int = setting(1, "argon2id parallelism, the number of lanes", ge=1)
+    ARGON2_MEMORY_COST: int = setting(19456, "argon2id memory cost in KiB", ge=8, le=4 * KIB * KIB)
+    ARGON2_TIME_COST: int = setting(2, "argon2id time cost, the number of passes", ge=1, le=100)
+    ARGON2_PARALLELISM: int = setting(1, "argon2id parallelism, the number of lanes", ge=1, le=64)
     PASSWORD_QUEUE: int = setting(
         64,
         "maximum number of passwords waiting to be hashed before requests are answered with 503",
         ge=1,
+        le=100_000,
     )
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a memory cost that argon2 refuses."""
+        yield from super().contradictions()
+        if self.ARGON2_MEMORY_COST < 8 * self.ARGON2_PARALLELISM:
+            yield (
+                "ARGON2_MEMORY_COST",
+                "argon2 needs 8 KiB for each lane of ARGON2_PARALLELISM "
+                f"({8 * self.ARGON2_PARALLELISM} KiB)",
+            )
 
 
 class DatabaseSettings(Fields):
@@ -190,30 +204,28 @@ class DatabaseSettings(Fields):
         None, "postgresql://user:password@host/name or sqlite:///path/to/file.sqlite3", secret=True
     )
     DATABASE_POOL_SIZE: int = setting(
-        10, "connections in the pool of one process, without overflow", ge=1
+        10, "connections in the pool of one process, without overflow", ge=1, le=1000
     )
-    DATABASE_POOL_TIMEOUT: float = setting(
-        5, "seconds to wait for a connection from the pool before answering 503", gt=0
+    DATABASE_POOL_TIMEOUT: Timeout = setting(
+        5, "seconds to wait for a connection from the pool before answering 503"
     )
     DATABASE_POOL_RECYCLE: int = setting(
-        30 * MINUTE, "maximum age of a pooled connection in seconds", ge=1
+        30 * MINUTE, "maximum age of a pooled connection in seconds", ge=1, le=YEAR
     )
-    DATABASE_CONNECT_TIMEOUT: float = setting(5, "connection time-out in seconds", gt=0)
-    DATABASE_COMMAND_TIMEOUT: float = setting(
-        15, "client-side time-out of a statement in seconds", gt=0
+    DATABASE_CONNECT_TIMEOUT: Timeout = setting(5, "connection time-out in seconds")
+    DATABASE_COMMAND_TIMEOUT: Timeout = setting(
+        15, "client-side time-out of a statement in seconds"
     )
-    DATABASE_STATEMENT_TIMEOUT: float = setting(
-        10, "PostgreSQL's statement_timeout in seconds", gt=0
+    DATABASE_STATEMENT_TIMEOUT: Timeout = setting(10, "PostgreSQL's statement_timeout in seconds")
+    DATABASE_LOCK_TIMEOUT: Timeout = setting(3, "PostgreSQL's lock_timeout in seconds")
+    DATABASE_IDLE_TIMEOUT: Timeout = setting(
+        15, "PostgreSQL's idle_in_transaction_session_timeout in seconds"
     )
-    DATABASE_LOCK_TIMEOUT: float = setting(3, "PostgreSQL's lock_timeout in seconds", gt=0)
-    DATABASE_IDLE_TIMEOUT: float = setting(
-        15, "PostgreSQL's idle_in_transaction_session_timeout in seconds", gt=0
-    )
-    DATABASE_PGBOUNCER: bool = setting(
+    DATABASE_PGBOUNCER: Flag = setting(
         False,
         "true behind PgBouncer: disables the three time-outs above and prepared statements",
     )
-    SQLITE_BUSY_TIMEOUT: float = setting(5, "seconds to wait for SQLite's write lock", gt=0)
+    SQLITE_BUSY_TIMEOUT: Timeout = setting(5, "seconds to wait for SQLite's write lock")
 
 
 class RedisSettings(Fields):
@@ -225,41 +237,47 @@ class RedisSettings(Fields):
         secret=True,
         validation_alias=AliasChoices("REDIS_URL", "REDISTOGO_URL"),
     )
-    REDIS_TIMEOUT: float = setting(
-        0.5, "seconds that a request waits for Redis before it continues without", gt=0
+    REDIS_TIMEOUT: Timeout = setting(
+        0.5, "seconds that a request waits for Redis before it continues without"
     )
-    WORKER_REDIS_TIMEOUT: float = setting(
-        5, "time-out of a worker's Redis commands in seconds", gt=0
-    )
+    WORKER_REDIS_TIMEOUT: Timeout = setting(5, "time-out of a worker's Redis commands in seconds")
 
 
 class JobSettings(Fields):
     """Background jobs."""
 
-    WORKER_MAX_JOBS: int = setting(10, "maximum number of jobs that a worker runs at once", ge=1)
-    WORKER_JOB_TIMEOUT: float = setting(
-        15, "time-out of a job in seconds, unless the job declares its own", gt=0
+    WORKER_MAX_JOBS: int = setting(
+        10, "maximum number of jobs that a worker runs at once", ge=1, le=1000
+    )
+    WORKER_JOB_TIMEOUT: Timeout = setting(
+        15, "time-out of a job in seconds, unless the job declares its own"
     )
     WORKER_COMPLETION_WAIT: int = setting(
-        20, "seconds that running jobs get to finish when a worker shuts down", ge=0
+        20, "seconds that running jobs get to finish when a worker shuts down", ge=0, le=DAY
     )
-    WORKER_POLL_DELAY: float = setting(
-        0.02, "seconds between two polls of a worker's own queue in Redis", gt=0
+    WORKER_POLL_DELAY: Timeout = setting(
+        0.02, "seconds between two polls of a worker's own queue in Redis"
     )
-    WORKER_HEALTH_INTERVAL: int = setting(15, "seconds between two heartbeats of a worker", ge=1)
-    WORKER_LEASE: float = setting(
+    WORKER_HEALTH_INTERVAL: int = setting(
+        15, "seconds between two heartbeats of a worker", ge=1, le=DAY
+    )
+    WORKER_LEASE: Timeout = setting(
         30, "seconds after which the leases of a dead worker expire and its jobs run again", ge=1
     )
-    WORKER_SWEEP: float = setting(
-        2,
-        "seconds between two polls of the database for due jobs when nothing wakes a worker",
-        gt=0,
+    WORKER_SWEEP: Timeout = setting(
+        2, "seconds between two polls of the database for due jobs when nothing wakes a worker"
     )
-    JOB_BACKOFF: float = setting(
-        10, "seconds before the first retry of a failed job; doubles with each retry", gt=0
+    JOB_BACKOFF: Delay = setting(
+        10, "seconds before the first retry of a failed job; doubles with each retry"
     )
-    JOB_BACKOFF_MAX: float = setting(HOUR, "maximum retry delay in seconds", gt=0)
-    JOB_RETENTION: int = setting(7 * DAY, "seconds that finished jobs are kept", ge=0)
+    JOB_BACKOFF_MAX: Delay = setting(HOUR, "maximum retry delay in seconds")
+    JOB_RETENTION: int = setting(7 * DAY, "seconds that finished jobs are kept", ge=0, le=10 * YEAR)
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a maximum delay before retries that the first delay exceeds."""
+        yield from super().contradictions()
+        if self.JOB_BACKOFF > self.JOB_BACKOFF_MAX:
+            yield "JOB_BACKOFF", "it is at most JOB_BACKOFF_MAX"
 
 
 class LimitSettings(Fields):
@@ -295,30 +313,34 @@ class LimitSettings(Fields):
     API_LIMIT: Rule = setting(
         "300/minute", "API requests per user or client IP, such as 300/minute"
     )
-    MAX_CONTENT_LENGTH: int = setting(1024 * KIB, "maximum request body in bytes", ge=1)
-    MAX_ACCOUNT_FORM: int = setting(
-        64 * KIB, "maximum request body of an account form in bytes", ge=1
+    MAX_CONTENT_LENGTH: int = setting(
+        1024 * KIB, "maximum request body in bytes", ge=1, le=10 * KIB**3
     )
-    MAX_FORM_PARTS: int = setting(100, "maximum number of fields in a form", ge=1)
+    MAX_ACCOUNT_FORM: int = setting(
+        64 * KIB, "maximum request body of an account form in bytes", ge=1, le=10 * KIB**3
+    )
+    MAX_FORM_PARTS: int = setting(100, "maximum number of fields in a form", ge=1, le=100_000)
 
 
 class MailSettings(Fields):
     """Outgoing mail."""
 
-    MAIL_SERVER: str | None = setting(
+    MAIL_SERVER: MailServer | None = setting(
         None,
-        "host name of the SMTP server; while it is unset no mail is sent, and development keeps "
-        "its mail for /dev/mail",
+        "host name of the SMTP server, without a port; while it is unset no mail is sent, and "
+        "development keeps its mail for /dev/mail",
     )
     MAIL_PORT: int = setting(587, "port of the SMTP server", ge=1, le=65535)
-    MAIL_USE_TLS: bool = setting(True, "true to upgrade the connection with STARTTLS")
-    MAIL_USE_SSL: bool = setting(False, "true for implicit TLS (port 465)")
+    MAIL_USE_TLS: Flag = setting(True, "true to upgrade the connection with STARTTLS")
+    MAIL_USE_SSL: Flag = setting(False, "true for implicit TLS (port 465)")
     MAIL_USERNAME: str | None = setting(None, "user name for the SMTP server")
     MAIL_PASSWORD: str | None = setting(None, "password for the SMTP server", secret=True)
-    MAIL_DEFAULT_SENDER: str | None = setting(
-        None, "From address of outgoing mail; ADMIN_EMAIL when unset"
+    MAIL_DEFAULT_SENDER: Sender | None = setting(
+        None,
+        "sender of outgoing mail, Name <post@example.org> or the address alone; "
+        "required in production with MAIL_SERVER, ADMIN_EMAIL when unset elsewhere",
     )
-    MAIL_TIMEOUT: float = setting(10, "seconds to wait for each response of the SMTP server", gt=0)
+    MAIL_TIMEOUT: Timeout = setting(10, "seconds to wait for each response of the SMTP server")
 
     @model_validator(mode="after")
     def _one_kind_of_tls(self) -> Self:
@@ -326,14 +348,26 @@ class MailSettings(Fields):
             self.MAIL_USE_TLS = False
         return self
 
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield kinds of TLS that exclude each other, and half a log-in."""
+        yield from super().contradictions()
+        if self.MAIL_USE_TLS and self.MAIL_USE_SSL and "MAIL_USE_TLS" in self.model_fields_set:
+            yield (
+                "MAIL_USE_SSL",
+                "MAIL_USE_TLS is true as well; set MAIL_USE_TLS for STARTTLS (port 587) or "
+                "MAIL_USE_SSL for implicit TLS (port 465)",
+            )
+        if self.MAIL_USERNAME and not self.MAIL_PASSWORD:
+            yield "MAIL_PASSWORD", "needed with MAIL_USERNAME; set both or neither"
+        if self.MAIL_PASSWORD and not self.MAIL_USERNAME:
+            yield "MAIL_USERNAME", "needed with MAIL_PASSWORD; set both or neither"
+
 
 class LogSettings(Fields):
     """Logs."""
 
     LOG_LEVEL: Level = setting("INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    LOG_FORMAT: Literal["text", "json"] = setting(
-        "text", "text, or json for one JSON object per line"
-    )
+    LOG_FORMAT: LogFormat = setting("text", "text, or json for one JSON object per line")
 
 
 # In the order of `docs/settings.md`. A group's title is its docstring.

@@ -3,7 +3,6 @@
 Each function returns the normalised value, and raises `ValueError` for one that is invalid.
 """
 
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,27 +15,6 @@ from sqlalchemy.exc import ArgumentError
 # Query parameters that a PostgreSQL URL may have; on any other asyncpg fails late, with an
 # obscure message.
 POSTGRES_OPTIONS = {"host", "sslmode", "sslrootcert", "application_name"}
-
-SITE = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?")
-
-
-def base_url(value: str) -> str:
-    """Validate the URL of a site, and remove a slash at its end."""
-    parts, found = urlsplit(value), SITE.fullmatch(value)
-    if not found or not 0 < int(found["port"] or 80) < 65536:
-        raise ValueError("not the URL of a site")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def origin(value: str) -> str:
-    """Validate an origin as browsers send it."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != value:
-        raise ValueError(
-            "an origin is a scheme and a host with nothing after it, such as "
-            "https://app.example.com"
-        )
-    return value
 
 
 def email(value: str) -> str:

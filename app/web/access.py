@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from limits import parse
 from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
 
 from app.auth.identity import ANONYMOUS
@@ -20,6 +19,9 @@ from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.errors import DomainError
 from app.limits import limits, rate_limit_ip
+from app.origins import sent_origin
+from app.rate_rules import rate_rules
+from app.setting_types import is_rule
 from app.web.cross_site import is_cross_site
 from app.web.identity import client, identity, load_identity
 
@@ -120,10 +122,13 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 def limit(setting: str) -> Callable[[View], View]:
     """Rate limit a route per user, or per client ip: by a setting's name, or by a rule itself."""
-    if setting.isupper() and setting not in Config.model_fields:
-        raise ValueError(f"There is no setting {setting}.")
+    # Fails here rather than at the first request.
     if not setting.isupper():
-        parse(setting)  # fails here rather than at the first request
+        rate_rules(setting)
+    elif (field := Config.model_fields.get(setting)) is None:
+        raise ValueError(f"There is no setting {setting}.")
+    elif not is_rule(field):
+        raise ValueError(f"The setting {setting} is not a rate limit.")
     return lambda view: _mark(view, LIMIT, setting)
 
 
@@ -266,7 +271,8 @@ async def guard_websocket() -> None:
     access, declared_limit = declared(current_app.view_functions[str(websocket.endpoint)])
     if access is None or declared_limit is None:
         raise Forbidden("This websocket is closed: it does not say who may use it, or how often.")
-    if websocket.headers.get("Origin") not in (None, settings.BASE_URL):
+    origin = websocket.headers.get("Origin")
+    if origin is not None and sent_origin(origin) != settings.BASE_URL:
         raise Forbidden("This websocket was opened by another site.")
     if access.signed_in:
         # Refused rather than let in unseen.

@@ -7,6 +7,7 @@ either header.
 from werkzeug.datastructures import Headers
 
 from app.config import Config
+from app.origins import sent_origin
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -21,7 +22,8 @@ def is_cross_site(method: str, path: str, headers: Headers, settings: Config) ->
         return False
     if headers.get("Authorization", "").lower().startswith("bearer ") and "Cookie" not in headers:
         return False
-    origin = headers.get("Origin")
+    sent = headers.get("Origin")
+    origin = None if sent is None else sent_origin(sent)
     if path.startswith("/api/") and origin in settings.CORS_ORIGINS:
         return False
     # Sec-Fetch-Site first: under some referrer policies a page's own POST carries `Origin: null`.
@@ -30,7 +32,9 @@ def is_cross_site(method: str, path: str, headers: Headers, settings: Config) ->
     if origin is None:
         return False
     if settings.DEBUG or settings.TESTING:
-        return origin.partition("://")[2] != headers.get("Host")
+        # The Host header has no scheme: its default port is that of the origin.
+        scheme = origin.partition("://")[0]
+        return origin != sent_origin(f"{scheme}://{headers.get('Host', '')}")
     return origin != settings.BASE_URL
 
 
@@ -38,10 +42,10 @@ def cors_headers(path: str, origin: str | None, settings: Config) -> dict[str, s
     """Return the headers that let pages of a listed origin read the API; none for others."""
     if not path.startswith("/api/") or not settings.CORS_ORIGINS:
         return {}
-    if origin not in settings.CORS_ORIGINS:
+    if origin is None or sent_origin(origin) not in settings.CORS_ORIGINS:
         return {"Vary": "Origin"}
     return {
-        "Access-Control-Allow-Origin": str(origin),
+        "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Headers": "Authorization, Content-Type",
         "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
         "Access-Control-Max-Age": "600",
