@@ -10,12 +10,14 @@ import sys
 from quart import current_app
 
 from app import create_app
+from app.announcement import announce
 from app.errors import Problem
 from app.health import probes
 from app.patches.hypercorn_shutdown import stop_in_order
 
 try:
     app = create_app()
+    announce(app.extensions["settings"])
     probes.require_now(app.extensions["settings"], probes.database)
 except Problem as problem:
     sys.exit(problem.message)

@@ -20,6 +20,7 @@ from app.health import views as health
 from app.jobs import queue, schedule
 from app.limits import Limits
 from app.mail import mailbox
+from app.mail import probes as mail_probes
 from app.redis import request_redis
 from app.web import access, api, bodies, dashboard, errors, identity, menus, pages
 from app.web.middleware.headers import HttpsRedirect, SecurityHeaders
@@ -86,6 +87,7 @@ def create_app(config_name: str | None = None) -> Quart:
         pages,
         errors,
         probes,
+        mail_probes,
         dashboard,
     ):
         part.init_app(app)

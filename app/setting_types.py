@@ -61,10 +61,17 @@ def _sender(value: str) -> str:
     return str(senders.sender(value))
 
 
+def _product(value: str) -> str:
+    if "=?" in value:
+        raise ValueError("=? begins an encoded word of a mail's header; leave it out")
+    return value
+
+
 def _unique(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+Product = Annotated[str, AfterValidator(_product)]
 Email = Annotated[str, AfterValidator(validators.email)]
 Site = Annotated[str, AfterValidator(origins.base_url)]
 DatabaseURL = Annotated[str, BeforeValidator(str.strip), AfterValidator(validators.database_url)]

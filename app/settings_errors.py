@@ -35,7 +35,7 @@ def _reasons(error: ValidationError) -> dict[int | str, str]:
     for mistake in error.errors(include_url=False):
         cause = mistake.get("ctx", {}).get("error")
         if isinstance(cause, Contradiction):
-            reasons |= cause.reasons
+            reasons.update(cause.reasons)
         else:
             reasons[mistake["loc"][0]] = _reason(mistake)
     return reasons

@@ -29,6 +29,7 @@ from app.setting_types import (
     LogFormat,
     MailServer,
     Origins,
+    Product,
     RedisURL,
     Rule,
     Secret,
@@ -79,7 +80,7 @@ class Fields(BaseSettings):
 class SiteSettings(Fields):
     """The installation."""
 
-    APP_NAME: str = setting(
+    APP_NAME: Product = setting(
         "quart-base",
         "the product's name, shown on pages and in mails, up to 64 characters",
         max_length=64,

@@ -18,6 +18,7 @@ from arq import func
 from arq.connections import RedisSettings
 from arq.constants import default_queue_name
 
+from app.announcement import announce
 from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
@@ -57,6 +58,7 @@ def worker_settings(config_name: str | None = None) -> type:
     async def on_startup(ctx: dict[str, Any]) -> None:
         ctx["app"] = app = create_app(config_name)
         app.extensions["draining"] = stopping  # the app sets it at the signal to stop
+        announce(settings, config_name)
         await app.startup()
         # The command `arq` gives its logger a handler of its own; without it, the app's handler
         # writes these lines. Those about single jobs would repeat the engine's, without names.

@@ -1,10 +1,17 @@
 """Preparation of `serve`: checks what it needs, and reports how to log in."""
 
 from app.accounts.commands import setup_dev
+from app.announcement import summary, warnings
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
 from app.environment import load_environment
 from app.health import probes
 from app.health.database import EMPTY
+
+
+def announcement(config_name: str | None = None) -> list[str]:
+    """Return the lines to print first: which configuration runs, and what is set in vain."""
+    load_environment()
+    return [summary(load_settings(config_name), config_name), *warnings()]
 
 
 async def prepare_to_serve(config_name: str | None = None) -> list[str]:

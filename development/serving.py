@@ -60,8 +60,10 @@ def main(role: str, config_name: str, *arguments: str) -> int:
 
 def prepare(config_name: str) -> None:
     """Check that everything is there to serve; in development, create what is missing."""
-    from development.preparation import prepare_to_serve
+    from development.preparation import announcement, prepare_to_serve
 
+    for line in announcement(config_name):
+        click.echo(line)
     for line in asyncio.run(prepare_to_serve(config_name)):
         click.echo(line)
 

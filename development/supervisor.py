@@ -19,7 +19,15 @@ from typing import Any, TypeVar
 
 import click
 
-from app.environment import FILES, PROJECT_ROOT, first_set, instance_path, stored
+from app.environment import (
+    CHOSEN_BY,
+    PROJECT_ROOT,
+    chosen_by,
+    environment_files,
+    first_set,
+    instance_path,
+    stored,
+)
 from app.errors import NotReady
 from development import valkey
 from development.serving import MISTAKE
@@ -118,13 +126,17 @@ def _environment(config_name: str) -> dict[str, str]:
 
     It leaves out what came from `.env`, which they read again whenever they start.
     """
-    found: dict[str, str | None] = {}
-    for name in reversed(FILES):
-        found |= stored(Path.cwd() / name)
+    found: dict[str, str] = {}
+    for file in reversed(environment_files()):
+        found |= stored(file)
     environment = {name: value for name, value in os.environ.items() if found.get(name) != value}
     # `-m` finds this application wherever the command was started from.
     path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment.get("PYTHONPATH")]))
-    return environment | {"QUART_CONFIG": config_name, "PYTHONPATH": path}
+    return environment | {
+        "QUART_CONFIG": config_name,
+        CHOSEN_BY: chosen_by(config_name),
+        "PYTHONPATH": path,
+    }
 
 
 class Supervisor:

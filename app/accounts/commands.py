@@ -8,7 +8,7 @@ import click
 from app import application, migrations, validators
 from app.accounts import service
 from app.auth.hashing import passwords
-from app.config import DEFAULT_ADMIN_PASSWORD, Config, settings
+from app.config import DEFAULT_ADMIN_PASSWORD, Config
 from app.database import db
 from app.errors import Problem
 from app.health import probes
@@ -29,17 +29,17 @@ async def setup_prod(config_name: str | None = None) -> None:
     """Set up production: migrate, and create the roles and the first administrator. Idempotent.
 
     The administrator is created from ADMIN_EMAIL and ADMIN_PASSWORD. Raises `Problem` or
-    `WeakPassword`, before anything is changed, if that password is missing, the default or weak.
+    `WeakPassword`, before anything is changed, if one is missing or the password is known or weak.
     """
     async with application(config_name) as app:
         await _set_up(app.extensions["settings"])
 
 
 async def _set_up(loaded: Config) -> None:
-    password = loaded.ADMIN_PASSWORD or ""
+    email, password = loaded.ADMIN_EMAIL or "", loaded.ADMIN_PASSWORD or ""
     is_set_up = await _has_administrator(loaded)
     if not is_set_up:
-        await _require_administrator_password(loaded, password)
+        await _require_administrator(loaded, email, password)
     await migrations.upgrade(loaded)
     await probes.require(loaded, probes.database)
     password_hash = await passwords.hash(password)
@@ -47,12 +47,12 @@ async def _set_up(loaded: Config) -> None:
         await service.insert_roles(session)
         if is_set_up or await service.has_administrator(session):
             return
-        if await service.find_user(session, settings.ADMIN_EMAIL):
+        if await service.find_user(session, email):
             raise Problem(
-                f"{settings.ADMIN_EMAIL} has an account, but it is not an administrator's. "
-                f"If it is yours, run: python manage.py create-admin {settings.ADMIN_EMAIL}"
+                f"{email} has an account, but it is not an administrator's. "
+                f"If it is yours, run: python manage.py create-admin {email}"
             )
-        await service.make_administrator(session, settings.ADMIN_EMAIL, password_hash)
+        await service.make_administrator(session, email, password_hash)
 
 
 async def _has_administrator(loaded: Config) -> bool:
@@ -63,16 +63,18 @@ async def _has_administrator(loaded: Config) -> bool:
         return await service.has_administrator(session)
 
 
-async def _require_administrator_password(loaded: Config, password: str) -> None:
+async def _require_administrator(loaded: Config, email: str, password: str) -> None:
     if not loaded.PRODUCTION:
         return
-    if not password:
+    values = {"ADMIN_EMAIL": email, "ADMIN_PASSWORD": password}
+    if missing := [name for name, value in values.items() if not value]:
         raise Problem(
-            "ADMIN_PASSWORD is not set. Set it: the first administrator of production needs one."
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set. The first "
+            "administrator of production needs both."
         )
     if password == DEFAULT_ADMIN_PASSWORD:
         raise Problem("ADMIN_PASSWORD is the default, which everybody knows. Choose another one.")
-    await passwords.require_strong(password, [loaded.ADMIN_EMAIL, loaded.APP_NAME])
+    await passwords.require_strong(password, [email, loaded.APP_NAME])
 
 
 async def create_admin(email: str, password: str, config_name: str | None = None) -> bool:

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from app import application
+from app.announcement import summary
 from app.health import probes
 from app.health.findings import CheckMessage
 from app.web.access import declared, rule_of
@@ -25,6 +26,7 @@ def check_command(config_name: str) -> None:
 
 async def _check(config_name: str) -> list[CheckMessage]:
     async with application(config_name) as app:
+        click.echo(summary(app.extensions["settings"], config_name))
         return await probes.check(app)
 
 

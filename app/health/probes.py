@@ -19,10 +19,10 @@ from app.database import create_engine
 from app.errors import NotReady
 from app.health.database import database, roles
 from app.health.findings import CheckMessage, Outcome, Services, messages, reason
-from app.health.mail import mail
 from app.health.proxies import proxies
 from app.health.redis import redis
 from app.health.routes import routes
+from app.health.settings import settings as settings_probe
 from app.migrations import Revisions
 from app.redis import request_redis
 
@@ -31,7 +31,6 @@ __all__ = [
     "check",
     "database",
     "find",
-    "mail",
     "proxies",
     "raise_errors",
     "ready",
@@ -78,7 +77,7 @@ def init_app(app: Quart) -> None:
     add_probe(app, redis, ready=True)
     add_probe(app, routes)
     add_probe(app, proxies)
-    add_probe(app, mail)
+    add_probe(app, settings_probe)
 
 
 async def ready() -> list[Outcome]:

@@ -12,11 +12,11 @@ async def deliver(email: Email) -> None:
 
     Raises `MailFailed` if a retry may succeed, `MailRefused` if it cannot.
     """
-    message = await compose(email)
+    capture = current_app.extensions.get("capture_email")
     if settings.MAIL_SERVER:
-        await smtp.send(message, email.to)
-    elif capture := current_app.extensions.get("capture_email"):
-        await capture(message)
+        await smtp.send(await compose(email), email.to)
+    elif capture:
+        await capture(await compose(email))
     else:
         raise MailFailed(
             "MAIL_SERVER is not set, so no mail is sent. Set it and restart the worker: this mail "

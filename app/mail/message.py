@@ -1,13 +1,10 @@
 """A mail as a value, and the message that is composed from it."""
 
 import hashlib
-import re
 from datetime import UTC, datetime
 from email import policy
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -17,10 +14,7 @@ from quart import current_app, url_for
 from app import validators
 from app.config import settings
 from app.jobs.context import GiveUp, current
-
-# Characters that end a header's line, or that servers treat specially, must not get into a header.
-# "=?" begins an encoded word, which may hold any of them.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
+from app.senders import CONTROL, sender
 
 
 class MailFailed(Exception):
@@ -87,13 +81,14 @@ async def _render(email: Email, kind: str) -> str:
 
 
 def _sender() -> Address:
+    """Return who mail comes from: MAIL_DEFAULT_SENDER, in development ADMIN_EMAIL."""
     configured = settings.MAIL_DEFAULT_SENDER or settings.ADMIN_EMAIL
-    name, address = parseaddr(configured)
-    if CONTROL.search(configured + settings.APP_NAME):
-        raise MailFailed("APP_NAME or MAIL_DEFAULT_SENDER holds control characters.")
+    if not configured:
+        raise MailFailed("MAIL_DEFAULT_SENDER is not set. Set it and restart the worker.")
+    if CONTROL.search(settings.APP_NAME):
+        raise MailFailed("APP_NAME holds control characters.")
     try:
-        return Address(name or settings.APP_NAME, addr_spec=address)
-    except (ValueError, IndexError, MessageError):
-        raise MailFailed(
-            f"MAIL_DEFAULT_SENDER takes an address, or Name <address>; it got {configured!r}."
-        ) from None
+        found = sender(configured)
+    except ValueError as error:
+        raise MailFailed(f"MAIL_DEFAULT_SENDER: got {configured!r}, {error}.") from None
+    return Address(found.name or settings.APP_NAME, addr_spec=found.email)

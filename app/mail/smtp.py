@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import aiosmtplib
 from email_validator import validate_email
 
-from app.config import settings
-from app.mail.message import CONTROL, MailFailed, MailRefused
+from app.config import Config, settings
+from app.mail.message import MailFailed, MailRefused
+from app.senders import CONTROL
 
 # Replies that concern our configuration rather than the mail: log in first, use TLS first.
 CONFIGURATION_CODES = (530, 534, 535, 538)
@@ -27,17 +28,7 @@ async def send(message: EmailMessage, to: str) -> None:
     found = validate_email(to, check_deliverability=False, globally_deliverable=False)
     to = f"{found.local_part}@{found.ascii_domain}"  # a form that every server understands
     message.replace_header("To", to)
-    client = aiosmtplib.SMTP(
-        hostname=settings.MAIL_SERVER,
-        port=settings.MAIL_PORT,
-        # Without a name DNS would be asked for one, which may take long.
-        local_hostname=urlsplit(settings.BASE_URL).hostname,
-        username=settings.MAIL_USERNAME,
-        password=settings.MAIL_PASSWORD,
-        timeout=settings.MAIL_TIMEOUT,
-        use_tls=settings.MAIL_USE_SSL,
-        start_tls=settings.MAIL_USE_TLS and not settings.MAIL_USE_SSL,
-    )
+    client = connection(settings)
     try:
         await client.connect()
         await client.send_message(message, recipients=[to])
@@ -46,12 +37,33 @@ async def send(message: EmailMessage, to: str) -> None:
             await client.quit(timeout=1)
     except (aiosmtplib.SMTPException, OSError) as error:
         # The original error may hold what was sent, the password included.
-        raise _explained(error) from None
+        raise explained(error, settings) from None
     finally:
         client.close()
 
 
-def _explained(error: Exception) -> Exception:
+def connection(
+    settings: Config, *, timeout: float | None = None, start: bool = True
+) -> aiosmtplib.SMTP:
+    """Return a client that is not connected yet. Without `start` it stops before TLS and log-in.
+
+    `timeout` is in seconds and for each response; the default is MAIL_TIMEOUT.
+    """
+    return aiosmtplib.SMTP(
+        hostname=settings.MAIL_SERVER,
+        port=settings.MAIL_PORT,
+        # Without a name DNS would be asked for one, which may take long.
+        local_hostname=urlsplit(settings.BASE_URL).hostname,
+        username=settings.MAIL_USERNAME if start else None,
+        password=settings.MAIL_PASSWORD if start else None,
+        timeout=timeout or settings.MAIL_TIMEOUT,
+        use_tls=settings.MAIL_USE_SSL,
+        start_tls=start and settings.MAIL_USE_TLS and not settings.MAIL_USE_SSL,
+    )
+
+
+def explained(error: Exception, settings: Config) -> Exception:
+    """Return the error to raise for one of the library, in words that show no password."""
     server = f"The SMTP server {settings.MAIL_SERVER}:{settings.MAIL_PORT}"
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         error = error.recipients[0]
@@ -70,10 +82,11 @@ def _explained(error: Exception) -> Exception:
             and error.code not in CONFIGURATION_CODES
         ):
             return MailRefused(
-                f"{server} refused the mail: {error.code} {_one_line(error.message)}"
+                f"{server} refused the mail: {error.code} {_one_line(error.message, settings)}"
             )
         return MailFailed(
-            f"{server} does not accept the mail now: {error.code} {_one_line(error.message)}"
+            f"{server} does not accept the mail now: {error.code} "
+            f"{_one_line(error.message, settings)}"
         )
     if isinstance(error, aiosmtplib.SMTPNotSupported):
         return MailRefused(
@@ -81,10 +94,10 @@ def _explained(error: Exception) -> Exception:
         )
     if isinstance(error, TimeoutError):
         return MailFailed(f"{server} did not answer within {settings.MAIL_TIMEOUT:g} seconds.")
-    return MailFailed(f"{server} cannot be used: {_one_line(str(error))}")
+    return MailFailed(f"{server} cannot be used: {_one_line(str(error), settings)}")
 
 
-def _one_line(answer: str) -> str:
+def _one_line(answer: str, settings: Config) -> str:
     # Servers quote what they refuse, and that may be a mailed link.
     first = re.sub(rf"{re.escape(settings.BASE_URL)}\S*", "[link]", answer.partition("\n")[0])
     return CONTROL.sub("", first)[:SHOWN]

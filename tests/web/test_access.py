@@ -85,9 +85,18 @@ async def test_a_role_that_is_taken_away_is_gone_at_the_next_request(app: Quart)
     assert (await browser.get("/admin")).status_code == 403
 
 
-@pytest.mark.parametrize("rule", ["PAGE_LIMITS", "often"])
-def test_a_limit_that_does_not_exist_is_a_mistake_at_once(rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("PAGE_LIMITS", "no setting PAGE_LIMITS"),
+        ("APP_NAME", "APP_NAME is not a rate limit"),
+        ("often", "not a rate limit"),
+        ("0/minute", "from 1 to"),
+        ("10/minute;100/minute", "no effect"),
+    ],
+)
+def test_a_limit_that_cannot_be_kept_is_a_mistake_at_once(rule: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         limit(rule)
 
 
