@@ -49,6 +49,10 @@ def _flag(value: object) -> object:
     return FLAGS[value.lower()] if isinstance(value, str) else value
 
 
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -74,8 +78,8 @@ def _unique(values: list[str]) -> list[str]:
 Product = Annotated[str, AfterValidator(_product)]
 Email = Annotated[str, AfterValidator(validators.email)]
 Site = Annotated[str, AfterValidator(origins.base_url)]
-DatabaseURL = Annotated[str, BeforeValidator(str.strip), AfterValidator(validators.database_url)]
-RedisURL = Annotated[str, BeforeValidator(str.strip), AfterValidator(validators.redis_url)]
+DatabaseURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.database_url)]
+RedisURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.redis_url)]
 Rule = Annotated[str, AfterValidator(_rule)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]

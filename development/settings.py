@@ -80,8 +80,8 @@ its end. Quotes around a value, which Docker's `--env-file` keeps, are refused. 
 and `on` are true, `false`, `0`, `no` and `off` false, in any case.
 
 Rate limits are written `COUNT/UNIT` or `COUNT per NUMBER UNITS`: `30/minute`, `5 per 5 minutes`.
-Several are separated by `;`, and all of them apply: `10/minute;100/hour`. A client IP is an IPv4 address or the /64 network of an IPv6 address; `ADDRESS`
-in the name of a limit means that IP.
+Several are separated by `;`, and all of them apply: `10/minute;100/hour`. A client IP is an IPv4
+address or the /64 network of an IPv6 address; `ADDRESS` in the name of a limit means that IP.
 
 The end of this page says [how to add a setting](#a-setting-of-your-own).
 """

@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     folder = Path(tempfile.mkdtemp(prefix="quart-base-tests-"))
     folder.chmod(0o755)
-    # The commands of tests run here: without it, they would read a developer's own beside manage.py.
+    # Commands run here; without this file they would read a developer's own beside manage.py.
     (folder / ".env").touch()
     os.environ["TEST_FOLDER"] = str(folder)
     valkey, socket = start_valkey(folder)

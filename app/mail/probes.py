@@ -37,7 +37,13 @@ def _oddities(settings: Config) -> Iterator[CheckMessage]:
             yield CheckMessage(
                 "qb.W002", message, "Set MAIL_SERVER; jobs that mail wait until then."
             )
-        if unused := sorted(n for n in settings.model_fields_set if n.startswith("MAIL_")):
+        fields = type(settings).model_fields
+        unused = sorted(
+            name
+            for name in settings.model_fields_set
+            if name.startswith("MAIL_") and getattr(settings, name) != fields[name].default
+        )
+        if unused:
             message = f"{', '.join(unused)} {'has' if len(unused) == 1 else 'have'} no effect."
             yield CheckMessage("qb.W010", message, "Set MAIL_SERVER, or remove the others.")
         return

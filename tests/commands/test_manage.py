@@ -275,6 +275,7 @@ async def test_the_plain_functions_do_the_same(
     for name, value in {
         "SECRET_KEY": "k" * 32,
         "BASE_URL": "https://a.example",
+        "ADMIN_EMAIL": "boss@example.org",
         "ADMIN_PASSWORD": "seven purple herons",
     }.items():
         monkeypatch.setenv(name, value)

@@ -2,25 +2,22 @@
 
 import asyncio
 import base64
-import shutil
 import ssl
-import subprocess
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope
+from aiosmtpd.smtp import SMTP
 
 from app.config import Config
 from app.mail.delivery import deliver
 from app.mail.message import Email, MailFailed, MailRefused
-from tests.conftest import MakeApp
+from tests.mail.smtp_servers import HANG, Inbox, listening, scripted
 from tests.processes import free_port
 
 PASSWORD = "canary-3f9c"
@@ -43,59 +40,8 @@ CONFIRMATION = confirmation("robin@example.com")
 
 
 @pytest.fixture
-async def settings(make_app: MakeApp) -> AsyncIterator[Config]:
-    """Return settings for a server on this machine, without TLS."""
-    app = make_app()
-    async with app.app_context():
-        settings: Config = app.extensions["settings"]
-        settings.MAIL_SERVER, settings.MAIL_USE_TLS, settings.MAIL_TIMEOUT = "localhost", False, 2
-        yield settings
-
-
-class Inbox:
-    """The mails that a server of aiosmtpd has accepted."""
-
-    def __init__(self) -> None:
-        self.envelopes: list[Envelope] = []
-
-    async def handle_DATA(self, server: SMTP, session: Any, envelope: Envelope) -> str:  # noqa: N802
-        self.envelopes.append(envelope)
-        return "250 OK"
-
-
-@asynccontextmanager
-async def listening(
-    settings: Config, protocol: Callable[[], Any], **options: Any
-) -> AsyncIterator[None]:
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, **options)
-    settings.MAIL_PORT = server.sockets[0].getsockname()[1]
-    yield
-    server.close()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """Make a self-signed certificate for localhost, and a server's context with it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl here to make a certificate")
-    folder = tmp_path_factory.mktemp("certificate")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    made = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
-        "/CN=localhost"
-    )
-    names = [
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
-    subprocess.run(["openssl", *made.split(), *names], check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
+def settings(smtp_settings: Config) -> Config:
+    return smtp_settings
 
 
 @pytest.fixture(params=["STARTTLS", "TLS"])
@@ -182,46 +128,6 @@ async def test_a_host_of_another_alphabet_is_written_as_every_server_understands
     assert envelope.rcpt_tos == ["kim@xn--bcher-kva.example"]
     assert isinstance(envelope.content, bytes)
     assert b"\r\nTo: kim@xn--bcher-kva.example\r\n" in envelope.content
-
-
-HANG = "hang"
-ANSWERS = {
-    "GREETING": "220 ready",
-    "EHLO": "250-localhost\r\n250 AUTH PLAIN",
-    "MAIL": "250 ok",
-    "RCPT": "250 ok",
-    "DATA": "354 go on",
-    ".": "250 taken",
-    "RSET": "250 ok",
-    "QUIT": "221 bye",
-}
-
-
-@asynccontextmanager
-async def scripted(settings: Config, **script: str) -> AsyncIterator[list[str]]:
-    """Start a server that replies by this script; yield the lines that it receives."""
-    answers = ANSWERS | script
-    received: list[str] = []
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answer = answers["GREETING"]
-        while answer != HANG:
-            writer.write(f"{answer}\r\n".encode())
-            if answer.startswith("354"):
-                received.append((await reader.readuntil(b"\r\n.\r\n")).decode())
-                answer = answers["."]
-            elif line := (await reader.readline()).decode().strip():
-                received.append(line)
-                answer = answers.get(line.split()[0].upper(), "502 what?").replace("<echo>", line)
-            else:
-                break
-        await reader.read()  # until the other side has had enough
-        writer.close()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    settings.MAIL_PORT = server.sockets[0].getsockname()[1]
-    yield received
-    server.close()
 
 
 @pytest.mark.parametrize(
@@ -340,3 +246,37 @@ async def test_one_logs_in_where_a_name_is_set(settings: Config) -> None:
     async with scripted(settings, AUTH="235 welcome") as received:
         await deliver(CONFIRMATION)
     assert [line.split()[0] for line in received][:4] == ["EHLO", "AUTH", "MAIL", "RCPT"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "envelope_from", "header"),
+    [
+        ("no-reply@example.org", "no-reply@example.org", "quart-base <no-reply@example.org>"),
+        (
+            "Acme, Inc. <no-reply@example.org>",
+            "no-reply@example.org",
+            '"Acme, Inc." <no-reply@example.org>',
+        ),
+        (
+            '"Acme, Inc." <No-Reply@Example.org>',
+            "No-Reply@example.org",
+            '"Acme, Inc." <No-Reply@example.org>',
+        ),
+        (
+            "Bücher <post@bücher.example>",
+            "post@xn--bcher-kva.example",
+            "=?utf-8?q?B=C3=BCcher?= <post@xn--bcher-kva.example>",
+        ),
+    ],
+)
+async def test_every_server_understands_the_sender(
+    settings: Config, configured: str, envelope_from: str, header: str
+) -> None:
+    inbox = Inbox()
+    settings.MAIL_DEFAULT_SENDER = configured
+    async with listening(settings, lambda: SMTP(inbox, hostname="localhost")):
+        await deliver(CONFIRMATION)
+    [envelope] = inbox.envelopes
+    assert envelope.mail_from == envelope_from
+    assert isinstance(envelope.content, bytes)
+    assert f"From: {header}\r\n".encode() in envelope.content
