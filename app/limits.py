@@ -105,16 +105,20 @@ async def _full(
     *,
     count: bool,
 ) -> list[RateLimitItem]:
-    """Return the limits that have no room for another hit; if there are none, count one in each.
+    """Return limits that have no room for another hit; if there are none, count one in each.
 
-    Only `hit` decides and counts in one step. Of concurrent hits on several limits one may find the
-    last room taken after it was counted in another: so it counts too much, and never too little.
+    Only `hit` decides and counts in one step. So of concurrent hits as many pass as have room in
+    every limit, and those that find the last room of a longer window taken have been counted in a
+    shorter one, which soon forgets them.
     """
     if len(items) > 1 or not count:
         full = [item for item in items if not await limiter.test(item, *identifiers)]
         if full or not count:
             return full
-    return [item for item in items if not await limiter.hit(item, *identifiers)]
+    for item in sorted(items, key=RateLimitItem.get_expiry):
+        if not await limiter.hit(item, *identifiers):
+            return [item]
+    return []
 
 
 def rate_limit_ip(address: str) -> str:

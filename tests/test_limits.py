@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,47 @@ async def test_what_is_counted_for_one_is_not_counted_for_another(app: Quart) ->
     await passed(app.extensions["limits"], 5)
     await limits.hit("test", "5 per 5 minutes", "somebody else")
     await limits.hit("another", "5 per 5 minutes", "somebody")
+
+
+@pytest.fixture(params=["shared", "local"])
+async def counter(
+    request: pytest.FixtureRequest, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Limits]:
+    """Count in Redis, or without it in this process."""
+    if request.param == "local":
+        monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    app = make_app()
+    yield app.extensions["limits"]
+    if request.param == "shared":
+        await app.extensions["redis"].flushdb()
+
+
+BOTH = "3/second;5/hour"
+
+
+async def test_every_part_of_a_rule_applies(counter: Limits) -> None:
+    assert await passed(counter, 10, BOTH) == 3
+    await asyncio.sleep(1.1)
+    assert await passed(counter, 10, BOTH) == 2
+    with pytest.raises(TooMany) as raised:
+        await counter.require_room("test", BOTH, "somebody")
+    assert raised.value.retry_after is not None
+    assert raised.value.retry_after > 3500, "the fullest part says when"
+    await counter.clear("test", BOTH, "somebody")
+    assert await passed(counter, 10, BOTH) == 3
+
+
+async def test_a_refused_hit_counts_in_no_part(counter: Limits) -> None:
+    for _ in range(10):
+        await passed(counter, 1, BOTH)  # one after another
+    await asyncio.sleep(1.1)
+    assert await passed(counter, 1, BOTH) == 1, "seven refused hits took nothing of the hour"
+
+
+async def test_the_order_of_the_parts_does_not_matter(counter: Limits) -> None:
+    assert await passed(counter, 10, "5/hour;3/second") == 3
+    with pytest.raises(TooMany):
+        await counter.require_room("test", "5/hour;3/second", "somebody")
 
 
 @pytest.mark.parametrize(
