@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import AliasChoices, ValidationError, field_validator, model_validator
 from quart import current_app
+from sqlalchemy import make_url
 from werkzeug.local import LocalProxy
 
 from app.environment import absolute, chosen_config, embedded_redis_url, instance_path, port
@@ -79,6 +80,16 @@ class Config(
     @classmethod
     def _absolute_folder(cls, value: Path) -> Path:
         return absolute(value, "INSTANCE_PATH")
+
+    @field_validator("DATABASE_URL")
+    @classmethod
+    def _absolute_file(cls, value: str) -> str:
+        url = make_url(value)
+        if url.get_backend_name() != "sqlite" or str(url.database).startswith("file:"):
+            return value
+        names = ("DEV_DATABASE_URL", "DATABASE_URL", "TEST_DATABASE_URL")
+        file = absolute(str(url.database), *names)
+        return url.set(database=str(file)).render_as_string(hide_password=False)
 
     @property
     def secure(self) -> bool:

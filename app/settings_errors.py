@@ -1,7 +1,6 @@
 """What is wrong with a configuration, in words."""
 
 import os
-import re
 
 from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
@@ -11,7 +10,6 @@ from app.environment import origin
 from app.settings_fields import Contradiction, Fields
 
 SHOWN = 60  # characters of a value
-USER = re.compile(r"[^\s,/]*:[^\s,]*@")
 
 
 def explain(name: str, cls: type[Fields], error: ValidationError) -> str:
@@ -59,7 +57,8 @@ def _given(variable: str, field: FieldInfo) -> str:
         return "is not set"
     if not field.repr:
         return f"got a value of {len(value)} characters (not shown)"
-    shown = USER.sub("***@", value)  # a password in a URL
+    user, at, rest = value.rpartition("@")
+    shown = f"***@{rest}" if at and ":" in user else value  # a password in a URL
     file = f" in {origin(variable)}" if origin(variable) else ""
     return f"got {shown[:SHOWN] + '…' if len(shown) > SHOWN else shown!r}{file}"
 
