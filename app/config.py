@@ -4,11 +4,10 @@ The settings themselves stand in `app.settings_fields`, by subject.
 """
 
 import secrets
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import AliasChoices, ValidationError, field_validator, model_validator
 from quart import current_app
@@ -40,6 +39,7 @@ from app.settings_fields import (
     SessionSettings,
     SiteSettings,
 )
+from app.settings_together import require_agreement
 
 __all__ = [
     "DAY",
@@ -90,6 +90,11 @@ class Config(
         names = ("DEV_DATABASE_URL", "DATABASE_URL", "TEST_DATABASE_URL")
         file = absolute(str(url.database), *names)
         return url.set(database=str(file)).render_as_string(hide_password=False)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        require_agreement(self, production=self.PRODUCTION)
+        return self
 
     @property
     def secure(self) -> bool:
@@ -200,12 +205,6 @@ class ProductionConfig(Config):
     PRODUCTION = True
 
     LOG_FORMAT: LogFormat = setting("json", "text, or json for one JSON object per line")
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield a missing sender: no mail may come from a placeholder."""
-        yield from super().contradictions()
-        if self.MAIL_SERVER and not self.MAIL_DEFAULT_SENDER:
-            yield "MAIL_DEFAULT_SENDER", "needed with MAIL_SERVER"
 
 
 class HerokuConfig(ProductionConfig):

@@ -7,7 +7,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from app.environment import origin
-from app.settings_fields import Contradiction, Fields
+from app.settings_fields import Fields
+from app.settings_together import Contradiction
 
 SHOWN = 60  # characters of a value
 

@@ -5,7 +5,6 @@ error messages and is the text of `docs/settings.md` and `.env.example`, which
 `python -m development.settings` writes from here.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -41,14 +40,6 @@ from app.setting_types import (
 )
 
 
-class Contradiction(ValueError):
-    """Values that are right by themselves and wrong together: what is wrong, by variable."""
-
-    def __init__(self, reasons: dict[str, str]) -> None:
-        super().__init__("; ".join(reasons.values()))
-        self.reasons = reasons
-
-
 class Fields(BaseSettings):
     """How settings are read: from the environment, names in upper case, empty means unset."""
 
@@ -65,16 +56,6 @@ class Fields(BaseSettings):
     def _tidy(cls, value: object, info: ValidationInfo) -> object:
         is_secret = not cls.model_fields[str(info.field_name)].repr
         return tidied(value, secret=is_secret) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if reasons := dict(self.contradictions()):
-            raise Contradiction(reasons)
-        return self
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield a variable and a reason for each value that cannot be used beside the others."""
-        yield from ()
 
 
 class SiteSettings(Fields):
@@ -156,16 +137,6 @@ class SessionSettings(Fields):
     )
     INVITE_LIFETIME: Age = setting(7 * DAY, "seconds that an invitation is valid")
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield a SESSION_TOUCH with which a session that is in use would expire."""
-        yield from super().contradictions()
-        if min(self.SESSION_IDLE, self.SESSION_IDLE_REMEMBERED) <= self.SESSION_TOUCH:
-            yield (
-                "SESSION_TOUCH",
-                "sessions in use would expire; it is less than SESSION_IDLE and "
-                "SESSION_IDLE_REMEMBERED",
-            )
-
 
 class PasswordSettings(Fields):
     """Passwords and their hashing."""
@@ -186,16 +157,6 @@ class PasswordSettings(Fields):
         ge=1,
         le=100_000,
     )
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield a memory cost that argon2 refuses."""
-        yield from super().contradictions()
-        if self.ARGON2_MEMORY_COST < 8 * self.ARGON2_PARALLELISM:
-            yield (
-                "ARGON2_MEMORY_COST",
-                "argon2 needs 8 KiB for each lane of ARGON2_PARALLELISM "
-                f"({8 * self.ARGON2_PARALLELISM} KiB)",
-            )
 
 
 class DatabaseSettings(Fields):
@@ -274,12 +235,6 @@ class JobSettings(Fields):
     JOB_BACKOFF_MAX: Delay = setting(HOUR, "maximum retry delay in seconds")
     JOB_RETENTION: int = setting(7 * DAY, "seconds that finished jobs are kept", ge=0, le=10 * YEAR)
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield a maximum delay before retries that the first delay exceeds."""
-        yield from super().contradictions()
-        if self.JOB_BACKOFF > self.JOB_BACKOFF_MAX:
-            yield "JOB_BACKOFF", "it is at most JOB_BACKOFF_MAX"
-
 
 class LimitSettings(Fields):
     """Rate limits and maximum sizes."""
@@ -348,20 +303,6 @@ class MailSettings(Fields):
         if self.MAIL_USE_SSL and "MAIL_USE_TLS" not in self.model_fields_set:
             self.MAIL_USE_TLS = False
         return self
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield kinds of TLS that exclude each other, and half a log-in."""
-        yield from super().contradictions()
-        if self.MAIL_USE_TLS and self.MAIL_USE_SSL and "MAIL_USE_TLS" in self.model_fields_set:
-            yield (
-                "MAIL_USE_SSL",
-                "MAIL_USE_TLS is true as well; set MAIL_USE_TLS for STARTTLS (port 587) or "
-                "MAIL_USE_SSL for implicit TLS (port 465)",
-            )
-        if self.MAIL_USERNAME and not self.MAIL_PASSWORD:
-            yield "MAIL_PASSWORD", "needed with MAIL_USERNAME; set both or neither"
-        if self.MAIL_PASSWORD and not self.MAIL_USERNAME:
-            yield "MAIL_USERNAME", "needed with MAIL_PASSWORD; set both or neither"
 
 
 class LogSettings(Fields):

@@ -226,8 +226,8 @@ def code(value: Any) -> str:
 
 
 def as_code(words: str) -> str:
-    """Mark the command that generates a key as code, so that it can be copied."""
-    return re.sub(r"(python3 -c .+)$", r"`\1`", words)
+    """Mark what is to be copied as code: the command that generates a key, the form of a sender."""
+    return re.sub(r"(python3 -c .+$|\S+ <.+?>)", r"`\1`", words)
 
 
 FILES = {"docs/settings.md": settings_page, ".env.example": example}
