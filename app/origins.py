@@ -10,6 +10,7 @@ from functools import lru_cache
 import idna
 
 EXAMPLE = "https://app.example.com"
+LONGEST = 300  # characters of an origin: a host has at most 253
 PORTS = {"http": 80, "https": 443}
 
 URL = re.compile(r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^/?#\\]*)(?P<rest>.*)")
@@ -36,13 +37,9 @@ def origin(value: str) -> str:
     return _without_rest(canonical, rest)
 
 
-@lru_cache(1024)
 def sent_origin(header: str) -> str:
     """Return an `Origin` header in the form of `origin`; one that is no origin as it is."""
-    try:
-        return origin(header)
-    except ValueError:
-        return header
+    return _sent_origin(header) if len(header) <= LONGEST else header
 
 
 def host_name(value: str) -> str:
@@ -55,6 +52,14 @@ def host_name(value: str) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise ValueError("an IPv6 address with a zone is no name of a host")
     return str(address)
+
+
+@lru_cache(256)
+def _sent_origin(header: str) -> str:
+    try:
+        return origin(header)
+    except ValueError:
+        return header
 
 
 def _split(value: str) -> tuple[str, str]:

@@ -79,6 +79,12 @@ async def test_a_refused_hit_counts_in_no_part(counter: Limits) -> None:
     assert await passed(counter, 1, BOTH) == 1, "seven refused hits took nothing of the hour"
 
 
+async def test_a_hit_that_the_longer_part_refuses_counts_in_no_shorter_one(counter: Limits) -> None:
+    for _ in range(5):
+        await passed(counter, 1, "3/second;1/hour")
+    assert await passed(counter, 5, "3/second") == 2, "the part is counted under one key"
+
+
 async def test_the_order_of_the_parts_does_not_matter(counter: Limits) -> None:
     assert await passed(counter, 10, "5/hour;3/second") == 3
     with pytest.raises(TooMany):

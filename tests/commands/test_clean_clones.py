@@ -37,8 +37,14 @@ async def test_a_database_that_is_stamped_without_tables_is_named_and_mended(clo
 @pytest.mark.waits
 async def test_a_broken_production_database_is_not_sent_to_recreate_db(clone: Clone) -> None:
     clone.does("db", "stamp")
-    more = {"QUART_CONFIG": "production", "SECRET_KEY": "k" * 32, "BASE_URL": "https://a.example"}
-    words = clone.refuses("setup-prod", ADMIN_PASSWORD="seven purple herons", **more)
+    more = {
+        "QUART_CONFIG": "production",
+        "SECRET_KEY": "k" * 32,
+        "BASE_URL": "https://a.example",
+        "ADMIN_EMAIL": "boss@example.org",
+        "ADMIN_PASSWORD": "seven purple herons",
+    }
+    words = clone.refuses("setup-prod", **more)
     assert "restore a backup" in words
     assert "recreate-db" not in words
 

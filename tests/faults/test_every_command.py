@@ -35,6 +35,7 @@ PRODUCTION = {
     "QUART_CONFIG": "production",
     "SECRET_KEY": "k" * 32,
     "BASE_URL": "https://a.example",
+    "ADMIN_EMAIL": "boss@example.org",
     "ADMIN_PASSWORD": "seven purple herons",
 }
 OF_CODE = {"lint", "test", "format"}

@@ -176,6 +176,7 @@ def system(deployment: dict[str, str], tmp_path: Path) -> Iterator[System]:
         "MAIL_SERVER": "127.0.0.1",
         "MAIL_PORT": str(post.port),
         "MAIL_USE_TLS": "false",
+        "MAIL_DEFAULT_SENDER": "post@example.org",
         "MAIL_USERNAME": "post",
         "MAIL_PASSWORD": MAIL_PASSWORD,
         "JOB_BACKOFF": "0.5",

@@ -210,7 +210,7 @@ async def test_a_websocket_opens_for_whom_it_declares_and_never_for_other_sites(
 
     assert await opened("/test-echo")
     assert not await opened("/test-echo", Origin="https://evil.example")
-    assert await opened("/test-echo", Origin="http://localhost")
+    assert await opened("/test-echo", Origin="http://LOCALHOST:80")
     assert not await opened("/test-echo"), "beyond its limit"
     assert not await opened("/test-forgotten-ws")
     assert not await opened("/test-private")
