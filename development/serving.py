@@ -34,8 +34,8 @@ def main(role: str, config_name: str, *arguments: str) -> int:
     An error that the user can fix is one line, a bug a traceback.
     """
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    load_environment()
     try:
+        load_environment()
         if role == "prepare":
             prepare(config_name)
         elif role == "web":

@@ -127,3 +127,24 @@ def test_a_start_says_which_configuration_runs(
     assert said.count("Configuration production, chosen by QUART_CONFIG in the environment") == 1
     assert "MAIL_SEVER is no setting; MAIL_SERVER is one" in said
     assert "canary" not in said
+
+
+def test_a_dotenv_that_is_broken_while_serving_is_named_in_one_line(
+    installed: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("QUART_CONFIG: production\n")
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "development.serving", "web", "0"],
+        env=installed | {"PYTHONPATH": str(PROJECT_ROOT)},
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert said == (
+        f"Error: {tmp_path / '.env'}, line 1: not an assignment. Write NAME=value, with a quote at "
+        "both ends of the value or at neither, and # before a comment.\n"
+    )
