@@ -77,6 +77,7 @@ MISTAKES = [
     'SECRET_KEY="canary" canary',
     "SECRET_KEY='it's canary'",
     'SECRET_KEY="canary\nQUART_CONFIG=production\nAPP_NAME="x',
+    'SECRET_KEY="canary\nQUART_CONFIG=production\nAPP_NAME=The "',
     "SECRET_KEY=can\0ary",
     "=canary",
     "- QUART_CONFIG=production",
