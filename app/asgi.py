@@ -17,8 +17,8 @@ from app.patches.hypercorn_shutdown import stop_in_order
 
 try:
     app = create_app()
-    announce(app.extensions["settings"])
     probes.require_now(app.extensions["settings"], probes.database)
+    announce(app.extensions["settings"])
 except Problem as problem:
     sys.exit(problem.message)
 
