@@ -1,5 +1,6 @@
 """`check` talks to the mail server and names what to correct, and sends nothing."""
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -181,6 +182,20 @@ async def test_a_server_that_hangs_is_left_in_time(settings: Config, moment: str
         found = await failure(settings, 0.3)
         assert time.monotonic() - started < 1
     assert "within 0.3 seconds" in found.message
+
+
+async def test_a_server_that_is_slow_at_every_step_is_left_in_time(settings: Config) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        while await reader.readline():
+            await asyncio.sleep(0.3)
+            writer.write(b"250 ok\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    settings.MAIL_PORT = server.sockets[0].getsockname()[1]
+    assert "within 0.5 seconds" in (await failure(settings, 0.5)).message
+    server.close()
 
 
 async def test_a_server_that_is_no_mail_server_is_named(settings: Config) -> None:
