@@ -5,15 +5,24 @@ error messages and is the text of `docs/settings.md` and `.env.example`, which
 `python -m development.settings` writes from here.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from limits import parse
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app import validators
-from app.environment import instance_path
+from app import redis_url, validators
+from app.environment import embedded_redis_url, instance_path
 
 SECRET_LENGTH = 32
 
@@ -36,6 +45,22 @@ def _secret(value: str) -> str:
     return value
 
 
+def _installation(value: str) -> str:
+    if not re.fullmatch("[a-z0-9]{0,16}", value):  # empty: derived, see `Config`
+        raise ValueError("at most 16 letters a to z and digits")
+    return value
+
+
+def _prefix(value: str) -> str:
+    # Of the characters that Redis takes, not those with a meaning in patterns: of SCAN, of ACLs.
+    if not re.fullmatch(r"[!-~]{0,64}", value) or re.search(r"[*?\[\]\\]", value):
+        raise ValueError(
+            "at most 64 characters of ASCII without blanks and without * ? [ ] \\, "
+            "which mean more in patterns"
+        )
+    return value
+
+
 def _split(value: object) -> object:
     return (
         [part.strip() for part in value.split(",") if part.strip()]
@@ -47,8 +72,10 @@ def _split(value: object) -> object:
 Email = Annotated[str, AfterValidator(validators.email)]
 Site = Annotated[str, AfterValidator(validators.base_url)]
 DatabaseURL = Annotated[str, AfterValidator(validators.database_url)]
-RedisURL = Annotated[str, AfterValidator(validators.redis_url)]
+RedisURL = Annotated[str, AfterValidator(redis_url.validate)]
 Rule = Annotated[str, AfterValidator(_rule)]
+Installation = Annotated[str, AfterValidator(_installation)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[
@@ -121,6 +148,21 @@ class SiteSettings(Fields):
         [],
         "previous secret keys that are still accepted after a rotation, separated by commas",
         secret=True,
+    )
+    INSTALLATION_ID: Installation = setting(
+        "",
+        "name of this installation in its cookies and Redis keys, at most 16 letters a to z and "
+        "digits; a change signs everybody out",
+    )
+    HSTS_SECONDS: int = setting(
+        0,
+        "seconds that browsers remember to use https only, while BASE_URL is https; 0 does not "
+        "ask them to",
+        ge=0,
+        le=2 * 366 * DAY,
+    )
+    HSTS_INCLUDE_SUBDOMAINS: bool = setting(
+        False, "true if every subdomain of BASE_URL's host is served over https, too"
     )
 
 
@@ -231,6 +273,24 @@ class RedisSettings(Fields):
     WORKER_REDIS_TIMEOUT: float = setting(
         5, "time-out of a worker's Redis commands in seconds", gt=0
     )
+    REDIS_PASSWORD: str | None = setting(
+        None,
+        "password of the Redis server as it is, instead of a percent-encoded one in REDIS_URL",
+        secret=True,
+    )
+    REDIS_PREFIX: Prefix = setting(
+        "",
+        "beginning of every key and channel in Redis, at most 64 characters, such as myapp:",
+    )
+
+    @field_validator("REDIS_PASSWORD")
+    @classmethod
+    def _one_password(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and (url := info.data.get("REDIS_URL")):
+            if url == embedded_redis_url(instance_path()):
+                raise ValueError("REDIS_URL is not set, and the embedded Valkey has no password")
+            redis_url.with_password(url, value)
+        return value
 
 
 class JobSettings(Fields):

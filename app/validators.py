@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict
-from redis.asyncio import ConnectionPool
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -84,26 +83,6 @@ def database_url(value: str) -> str:
     if (root := url.query.get("sslrootcert")) and not Path(str(root)).is_file():
         raise ValueError("sslrootcert names a file that does not exist")
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-
-
-def redis_url(value: str) -> str:
-    """Validate the URL of a Redis server, over TCP, TLS or a Unix socket."""
-    parts = urlsplit(value)
-    unix = parts.scheme == "unix"
-    if parts.scheme not in ("redis", "rediss", "unix") or not (
-        parts.path if unix else parts.netloc
-    ):
-        raise ValueError("not the URL of a Redis server")
-    number = "" if unix else parts.path.strip("/")
-    if number and not number.isdigit():
-        raise ValueError("the database after the last / must be a number")
-    try:
-        ConnectionPool.from_url(value).make_connection()  # type: ignore[no-untyped-call]
-    except Exception:  # whatever it is, the message may hold the password
-        raise ValueError(
-            "not the URL of a Redis server; : / ? # @ in a password are percent-encoded"
-        ) from None
-    return value
 
 
 class Shape(BaseModel):

@@ -47,6 +47,7 @@ def production(database_url: str, **more: str) -> dict[str, str]:
             "DATABASE_URL": database_url,
             "REDIS_URL": os.environ["REDIS_URL"],
             "BASE_URL": "http://localhost",
+            "INSTALLATION_ID": "testing",  # as in the testing configuration
         }
         | more
     )

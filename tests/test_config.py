@@ -1,11 +1,12 @@
 """The configuration registry and `.env`."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from app import create_app, environment
+from app import create_app, environment, redis_url
 from app.config import (
     Config,
     DevelopmentConfig,
@@ -18,7 +19,7 @@ from app.config import (
     load_settings,
 )
 from app.errors import ConfigurationError
-from app.validators import base_url, database_url, redis_url
+from app.validators import base_url, database_url
 
 PRODUCTION = {
     "SECRET_KEY": "k" * 32,
@@ -80,7 +81,7 @@ def test_developments_secret_key_is_made_once_and_for_its_owner_only(
     assert len(first.SECRET_KEY) >= 32
     key = tmp_path / "instance" / "secret_key"
     assert key.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in key.parent.iterdir()] == ["secret_key"]
+    assert {path.name for path in key.parent.iterdir()} == {"secret_key", "installation"}
 
 
 def test_a_secret_key_that_another_process_made_first_is_kept(
@@ -228,7 +229,7 @@ def test_database_addresses_get_their_asynchronous_driver(given: str, expected: 
 )
 def test_redis_addresses_that_cannot_work_are_refused_without_their_password(given: str) -> None:
     with pytest.raises(ValueError, match=r".+") as raised:
-        redis_url(given)
+        redis_url.validate(given)
     assert "canary" not in str(raised.value)
 
 
@@ -351,3 +352,66 @@ def test_settings_land_in_the_apps_config(production: None) -> None:
 def test_secrets_are_in_no_repr(production: None) -> None:
     assert "canary" not in repr(load_settings("production"))
     assert "k" * 32 not in repr(load_settings("production"))
+
+
+def test_each_installation_has_a_name_in_cookies_and_redis(
+    production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = load_settings("production"), load_settings("production")
+    assert re.fullmatch("[0-9a-f]{8}", first.INSTALLATION_ID)
+    assert (
+        first.INSTALLATION_ID,
+        f"qb-{first.INSTALLATION_ID}:",
+    ) == (again.INSTALLATION_ID, again.REDIS_PREFIX)
+    monkeypatch.setenv("BASE_URL", "https://staging.example.com")
+    assert load_settings("production").INSTALLATION_ID != first.INSTALLATION_ID
+    monkeypatch.setenv("INSTALLATION_ID", "shop2")
+    assert load_settings("production").REDIS_PREFIX == "qb-shop2:"
+    monkeypatch.setenv("REDIS_PREFIX", "acme/shop:")
+    assert load_settings("production").redis_key("known") == "acme/shop:known"
+
+
+def test_two_checkouts_have_two_names_and_each_keeps_its_own(
+    clear: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = load_settings("development")
+    assert load_settings("development").INSTALLATION_ID == first.INSTALLATION_ID
+    monkeypatch.setenv("INSTANCE_PATH", str(tmp_path / "another"))
+    assert load_settings("development").INSTALLATION_ID != first.INSTALLATION_ID
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("REDIS_PREFIX", value)
+            for value in ("a b", "a*", "a?", "[a]", "a\\", "ä:", "a\n", " a")
+        ),
+        ("REDIS_PREFIX", "x" * 65),
+        *(("INSTALLATION_ID", value) for value in ("A", "a;b", "a b", "a\n", "x" * 17, "ä")),
+        ("HSTS_SECONDS", "-1"),
+        ("HSTS_SECONDS", "1 year"),
+        ("HSTS_SECONDS", str(10**12)),
+        ("HSTS_INCLUDE_SUBDOMAINS", "perhaps"),
+        ("REDIS_PASSWORD", "another"),  # beside the one in REDIS_URL
+    ],
+)
+def test_names_and_promises_that_cannot_be_are_refused(
+    production: None, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"1 variable is wrong:\n  {name}: got ") as raised:
+        load_settings("production")
+    assert "canary" not in raised.value.message
+
+
+def test_a_password_of_redis_may_stand_beside_its_url(
+    production: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://cache.example/2")
+    monkeypatch.setenv("REDIS_PASSWORD", "p#x@y/z:%?&= ü")
+    settings = load_settings("production")
+    assert redis_url.options(settings.REDIS_URL)["password"] == "p#x@y/z:%?&= ü"
+    monkeypatch.delenv("REDIS_URL")
+    with pytest.raises(ConfigurationError, match="embedded Valkey has no password"):
+        load_settings("development")

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.accounts import service
 from app.database import db
 from app.health import findings, probes
-from app.jobs.workers import SHARED_KEY
+from app.jobs.workers import identify_database, write
 from app.redis import redis
 from tests.conftest import MakeApp
 from tests.factories.people import log_in, make_person
@@ -29,6 +29,12 @@ async def ready(client: Browser) -> tuple[int, str, dict[str, str]]:
     )
 
 
+async def pretend_worker(app: Quart, database: str | None = None, name: str = "a:1:a") -> None:
+    """Write the heartbeat of a worker on the app's database, or on another one."""
+    database = database or await identify_database(app.extensions["database"].engine)
+    await write(redis, app.extensions["settings"], name, database, 10)
+
+
 async def test_livez_asks_nobody(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -38,8 +44,8 @@ async def test_livez_asks_nobody(
     assert (response.status_code, await response.get_json()) == (200, {"status": "ok"})
 
 
-async def test_ready_with_everything(client: Browser) -> None:
-    await redis.set(SHARED_KEY, b"alive", ex=10)
+async def test_ready_with_everything(app: Quart, client: Browser) -> None:
+    await pretend_worker(app)
     assert await ready(client) == (
         200,
         "ok",
@@ -50,6 +56,23 @@ async def test_ready_with_everything(client: Browser) -> None:
 async def test_without_workers_it_is_degraded_and_serves(client: Browser) -> None:
     status, state, components = await ready(client)
     assert (status, state, components["worker"]) == (200, "degraded", "degraded")
+
+
+async def test_a_worker_on_another_database_is_not_taken_for_ones_own(
+    app: Quart, client: Browser
+) -> None:
+    await pretend_worker(app, "another")
+    _, _, components = await ready(client)
+    assert (components["worker"], components["redis keys"]) == ("degraded", "degraded")
+    assert [message.id for message in await probes.check(app)] == ["qb.E005", "qb.E020"]
+    await pretend_worker(app, name="b:1:b")
+    _, _, components = await ready(client)
+    assert (components["worker"], components["redis keys"]) == ("ok", "degraded")
+    [message] = await probes.check(app)
+    assert message.id == "qb.E020"
+    assert "REDIS_PREFIX=qb-testing:" in message.message
+    assert "a:1:a" in message.message
+    assert "Set REDIS_PREFIX" in message.hint
 
 
 async def test_without_redis_it_is_degraded_and_serves(
@@ -157,5 +180,5 @@ async def test_every_probe_of_a_feature_is_in_check(app: Quart) -> None:
 
 
 async def test_a_probe_that_finds_nothing_wrong_says_nothing_in_check(app: Quart) -> None:
-    await redis.set(SHARED_KEY, b"alive", ex=10)
+    await pretend_worker(app)
     assert await probes.check(app) == []
