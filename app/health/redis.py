@@ -19,6 +19,11 @@ async def redis(services: Services) -> list[Outcome]:
             if services.settings.embedded_valkey
             else "Is it running, and is REDIS_URL right?"
         )
+        if "certificate" in reason(error).lower():
+            hint = (
+                "If the server's certificate is self-signed, as Heroku's are, add "
+                "?ssl_cert_reqs=none to REDIS_URL, or ?ssl_ca_certs= and the certificate's file."
+            )
         message = f"Redis at {url} cannot be used: {reason(error)}."
         return [
             Outcome("redis", "degraded", why_away(error), CheckMessage("qb.E004", message, hint))
