@@ -5,7 +5,6 @@ error messages and is the text of `docs/settings.md` and `.env.example`, which
 `python -m development.settings` writes from here.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -45,22 +44,6 @@ def _secret(value: str) -> str:
     return value
 
 
-def _installation(value: str) -> str:
-    if not re.fullmatch("[a-z0-9]{0,16}", value):  # empty: derived, see `Config`
-        raise ValueError("at most 16 letters a to z and digits")
-    return value
-
-
-def _prefix(value: str) -> str:
-    # Of the characters that Redis takes, not those with a meaning in patterns: of SCAN, of ACLs.
-    if not re.fullmatch(r"[!-~]{0,64}", value) or re.search(r"[*?\[\]\\]", value):
-        raise ValueError(
-            "at most 64 characters of ASCII without blanks and without * ? [ ] \\, "
-            "which mean more in patterns"
-        )
-    return value
-
-
 def _split(value: object) -> object:
     return (
         [part.strip() for part in value.split(",") if part.strip()]
@@ -74,8 +57,8 @@ Site = Annotated[str, AfterValidator(validators.base_url)]
 DatabaseURL = Annotated[str, AfterValidator(validators.database_url)]
 RedisURL = Annotated[str, AfterValidator(redis_url.validate)]
 Rule = Annotated[str, AfterValidator(_rule)]
-Installation = Annotated[str, AfterValidator(_installation)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
+Installation = Annotated[str, AfterValidator(validators.installation_id)]
+Prefix = Annotated[str, AfterValidator(validators.redis_prefix)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[

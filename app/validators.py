@@ -85,6 +85,24 @@ def database_url(value: str) -> str:
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
+def installation_id(value: str) -> str:
+    """Validate the name of an installation, which is part of the names of its cookies."""
+    if not re.fullmatch("[a-z0-9]{0,16}", value):  # empty: derived, see `Config`
+        raise ValueError("at most 16 letters a to z and digits")
+    return value
+
+
+def redis_prefix(value: str) -> str:
+    """Validate a beginning of keys in Redis."""
+    # Redis takes any characters. These mean something in patterns: of SCAN, and of ACLs.
+    if not re.fullmatch(r"[!-~]{0,64}", value) or re.search(r"[*?\[\]\\]", value):
+        raise ValueError(
+            "at most 64 characters of ASCII without blanks and without * ? [ ] \\, "
+            "which mean more in patterns"
+        )
+    return value
+
+
 class Shape(BaseModel):
     """Base of request schemas. Rejects unknown fields, which prevents mass assignment."""
 

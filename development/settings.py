@@ -54,6 +54,7 @@ OTHERS = {
     "Variables that only compose.yaml reads": {
         "POSTGRES_PASSWORD": "password of its PostgreSQL",
         "VALKEY_PASSWORD": "password of its Valkey",
+        "COMPOSE_PROJECT_NAME": "name of its volumes and image; the folder's name when unset",
     },
 }
 

@@ -83,6 +83,33 @@ async def test_without_redis_it_is_degraded_and_serves(
     assert (status, state, components["redis"]) == (200, "degraded", "degraded")
 
 
+@pytest.mark.parametrize(
+    "missing",
+    [("~qb-testing:*", "~other:*"), ("&qb-testing:*", "&other:*")],
+    ids=["keys", "channels"],
+)
+async def test_what_an_acl_has_to_allow_is_named(
+    backend: str,
+    make_app: MakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    missing: tuple[str, str],
+) -> None:
+    rule = "~qb-testing:* &qb-testing:* +@all".replace(*missing)
+    options = ["--user", "default", "off", "--user", "me", "on", ">x", *rule.split()]
+    server, socket = start_valkey(tmp_path, *options)
+    monkeypatch.setenv("REDIS_URL", f"unix://me:x@{socket}")
+    app = make_app()
+    try:
+        async with probes.standalone(app.extensions["settings"]) as services:
+            [outcome] = await probes.redis(services)
+    finally:
+        server.stop()
+    assert outcome.check
+    assert "permission" in outcome.check.message.lower()
+    assert "keys ~qb-testing:* and the channels &qb-testing:*" in outcome.check.hint
+
+
 async def test_a_redis_that_takes_no_writes_says_why(
     backend: str, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

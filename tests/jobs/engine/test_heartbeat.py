@@ -1,14 +1,20 @@
 """Signs of life, which probes read, and the shared one, which `arq --check` reads."""
 
 import logging
+import shutil
+from pathlib import Path
 
 import pytest
 from quart import Quart
+from sqlalchemy import make_url, text
 
 from app.config import Config
+from app.database import create_engine, db
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.workers import NAMES_KEY, SHARED_KEY, identify_database, workers, write
 from app.redis import redis
+from app.validators import database_url
+from tests.conftest import create_database
 
 
 async def test_a_worker_that_stops_leaves_the_shared_sign_to_those_that_live(
@@ -56,8 +62,37 @@ async def test_workers_on_two_databases_say_so_once(
     await theirs.stop()
 
 
-async def test_each_database_has_an_identity_of_its_own(app: Quart) -> None:
+async def test_a_copy_of_a_database_is_another_one(
+    app: Quart, backend: str, settings: Config, tmp_path: Path, worker_number: int
+) -> None:
     engine = app.extensions["database"].engine
     first = await identify_database(engine)
     assert first == await identify_database(engine)
-    assert len(first) == 16
+    assert first == await identify_database(create_engine(settings, for_requests=False))
+    if backend == "sqlite":
+        shutil.copy(str(engine.url.database), tmp_path / "copy.sqlite3")
+        url = f"sqlite+aiosqlite:///{tmp_path / 'copy.sqlite3'}"
+    else:
+        url = database_url(await create_database(f"test_copy_{worker_number}"))
+    copy = create_engine(settings.model_copy(update={"DATABASE_URL": url}), for_requests=False)
+    assert first != await identify_database(copy)
+
+
+async def test_where_the_number_of_the_cluster_is_kept_secret_that_of_the_database_will_do(
+    app: Quart, backend: str, settings: Config
+) -> None:
+    if backend == "sqlite":
+        pytest.skip("it has no users")
+    async with db.transaction() as session:
+        await session.execute(text("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"))
+        await session.execute(text("DROP ROLE IF EXISTS plain"))
+        await session.execute(text("CREATE ROLE plain LOGIN"))
+    url = make_url(settings.DATABASE_URL).set(username="plain")
+    plain = {"DATABASE_URL": url.render_as_string(hide_password=False)}
+    engine = create_engine(settings.model_copy(update=plain), for_requests=False)
+    try:
+        assert len(await identify_database(engine)) == 16
+    finally:
+        async with db.transaction() as session:
+            await session.execute(text("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC"))
+            await session.execute(text("DROP ROLE plain"))
