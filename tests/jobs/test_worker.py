@@ -167,8 +167,10 @@ async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost: list[bool] = []
+    polling = asyncio.Event()
 
     async def poll(worker: Worker) -> None:
+        polling.set()
         try:
             await asyncio.sleep(1)
         except asyncio.CancelledError:
@@ -179,7 +181,8 @@ async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
     monkeypatch.setattr(Worker, "_poll_iteration", poll)
     worker = create_worker(worker_settings("testing"), handle_signals=False)
     running = asyncio.create_task(worker.async_run())
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(20):
+        await polling.wait()
     async with asyncio.timeout(5):
         worker.ctx["app"].extensions["draining"].set()
         worker.handle_sig(signal.SIGTERM)
