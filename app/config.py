@@ -14,9 +14,9 @@ from pydantic import AliasChoices, ValidationError, model_validator
 from quart import current_app
 from werkzeug.local import LocalProxy
 
+from app import redis_url
 from app.environment import chosen_config, embedded_redis_url, first_set, instance_path
 from app.errors import ConfigurationError, Problem
-from app.redis_url import with_password
 from app.settings_errors import explain
 from app.settings_fields import (
     DAY,
@@ -81,8 +81,11 @@ class Config(
             self.INSTALLATION_ID = hashlib.sha256(site.encode()).hexdigest()[:8]
         if not self.REDIS_PREFIX:
             self.REDIS_PREFIX = f"qb-{self.INSTALLATION_ID}:"
-        if self.REDIS_PASSWORD:
-            self.REDIS_URL = with_password(self.REDIS_URL, self.REDIS_PASSWORD)
+        self.REDIS_URL = redis_url.complete(
+            self.REDIS_URL,
+            redis_password=self.REDIS_PASSWORD,
+            redis_verify_certificate=self.REDIS_VERIFY_CERTIFICATE,
+        )
         return self
 
     @property

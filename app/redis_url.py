@@ -34,14 +34,35 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def with_password(url: str, password: str) -> str:
-    """Put a password into a URL. Raises `ValueError` if the URL holds one already."""
+def complete(
+    url: str, *, redis_password: str | None = None, redis_verify_certificate: bool = True
+) -> str:
+    """Put what settings of these names say into a URL that `validate` has accepted.
+
+    Raises `ValueError` if the URL says it already, or has no use for it.
+    """
+    if redis_password:
+        url = _with_password(url, redis_password)
+    return url if redis_verify_certificate else _without_verification(url)
+
+
+def _with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     if parts.password or "password" in parse_qs(parts.query):
         raise ValueError("REDIS_URL holds a password already")
     server = parts.netloc.rpartition("@")[2]
     user = f"{parts.username or ''}:{quote(password, safe='')}"
     return parts._replace(netloc=f"{user}@{server}").geturl()
+
+
+def _without_verification(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        raise ValueError("REDIS_URL does not begin with rediss://, so there is no certificate")
+    if "ssl_cert_reqs" in parse_qs(parts.query):
+        raise ValueError("REDIS_URL says so itself, with ssl_cert_reqs")
+    query = "&".join(filter(None, [parts.query, "ssl_cert_reqs=none"]))
+    return validate(parts._replace(query=query).geturl())
 
 
 def validate(value: str) -> str:

@@ -266,13 +266,17 @@ class RedisSettings(Fields):
         "beginning of every key and channel in Redis, at most 64 characters, such as myapp:",
     )
 
-    @field_validator("REDIS_PASSWORD")
+    REDIS_VERIFY_CERTIFICATE: bool = setting(
+        True, "false to accept any certificate of a rediss:// server, as Heroku's need"
+    )
+
+    @field_validator("REDIS_PASSWORD", "REDIS_VERIFY_CERTIFICATE")
     @classmethod
-    def _one_password(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and (url := info.data.get("REDIS_URL")):
-            if url == embedded_redis_url(instance_path()):
+    def _fit_the_url(cls, value: Any, info: ValidationInfo) -> Any:
+        if url := info.data.get("REDIS_URL"):
+            if value and isinstance(value, str) and url == embedded_redis_url(instance_path()):
                 raise ValueError("REDIS_URL is not set, and the embedded Valkey has no password")
-            redis_url.with_password(url, value)
+            redis_url.complete(url, **{str(info.field_name).lower(): value})
         return value
 
 

@@ -66,6 +66,8 @@ def test_two_checkouts_have_two_names_and_each_keeps_its_own(
         ("HSTS_SECONDS", "1 year"),
         ("HSTS_SECONDS", str(10**12)),
         ("HSTS_INCLUDE_SUBDOMAINS", "perhaps"),
+        ("REDIS_VERIFY_CERTIFICATE", "false"),  # without TLS
+        ("REDIS_VERIFY_CERTIFICATE", "perhaps"),
         ("REDIS_PASSWORD", "another"),  # beside the one in REDIS_URL
     ],
 )

@@ -122,12 +122,26 @@ def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["redis://h:1/2", "redis://me@h:1/2", "unix:///a%20b?db=2"])
 def test_a_password_beside_the_url_need_not_be_encoded(url: str) -> None:
-    found = seen(redis_url.with_password(url, PASSWORD))
+    found = seen(redis_url.complete(url, redis_password=PASSWORD))
     assert found.pop("password") == PASSWORD
     assert found == seen(url)
     for holding in (f"redis://:{ENCODED}@h", "redis://h?password=x"):
         with pytest.raises(ValueError, match="already"):
-            redis_url.with_password(holding, PASSWORD)
+            redis_url.complete(holding, redis_password=PASSWORD)
+
+
+def test_any_certificate_is_accepted_if_one_says_so_beside_the_url() -> None:
+    for url in ("rediss://h", "rediss://:x@h/1?health_check_interval=9"):
+        found = seen(redis_url.complete(url, redis_verify_certificate=False))
+        assert found.pop("ssl_cert_reqs") == "none"
+        assert found == seen(url)
+    for url, why in (
+        ("redis://h", "no certificate"),
+        ("rediss://h?ssl_cert_reqs=required", "itself"),
+        ("rediss://h?ssl_check_hostname=true", "TLS"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            redis_url.complete(url, redis_verify_certificate=False)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def _hint(error: BaseException, settings: Config) -> str:
         )
     if "certificate" in reason(error).lower():
         return (
-            "If the server's certificate is self-signed, as Heroku's are, add "
-            "?ssl_cert_reqs=none to REDIS_URL, or ?ssl_ca_certs= and the certificate's file."
+            "If the server's certificate is self-signed, as Heroku's are, set "
+            "REDIS_VERIFY_CERTIFICATE=false, or add ?ssl_ca_certs= and a file to REDIS_URL."
         )
     return "Is it running, and is REDIS_URL right?"

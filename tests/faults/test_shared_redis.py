@@ -33,7 +33,14 @@ from tests.test_deployment_files import read, services
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
-KINDS = ("tcp", "password beside", "unix", "tls trusting anybody", "tls trusting one")
+KINDS = (
+    "tcp",
+    "password beside",
+    "unix",
+    "tls trusting anybody",
+    "tls trusting one",
+    "as Heroku gives it",
+)
 
 
 @pytest.fixture
@@ -55,10 +62,12 @@ async def addresses(shared: Shared, tmp_path: Path) -> AsyncIterator[dict[str, d
             "unix": f"unix://{socket}?db=0&password={ENCODED}",
             "tls trusting anybody": f"{secure}?ssl_cert_reqs=none",
             "tls trusting one": f"{secure}/0?{trusted}&ssl_check_hostname=true",
+            "as Heroku gives it": secure,
         }
         assert set(urls) == set(KINDS)
         found = {kind: {"REDIS_URL": url} for kind, url in urls.items()}
         found["password beside"]["REDIS_PASSWORD"] = PASSWORD
+        found["as Heroku gives it"]["REDIS_VERIFY_CERTIFICATE"] = "false"
         yield found
 
 
@@ -96,7 +105,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_until_one_says_s
     found = await asyncio.to_thread(findings, env | {"REDIS_URL": url})
     assert "qb.E004" in found
     assert "certificate" in found
-    assert "ssl_cert_reqs=none" in found, "the way out"
+    assert "REDIS_VERIFY_CERTIFICATE=false" in found, "the way out"
     assert ENCODED not in found
 
 
