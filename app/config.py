@@ -3,6 +3,7 @@
 The settings themselves stand in `app.settings_fields`, by subject.
 """
 
+import hashlib
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from quart import current_app
 from sqlalchemy import make_url
 from werkzeug.local import LocalProxy
 
+from app import redis_url
 from app.environment import absolute, chosen_config, embedded_redis_url, instance_path, port
 from app.errors import ConfigurationError, Problem
 from app.setting_types import (
@@ -22,6 +24,7 @@ from app.setting_types import (
     MINUTE,
     DatabaseURL,
     Email,
+    Installation,
     LogFormat,
     Secret,
     Site,
@@ -96,6 +99,22 @@ class Config(
         require_agreement(self, production=self.PRODUCTION)
         return self
 
+    @model_validator(mode="after")
+    def _derive(self) -> Self:
+        """Name what this installation shares a machine, a browser or a Redis server with."""
+        if not self.INSTALLATION_ID:
+            # In production, processes that share no folder have to agree on one.
+            site = self.BASE_URL.partition("://")[2]
+            self.INSTALLATION_ID = hashlib.sha256(site.encode()).hexdigest()[:8]
+        if not self.REDIS_PREFIX:
+            self.REDIS_PREFIX = f"qb-{self.INSTALLATION_ID}:"
+        self.REDIS_URL = redis_url.complete(
+            self.REDIS_URL,
+            redis_password=self.REDIS_PASSWORD,
+            redis_verify_certificate=self.REDIS_VERIFY_CERTIFICATE,
+        )
+        return self
+
     @property
     def secure(self) -> bool:
         """Whether the site is served over https.
@@ -113,6 +132,10 @@ class Config(
     def embedded_valkey(self) -> bool:
         """Whether Redis is the embedded Valkey rather than a configured server."""
         return embedded_redis_url(self.INSTANCE_PATH) == self.REDIS_URL
+
+    def redis_key(self, name: str) -> str:
+        """Return the full name of a key or channel in Redis."""
+        return self.REDIS_PREFIX + name
 
     def for_quart(self) -> dict[str, Any]:
         """Return all values under their own names, for `app.config`."""
@@ -156,6 +179,9 @@ class DevelopmentConfig(Config):
             values["REDIS_URL"] = embedded_redis_url(instance)
         if "SECRET_KEY" not in values:
             values["SECRET_KEY"] = generated_secret_key(instance)
+        if "INSTALLATION_ID" not in values:
+            # Two checkouts on one machine share localhost's cookies, whatever their ports.
+            values["INSTALLATION_ID"] = _generated(instance, "installation", secrets.token_hex(4))
         return values
 
 
@@ -167,6 +193,7 @@ class TestingConfig(Config):
     TESTING = True
 
     BASE_URL: Site = setting("http://localhost", "the public URL of the site")
+    INSTALLATION_ID: Installation = setting("testing", "name of this installation")
     SECRET_KEY: Secret = setting(
         "testing-testing-testing-testing-testing",
         "at least 32 characters",
@@ -205,6 +232,13 @@ class ProductionConfig(Config):
     PRODUCTION = True
 
     LOG_FORMAT: LogFormat = setting("json", "text, or json for one JSON object per line")
+    HSTS_SECONDS: int = setting(
+        365 * DAY,
+        "seconds that browsers remember to use https only, while BASE_URL is https; 0 does not "
+        "ask them to",
+        ge=0,
+        le=2 * 366 * DAY,
+    )
 
 
 class HerokuConfig(ProductionConfig):
@@ -266,16 +300,21 @@ def refuse_production(what: str, name: str | None = None) -> None:
 
 
 def generated_secret_key(instance: Path) -> str:
-    """Return development's secret key, generating it once.
+    """Return development's secret key, generating it once."""
+    return _generated(instance, "secret_key", secrets.token_urlsafe(48))
 
-    Processes that start at the same time agree on one key.
+
+def _generated(instance: Path, name: str, value: str) -> str:
+    """Return the content of a file in the instance folder, made with this value if it is missing.
+
+    Processes that start at the same time agree on one value.
     """
-    path = instance / "secret_key"
+    path = instance / name
     try:
         if not path.exists():
             instance.mkdir(mode=0o700, parents=True, exist_ok=True)
             with NamedTemporaryFile("w", dir=instance) as draft, suppress(FileExistsError):
-                draft.write(secrets.token_urlsafe(48))
+                draft.write(value)
                 draft.flush()
                 path.hardlink_to(draft.name)  # atomic, and fails if another process won
         return path.read_text().strip()

@@ -74,7 +74,7 @@ def create_app(config_name: str | None = None) -> Quart:
     app.extensions["settings"] = settings
     app.extensions["database"] = database = Database(settings)
     app.extensions["redis"] = redis = request_redis(settings)
-    app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT)
+    app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT, settings.redis_key("limits"))
     app.extensions["passwords"] = passwords = Passwords(settings)
 
     for part in (

@@ -30,12 +30,12 @@ class Limits:
     So log-ins are never without a limit: without Redis each process applies it separately.
     """
 
-    def __init__(self, redis: Redis, timeout: float) -> None:
+    def __init__(self, redis: Redis, timeout: float, key_prefix: str) -> None:
         storage = RedisStorage(
             "async+redis://unused:0",  # the pool below holds the address
             implementation="redispy",
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # the library's hint forgets pools
-            key_prefix="limits",
+            key_prefix=key_prefix,
         )
         self._shared = MovingWindowRateLimiter(storage)
         self._local = MovingWindowRateLimiter(MemoryStorage())

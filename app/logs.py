@@ -3,6 +3,8 @@
 import json
 import logging
 import logging.handlers
+import os
+import re
 import time
 from contextvars import ContextVar
 from pathlib import Path
@@ -59,12 +61,16 @@ def configure(settings: Config) -> None:
         )
     handlers: list[logging.Handler] = [OurHandler()]
     if settings.SYSLOG and SYSLOG_SOCKET.exists():
-        handlers.append(logging.handlers.SysLogHandler(address=str(SYSLOG_SOCKET)))
+        syslog = logging.handlers.SysLogHandler(address=str(SYSLOG_SOCKET))
+        # As other programs say who they are; a tag has 32 characters, letters and digits.
+        syslog.ident = f"{re.sub('[^A-Za-z0-9]+', '-', settings.APP_NAME)[:32]}[{os.getpid()}]: "
+        handlers.append(syslog)
     root = logging.getLogger()
     for old in [
         h for h in root.handlers if isinstance(h, (OurHandler, logging.handlers.SysLogHandler))
     ]:
         root.removeHandler(old)
+        old.close()
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(add_request_id)

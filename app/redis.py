@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from quart import current_app
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -15,7 +15,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
 from app.config import Config
+from app.patches.arq_keys import prefix_keys
 from app.patches.arq_watch import UnwatchedArqRedis
+from app.redis_url import options
 
 # Errors that a worker retries. redis-py lets some of Python's own errors through, and a server that
 # refuses writes is no better than one that is away.
@@ -24,8 +26,8 @@ TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError,
 
 def request_redis(settings: Config) -> Redis:
     """Return the client for requests, which gives up early: a request can go on without Redis."""
-    client: Redis = Redis.from_url(
-        settings.REDIS_URL,
+    pool = ConnectionPool(
+        **options(settings.REDIS_URL),
         socket_timeout=settings.REDIS_TIMEOUT,
         socket_connect_timeout=settings.REDIS_TIMEOUT,
         # One retry at once, since a pooled connection may have died; none after a time-out, which
@@ -33,7 +35,7 @@ def request_redis(settings: Config) -> Redis:
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
-    return client
+    return Redis.from_pool(pool)
 
 
 class UntilStopped(ExponentialBackoff):
@@ -56,20 +58,25 @@ class UntilStopped(ExponentialBackoff):
 def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> ArqRedis:
     """Return the client for arq, which retries until the server is back or `stopping` is set.
 
-    Payloads are JSON. arq's default, pickle, executes code that anybody with access to Redis can
-    plant there.
+    From then on all keys of arq in this process begin with REDIS_PREFIX, and so does the name of
+    the queue. Payloads are JSON. arq's default, pickle, executes code that anybody with access to
+    Redis can plant there.
     """
-    pool = BlockingConnectionPool.from_url(
-        settings.REDIS_URL,
+    prefix_keys(settings.REDIS_PREFIX)
+    pool = BlockingConnectionPool(
+        **options(settings.REDIS_URL),
         socket_timeout=settings.WORKER_REDIS_TIMEOUT,
         socket_connect_timeout=settings.WORKER_REDIS_TIMEOUT,
         retry=Retry(UntilStopped(stopping), -1),
         retry_on_error=TRANSIENT,
         max_connections=settings.WORKER_MAX_JOBS + 10,
-        timeout=settings.WORKER_REDIS_TIMEOUT,
+        timeout=settings.WORKER_REDIS_TIMEOUT,  # type: ignore[arg-type]  # a float will do
     )
     return UnwatchedArqRedis(
-        pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=queue
+        pool,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        default_queue_name=settings.redis_key(queue),
     )
 
 

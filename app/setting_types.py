@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
-from app import origins, senders, validators
+from app import origins, redis_url, senders, validators
 from app.rate_rules import rate_rules
 
 SECRET_LENGTH = 32
@@ -79,7 +79,9 @@ Product = Annotated[str, AfterValidator(_product)]
 Email = Annotated[str, AfterValidator(validators.email)]
 Site = Annotated[str, AfterValidator(origins.base_url)]
 DatabaseURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.database_url)]
-RedisURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.redis_url)]
+RedisURL = Annotated[str, AfterValidator(redis_url.validate)]
+Installation = Annotated[str, AfterValidator(validators.installation_id)]
+Prefix = Annotated[str, AfterValidator(validators.redis_prefix)]
 Rule = Annotated[str, AfterValidator(_rule)]
 Secret = Annotated[str, AfterValidator(_secret)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]

@@ -6,12 +6,13 @@ error messages and is the text of `docs/settings.md` and `.env.example`, which
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.environment import instance_path, tidied
+from app import redis_url
+from app.environment import embedded_redis_url, instance_path, tidied
 from app.setting_types import (
     DAY,
     HOUR,
@@ -24,10 +25,12 @@ from app.setting_types import (
     Delay,
     Email,
     Flag,
+    Installation,
     Level,
     LogFormat,
     MailServer,
     Origins,
+    Prefix,
     Product,
     RedisURL,
     Rule,
@@ -105,6 +108,21 @@ class SiteSettings(Fields):
         [],
         "previous secret keys that are still accepted after a rotation, separated by commas",
         secret=True,
+    )
+    INSTALLATION_ID: Installation = setting(
+        "",
+        "name of this installation in its cookies and Redis keys, at most 16 letters a to z and "
+        "digits; a change signs everybody out",
+    )
+    HSTS_SECONDS: int = setting(
+        0,
+        "seconds that browsers remember to use https only, while BASE_URL is https; 0 does not "
+        "ask them to",
+        ge=0,
+        le=2 * 366 * DAY,
+    )
+    HSTS_INCLUDE_SUBDOMAINS: Flag = setting(
+        False, "true if every subdomain of BASE_URL's host is served over https, too"
     )
 
 
@@ -203,6 +221,28 @@ class RedisSettings(Fields):
         0.5, "seconds that a request waits for Redis before it continues without"
     )
     WORKER_REDIS_TIMEOUT: Timeout = setting(5, "time-out of a worker's Redis commands in seconds")
+    REDIS_PASSWORD: str | None = setting(
+        None,
+        "password of the Redis server as it is, instead of a percent-encoded one in REDIS_URL",
+        secret=True,
+    )
+    REDIS_PREFIX: Prefix = setting(
+        "",
+        "beginning of every key and channel in Redis, at most 64 characters, such as myapp:",
+    )
+
+    REDIS_VERIFY_CERTIFICATE: Flag = setting(
+        True, "false to accept any certificate of a rediss:// server, as Heroku's need"
+    )
+
+    @field_validator("REDIS_PASSWORD", "REDIS_VERIFY_CERTIFICATE")
+    @classmethod
+    def _fit_the_url(cls, value: Any, info: ValidationInfo) -> Any:
+        if url := info.data.get("REDIS_URL"):
+            if value and isinstance(value, str) and url == embedded_redis_url(instance_path()):
+                raise ValueError("REDIS_URL is not set, and the embedded Valkey has no password")
+            redis_url.complete(url, **{str(info.field_name).lower(): value})
+        return value
 
 
 class JobSettings(Fields):

@@ -3,12 +3,11 @@
 Each function returns the normalised value, and raises `ValueError` for one that is invalid.
 """
 
+import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict
-from redis.asyncio import ConnectionPool
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -64,23 +63,21 @@ def database_url(value: str) -> str:
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
-def redis_url(value: str) -> str:
-    """Validate the URL of a Redis server, over TCP, TLS or a Unix socket."""
-    parts = urlsplit(value)
-    unix = parts.scheme == "unix"
-    if parts.scheme not in ("redis", "rediss", "unix") or not (
-        parts.path if unix else parts.netloc
-    ):
-        raise ValueError("not the URL of a Redis server")
-    number = "" if unix else parts.path.strip("/")
-    if number and not number.isdigit():
-        raise ValueError("the database after the last / must be a number")
-    try:
-        ConnectionPool.from_url(value).make_connection()  # type: ignore[no-untyped-call]
-    except Exception:  # whatever it is, the message may hold the password
+def installation_id(value: str) -> str:
+    """Validate the name of an installation, which is part of the names of its cookies."""
+    if not re.fullmatch("[a-z0-9]{0,16}", value):  # empty: derived, see `Config`
+        raise ValueError("at most 16 letters a to z and digits")
+    return value
+
+
+def redis_prefix(value: str) -> str:
+    """Validate a beginning of keys in Redis."""
+    # Redis takes any characters. These mean something in patterns: of SCAN, and of ACLs.
+    if not re.fullmatch(r"[!-~]{0,64}", value) or re.search(r"[*?\[\]\\]", value):
         raise ValueError(
-            "not the URL of a Redis server; : / ? # @ in a password are percent-encoded"
-        ) from None
+            "at most 64 characters of ASCII without blanks and without * ? [ ] \\, "
+            "which mean more in patterns"
+        )
     return value
 
 

@@ -4,32 +4,31 @@ What it runs comes out of the database: see app/jobs/engine/README.md.
 """
 
 import contextlib
-import dataclasses
 import logging
 import os
 import socket
 import sys
 import threading
 from typing import Any
-from urllib.parse import unquote
 from uuid import uuid4
 
 from arq import func
 from arq.connections import RedisSettings
-from arq.constants import default_queue_name
+from redis.asyncio.connection import SSLConnection
 
 from app.announcement import announce
 from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.health import probes
-from app.jobs.engine.arq_queue import RUN
+from app.jobs.engine.arq_queue import QUEUE, RUN
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
 from app.jobs.engine.watchdog import GRACE
 from app.jobs.queue import KINDS
-from app.jobs.workers import SHARED_KEY
+from app.jobs.workers import SHARED_KEY, identify_database
 from app.redis import deserialize, serialize, worker_redis
+from app.redis_url import options
 
 
 def worker_settings(config_name: str | None = None) -> type:
@@ -53,7 +52,7 @@ def worker_settings(config_name: str | None = None) -> type:
     stopping = threading.Event()
     name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
     # A queue of its own: it holds jobs that this worker has leased, and no other could run them.
-    redis = worker_redis(settings, f"{default_queue_name}:{name}", stopping)
+    redis = worker_redis(settings, f"{QUEUE}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         ctx["app"] = app = create_app(config_name)
@@ -64,7 +63,8 @@ def worker_settings(config_name: str | None = None) -> type:
         # writes these lines. Those about single jobs would repeat the engine's, without names.
         logging.getLogger("arq").handlers.clear()
         logging.getLogger("arq").setLevel(logging.WARNING)
-        ctx["heartbeat"] = Heartbeat(redis, name, settings.WORKER_HEALTH_INTERVAL)
+        database = await identify_database(app.extensions["database"].engine)
+        ctx["heartbeat"] = Heartbeat(redis, settings, name, database)
         await ctx["heartbeat"].start()
         ctx["runner"] = Runner(app, redis, settings, name, stopping)
         await ctx["runner"].start()
@@ -102,13 +102,21 @@ def worker_settings(config_name: str | None = None) -> type:
         "keep_result": 0,
         "poll_delay": settings.WORKER_POLL_DELAY,
         "health_check_interval": settings.WORKER_HEALTH_INTERVAL,
-        "health_check_key": SHARED_KEY,
+        "health_check_key": settings.redis_key(SHARED_KEY),
     }
     return type("WorkerSettings", (), attributes)
 
 
 def redis_settings(settings: Config) -> RedisSettings:
-    """Parse REDIS_URL for arq, which does not unquote the path of a socket."""
-    parsed = RedisSettings.from_dsn(settings.REDIS_URL)
-    path = parsed.unix_socket_path
-    return dataclasses.replace(parsed, unix_socket_path=unquote(path)) if path else parsed
+    """Return REDIS_URL for arq, whose own parser unquotes nothing and knows no options."""
+    found = options(settings.REDIS_URL)
+    return RedisSettings(
+        host=found.get("host", "localhost"),
+        port=found.get("port", 6379),
+        unix_socket_path=found.get("path"),
+        database=found.get("db", 0),
+        username=found.get("username"),
+        password=found.get("password"),
+        ssl=found.get("connection_class") is SSLConnection,
+        **{name: value for name, value in found.items() if name.startswith("ssl_")},
+    )

@@ -75,7 +75,7 @@ async def throughput_of_arq(number: int) -> list[float]:
         {
             "functions": [func(bare, name="bare")],
             "redis_pool": redis,
-            "queue_name": "arq:queue:bare",
+            "queue_name": redis.default_queue_name,
             **same,
         },
         burst=True,

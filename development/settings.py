@@ -20,6 +20,8 @@ IN_DEVELOPMENT = {
     "BASE_URL": "the URL that `serve` prints",
     "INSTANCE_PATH": "`instance/`",
     "SECRET_KEY": "generated once",
+    "INSTALLATION_ID": "generated once; production: derived from BASE_URL",
+    "REDIS_PREFIX": "`qb-INSTALLATION_ID:`",
     "DATABASE_URL": "SQLite in `instance/`",
     "REDIS_URL": "embedded Valkey",
 }
@@ -51,8 +53,9 @@ OTHERS = {
         "REDISTOGO_URL": "read instead of REDIS_URL when that is unset",
     },
     "Variables that only compose.yaml reads": {
-        "POSTGRES_PASSWORD": "password of its PostgreSQL; letters and digits only",
-        "VALKEY_PASSWORD": "password of its Valkey; letters and digits only",
+        "POSTGRES_PASSWORD": "password of its PostgreSQL",
+        "VALKEY_PASSWORD": "password of its Valkey",
+        "COMPOSE_PROJECT_NAME": "name of its volumes and image; the folder's name when unset",
     },
 }
 

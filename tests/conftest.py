@@ -29,6 +29,8 @@ MakeApp = Callable[[], Quart]
 
 SERVERS: list[Server] = []
 
+PREFIX = b"qb-testing:"  # REDIS_PREFIX of the testing configuration
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers once, before the workers of pytest-xdist start.
@@ -185,9 +187,17 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
         async with db.transaction() as session:
             for table in reversed(Base.metadata.sorted_tables):
                 await session.execute(table.delete())
+        others = [key async for key in redis.scan_iter(count=1000) if not key.startswith(PREFIX)]
         await redis.flushdb()
-        # A new one has no local counters.
-        app.extensions["limits"] = Limits(redis, app.config["REDIS_TIMEOUT"])
+        reset_limits(app)
+        assert not others, "every key of the application begins with REDIS_PREFIX"
+
+
+def reset_limits(app: Quart) -> None:
+    """Give an app limits without local counters."""
+    settings: Config = app.extensions["settings"]
+    prefix = settings.redis_key("limits")
+    app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT, prefix)
 
 
 @pytest.fixture

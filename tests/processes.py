@@ -48,6 +48,7 @@ def production(database_url: str, **more: str) -> dict[str, str]:
             "REDIS_URL": os.environ["REDIS_URL"],
             "BASE_URL": "http://localhost",
             "ADMIN_EMAIL": "admin@example.com",
+            "INSTALLATION_ID": "testing",  # as in the testing configuration
         }
         | more
     )

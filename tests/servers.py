@@ -95,7 +95,7 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
     raise RuntimeError((folder / "postgresql.log").read_text())
 
 
-def start_valkey(folder: Path) -> tuple[Server, str]:
+def start_valkey(folder: Path, *options: str) -> tuple[Server, str]:
     """Start a new Valkey server; return it and the path of its socket."""
     socket = folder / "valkey.sock"
     command = [
@@ -108,6 +108,7 @@ def start_valkey(folder: Path) -> tuple[Server, str]:
         "",
         "--databases",
         "64",
+        *options,
     ]
     server = Server(*command, stop="TERM", log=folder / "valkey.log", cwd=folder)
     for _ in range(200):

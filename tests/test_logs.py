@@ -2,6 +2,12 @@
 
 import json
 import logging
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
 
 from app import logs
 from app.config import Config
@@ -46,3 +52,23 @@ def test_configuring_twice_writes_each_line_once(settings: Config) -> None:
     handlers = logging.getLogger().handlers
     assert len([handler for handler in handlers if isinstance(handler, logs.OurHandler)]) == 1
     assert [handler for handler in handlers if not isinstance(handler, logs.OurHandler)] == others
+
+
+def test_lines_in_syslog_say_whose_they_are(
+    settings: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(logs, "SYSLOG_SOCKET", tmp_path / "log")
+    monkeypatch.setattr(type(settings), "SYSLOG", True)
+    settings.APP_NAME = "Bücher & Söhne"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "log"))
+        listener.settimeout(5)
+        try:
+            logs.configure(settings)
+            logging.getLogger("app").error("something happened")
+            line = listener.recv(4096).decode()
+        finally:
+            monkeypatch.undo()
+            logs.configure(settings)
+    assert re.match(rf"<\d+>B-cher-S-hne\[{os.getpid()}\]: ", line)
+    assert "something happened" in line

@@ -147,7 +147,7 @@ async def forget_failures(email: str, client: Client) -> None:
 
 async def _is_known_ip(account: str, ip: str) -> bool:
     try:
-        return limits.is_shared and bool(await redis.exists(f"known:{account}:{ip}"))
+        return limits.is_shared and bool(await redis.exists(_known_ip_key(account, ip)))
     except REDIS_AWAY:
         return False
 
@@ -155,7 +155,11 @@ async def _is_known_ip(account: str, ip: str) -> bool:
 async def _remember_ip(account: str, ip: str) -> None:
     if limits.is_shared:
         with suppress(*REDIS_AWAY):
-            await redis.set(f"known:{account}:{ip}", b"", ex=KNOWN_IP_SECONDS)
+            await redis.set(_known_ip_key(account, ip), b"", ex=KNOWN_IP_SECONDS)
+
+
+def _known_ip_key(account: str, ip: str) -> str:
+    return settings.redis_key(f"known:{account}:{ip}")
 
 
 async def start_session(

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.config import settings
 from app.database import db
 from app.jobs.models import Job
 from app.redis import redis
@@ -94,4 +95,5 @@ async def report(done: int, total: int | None = None, message: str = "") -> None
         if (await session.execute(own.returning(Job.id))).first() is None:
             raise LeaseLost
     with suppress(RedisError, OSError):
-        await redis.publish(PROGRESS_CHANNEL, json.dumps({"id": str(job.id), **progress}))
+        channel = settings.redis_key(PROGRESS_CHANNEL)
+        await redis.publish(channel, json.dumps({"id": str(job.id), **progress}))

@@ -1,29 +1,50 @@
 """Probes of the queue: is a worker alive, and are there jobs that somebody has to deal with?"""
 
 import asyncio
+from contextlib import suppress
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.away import REDIS_AWAY
+from app.away import DATABASE_AWAY, REDIS_AWAY
 from app.health.findings import CheckMessage, Outcome, Services
 from app.jobs.models import State
 from app.jobs.queue import KINDS
 from app.jobs.service import count_jobs
-from app.jobs.workers import any_worker
+from app.jobs.workers import identify_database, of_others, workers
+from app.redis_url import shown
 
 
 async def worker(services: Services) -> list[Outcome]:
-    """Probe whether a worker is alive."""
+    """Probe whether a worker of this installation is alive, and whether others use its keys."""
+    settings = services.settings
     try:
         async with asyncio.timeout(services.patience):
-            alive = await any_worker(services.redis)
+            alive = await workers(services.redis, settings)
     except REDIS_AWAY:
         return []  # the probe of Redis says so
-    if alive:
-        return [Outcome("worker", "ok", "is alive")]
-    hint = "Run: arq worker.WorkerSettings"
-    found = CheckMessage("qb.E005", "No worker is alive: jobs wait.", hint)
-    return [Outcome("worker", "degraded", "none is alive: jobs wait", found)]
+    others: list[str] = []
+    if alive:  # else there is nothing to compare with
+        with suppress(*DATABASE_AWAY):  # the probe of the database says so
+            async with asyncio.timeout(services.patience):
+                others = of_others(alive, await identify_database(services.engine))
+    outcomes = [Outcome("worker", "ok", "is alive")]
+    if len(others) == len(alive):
+        hint = "Run: arq worker.WorkerSettings"
+        found = CheckMessage("qb.E005", "No worker is alive: jobs wait.", hint)
+        outcomes = [Outcome("worker", "degraded", "none is alive: jobs wait", found)]
+    if others:
+        message = (
+            f"Another installation uses the same keys, REDIS_PREFIX={settings.REDIS_PREFIX}, in "
+            f"Redis at {shown(settings.REDIS_URL)}: workers on another database than this one are "
+            f"alive there ({', '.join(others)})."
+        )
+        hint = (
+            "Set REDIS_PREFIX to another value in one of the two, and restart its web servers and "
+            "workers."
+        )
+        shared = CheckMessage("qb.E020", message, hint)
+        outcomes.append(Outcome("redis keys", "degraded", "are shared with others", shared))
+    return outcomes
 
 
 async def jobs(services: Services) -> list[Outcome]:

@@ -118,8 +118,9 @@ class WorkerNotifier:
     sent at a time; all that are asked for while it is on its way become the next one.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, channel: str) -> None:
         self._redis = redis
+        self._channel = channel
         self._wanted = self._away = False
         self._sending: asyncio.Task[None] | None = None
 
@@ -138,7 +139,7 @@ class WorkerNotifier:
         while self._wanted:
             self._wanted = False
             try:
-                await self._redis.publish(CHANNEL, b"")
+                await self._redis.publish(self._channel, b"")
                 self._away = False
             except (RedisError, OSError) as error:
                 if not self._away:
@@ -150,5 +151,6 @@ class WorkerNotifier:
 
 def init_app(app: Quart) -> None:
     """Register the notifier of workers."""
-    app.extensions["jobs"] = notifier = WorkerNotifier(app.extensions["redis"])
+    channel = app.extensions["settings"].redis_key(CHANNEL)
+    app.extensions["jobs"] = notifier = WorkerNotifier(app.extensions["redis"], channel)
     app.after_serving(notifier.close)

@@ -14,10 +14,13 @@ from werkzeug.routing import Rule
 from app.config import settings
 from app.web.access import declare, declared, limit, public, unidentified, unlimited
 from app.web.cross_site import cors_headers
-from app.web.identity import cookie_name
 from app.web.menus import add_entry
 
 docs = Blueprint("docs", __name__)
+
+# The document is the same for every installation, while the name of the cookie ends with the value
+# of this setting, and begins with `__Host-` under https.
+COOKIE = "session_INSTALLATION_ID"
 
 
 class ApiOnly(OpenAPIProvider):
@@ -40,7 +43,6 @@ class ApiOnly(OpenAPIProvider):
 def init_app(app: Quart) -> None:
     """Serve /openapi.json, and /docs from files of this server."""
     configured = app.extensions["settings"]
-    cookie = cookie_name("session", configured)
     QuartSchema(
         app,
         info=Info(title=configured.APP_NAME, version="1"),
@@ -53,7 +55,7 @@ def init_app(app: Quart) -> None:
         pydantic_dump_options=PydanticDumpOptions(mode="json"),  # type: ignore[typeddict-unknown-key]  # pydantic's own
         security_schemes={
             "bearer": HttpSecurityScheme(scheme="bearer"),
-            "cookie": APIKeySecurityScheme(in_="cookie", name=cookie),
+            "cookie": APIKeySecurityScheme(in_="cookie", name=COOKIE),
         },
     )
     declare(app, "openapi", public, limit("API_LIMIT"))

@@ -130,11 +130,14 @@ def delete_cookie(response: ResponseTypes) -> None:
 
 
 def cookie_name(name: str, configured: Config) -> str:
-    """Return a cookie's full name.
+    """Return a cookie's full name, which ends with the installation's.
 
-    Under https it begins with `__Host-`, so that browsers take it from this host alone.
+    Browsers send cookies to every port of a host, so a plain name would be shared with other
+    applications on localhost. Under https it begins with `__Host-`, so that browsers take it from
+    this host alone.
     """
-    return f"__Host-{name}" if configured.secure else name
+    prefix = "__Host-" if configured.secure else ""
+    return f"{prefix}{name}_{configured.INSTALLATION_ID}"
 
 
 def _cookie_name() -> str:

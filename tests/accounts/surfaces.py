@@ -10,6 +10,8 @@ from typing import Any
 
 from app.auth.models import Purpose
 
+SESSION_COOKIE = "session_testing"  # with the INSTALLATION_ID of tests, under http
+
 PAGE, API = True, False  # what `by_page` means
 
 
@@ -27,7 +29,7 @@ class Request:
         if secret is None:
             return {}
         if self.by_page:
-            return {"Cookie": f"session={secret}"}
+            return {"Cookie": f"{SESSION_COOKIE}={secret}"}
         return {"Authorization": f"Bearer {secret}"}
 
 
@@ -126,7 +128,7 @@ def cookie_in(set_cookies: list[str]) -> str | None:
     """Return the session that an answer's Set-Cookie headers give to a browser, if there is one."""
     for line in set_cookies:
         name, _, value = line.partition(";")[0].partition("=")
-        if name == "session" and value:
+        if name == SESSION_COOKIE and value:
             return value
     return None
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from app.accounts.views import safe_target
 from app.auth.models import Credential
 from app.database import db, utcnow
-from tests.factories.people import PASSWORD, log_in, make_person
+from tests.factories.people import PASSWORD, log_in, make_person, secret_of
 
 
 async def test_after_logging_in_one_is_home_and_known(client: Browser) -> None:
@@ -72,11 +72,11 @@ async def test_who_is_signed_in_needs_no_log_in_page(client: Browser) -> None:
 
 async def test_logging_out_ends_the_session_and_says_so(app: Quart, client: Browser) -> None:
     await log_in(client, await make_person())
-    stolen = {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"]
+    stolen = secret_of(client)
     assert (await client.post("/account/logout")).status_code == 303
     assert "You are logged out." in await (await client.get("/")).get_data(as_text=True)
     replay = app.test_client()
-    replay.set_cookie("localhost", "session", str(stolen))
+    replay.set_cookie("localhost", "session_testing", str(stolen))
     assert (await replay.get("/account/manage")).status_code == 303
 
 
@@ -85,7 +85,7 @@ async def test_a_new_log_in_by_page_ends_the_session_that_the_browser_had(
 ) -> None:
     person = await make_person()
     await log_in(client, person)
-    old = {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"]
+    old = secret_of(client)
     async with db.transaction() as session:
         # The browser still has its cookie, but is not signed in any more: as after a while without
         # a request.
@@ -93,7 +93,7 @@ async def test_a_new_log_in_by_page_ends_the_session_that_the_browser_had(
     await log_in(client, person)
     async with db.session() as session:
         assert await session.scalar(select(func.count(Credential.id))) == 1
-    assert {cookie.name: cookie.value for cookie in client.cookie_jar or ()}["session"] != old
+    assert secret_of(client) != old
 
 
 async def test_a_remembered_cookie_lives_on_from_the_last_visit(client: Browser) -> None:
@@ -114,7 +114,7 @@ async def test_the_flash_cookie_is_as_guarded_as_the_sessions(client: Browser) -
     await log_in(client, await make_person())
     response = await client.post("/account/logout")
     cookies = {cookie.split("=")[0]: cookie for cookie in response.headers.getlist("Set-Cookie")}
-    for name in ("flash", "session"):
+    for name in ("flash_testing", "session_testing"):
         assert "HttpOnly" in cookies[name]
         assert "SameSite=Lax" in cookies[name]
         assert "Path=/" in cookies[name]
@@ -135,7 +135,8 @@ async def test_the_cookie_lasts_only_if_one_asks_for_it(
         {"remember_me": remember} if remember else {}
     )
     response = await client.post("/account/login", form=form)
-    cookie = next(c for c in response.headers.getlist("Set-Cookie") if c.startswith("session="))
+    cookies = response.headers.getlist("Set-Cookie")
+    cookie = next(c for c in cookies if c.startswith("session_testing="))
     attributes = dict(part.strip().partition("=")[::2] for part in cookie.split(";")[1:])
     assert attributes.get("Max-Age") == max_age
     assert "HttpOnly" in attributes

@@ -188,7 +188,7 @@ async def test_changing_the_password_renews_this_session_and_ends_the_others(
     await log_in(client, person)
     other, stale = await other_session(app, person), app.test_client()
     before = secret_of(client)
-    stale.set_cookie("localhost", "session", before)
+    stale.set_cookie("localhost", "session_testing", before)
     form = {"old_password": PASSWORD, "new_password": NEW, "new_password2": NEW}
     response = await client.post("/account/manage/change-password", form=form)
     assert (response.status_code, response.headers["Location"]) == (303, "/account/manage")

@@ -161,7 +161,7 @@ async def test_a_new_log_in_replaces_the_session_that_came_with_it(client: Brows
 async def test_a_session_that_was_planted_is_not_taken_over(app: Quart) -> None:
     """Session fixation: log-in never keeps the secret that a browser brings."""
     client = app.test_client()
-    client.set_cookie("localhost", "session", "planted-by-somebody-else")
+    client.set_cookie("localhost", "session_testing", "planted-by-somebody-else")
     _, body = await begin(client, await make_person())
     assert body["token"] != "planted-by-somebody-else"
     response = await app.test_client().get(
@@ -276,7 +276,7 @@ async def test_a_credential_for_one_purpose_is_no_session(app: Quart, purpose: P
             )
         )
     client = app.test_client()
-    client.set_cookie("localhost", "session", "mailed")
+    client.set_cookie("localhost", "session_testing", "mailed")
     assert (await client.get("/api/v1/account")).status_code == 401
     response = await app.test_client().get("/api/v1/account", headers=bearer("mailed"))
     assert response.status_code == (200 if purpose is Purpose.TOKEN else 401)
@@ -289,7 +289,7 @@ async def test_a_cookie_is_no_token_and_a_tokens_log_out_ends_both_that_are_show
     _, one = await begin(app.test_client(), person)
     _, other = await begin(app.test_client(), person)
     client = app.test_client()
-    client.set_cookie("localhost", "session", str(other["token"]))
+    client.set_cookie("localhost", "session_testing", str(other["token"]))
     assert (await client.delete("/api/v1/session", headers=bearer(one["token"]))).status_code == 204
     for token in (one["token"], other["token"]):
         assert (
@@ -343,7 +343,7 @@ async def test_an_unknown_address_costs_as_much_work_as_a_known_one(
 async def test_expired_credentials_are_deleted_and_others_are_not(client: Browser) -> None:
     await begin(client, await make_person())
     await begin(client, await make_person())
-    client.delete_cookie("localhost", "session")
+    client.delete_cookie("localhost", "session_testing")
     await begin(client, await make_person())
     async with db.transaction() as session:
         oldest = (await session.execute(select(func.min(Credential.created_at)))).scalar_one()

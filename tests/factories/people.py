@@ -63,7 +63,7 @@ async def log_in(client: Browser, person: Person) -> None:
 def secret_of(browser: Browser) -> str:
     """Return the secret in a browser's session cookie."""
     assert browser.cookie_jar is not None
-    return {cookie.name: str(cookie.value) for cookie in browser.cookie_jar}["session"]
+    return {cookie.name: str(cookie.value) for cookie in browser.cookie_jar}["session_testing"]
 
 
 async def invite(email: str = "guest@example.com", role: str = service.USER) -> None:

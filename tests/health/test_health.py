@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.accounts import service
 from app.database import db
 from app.health import findings, probes
-from app.jobs.workers import SHARED_KEY
+from app.jobs.workers import identify_database, write
 from app.redis import redis
 from tests.conftest import MakeApp
 from tests.factories.people import log_in, make_person
@@ -29,6 +29,12 @@ async def ready(client: Browser) -> tuple[int, str, dict[str, str]]:
     )
 
 
+async def pretend_worker(app: Quart, database: str | None = None, name: str = "a:1:a") -> None:
+    """Write the heartbeat of a worker on the app's database, or on another one."""
+    database = database or await identify_database(app.extensions["database"].engine)
+    await write(redis, app.extensions["settings"], name, database, 10)
+
+
 async def test_livez_asks_nobody(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -38,8 +44,8 @@ async def test_livez_asks_nobody(
     assert (response.status_code, await response.get_json()) == (200, {"status": "ok"})
 
 
-async def test_ready_with_everything(client: Browser) -> None:
-    await redis.set(SHARED_KEY, b"alive", ex=10)
+async def test_ready_with_everything(app: Quart, client: Browser) -> None:
+    await pretend_worker(app)
     assert await ready(client) == (
         200,
         "ok",
@@ -52,12 +58,56 @@ async def test_without_workers_it_is_degraded_and_serves(client: Browser) -> Non
     assert (status, state, components["worker"]) == (200, "degraded", "degraded")
 
 
+async def test_a_worker_on_another_database_is_not_taken_for_ones_own(
+    app: Quart, client: Browser
+) -> None:
+    await pretend_worker(app, "another")
+    _, _, components = await ready(client)
+    assert (components["worker"], components["redis keys"]) == ("degraded", "degraded")
+    assert [message.id for message in await probes.check(app)] == ["qb.E005", "qb.E020"]
+    await pretend_worker(app, name="b:1:b")
+    _, _, components = await ready(client)
+    assert (components["worker"], components["redis keys"]) == ("ok", "degraded")
+    [message] = await probes.check(app)
+    assert message.id == "qb.E020"
+    assert "REDIS_PREFIX=qb-testing:" in message.message
+    assert "a:1:a" in message.message
+    assert "Set REDIS_PREFIX" in message.hint
+
+
 async def test_without_redis_it_is_degraded_and_serves(
     make_app: MakeApp, backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path / 'nobody'}")
     status, state, components = await ready(make_app().test_client())
     assert (status, state, components["redis"]) == (200, "degraded", "degraded")
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [("~qb-testing:*", "~other:*"), ("&qb-testing:*", "&other:*")],
+    ids=["keys", "channels"],
+)
+async def test_what_an_acl_has_to_allow_is_named(
+    backend: str,
+    make_app: MakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    missing: tuple[str, str],
+) -> None:
+    rule = "~qb-testing:* &qb-testing:* +@all".replace(*missing)
+    options = ["--user", "default", "off", "--user", "me", "on", ">x", *rule.split()]
+    server, socket = start_valkey(tmp_path, *options)
+    monkeypatch.setenv("REDIS_URL", f"unix://me:x@{socket}")
+    app = make_app()
+    try:
+        async with probes.standalone(app.extensions["settings"]) as services:
+            [outcome] = await probes.redis(services)
+    finally:
+        server.stop()
+    assert outcome.check
+    assert "permission" in outcome.check.message.lower()
+    assert "keys ~qb-testing:* and the channels &qb-testing:*" in outcome.check.hint
 
 
 async def test_a_redis_that_takes_no_writes_says_why(
@@ -157,5 +207,5 @@ async def test_every_probe_of_a_feature_is_in_check(app: Quart) -> None:
 
 
 async def test_a_probe_that_finds_nothing_wrong_says_nothing_in_check(app: Quart) -> None:
-    await redis.set(SHARED_KEY, b"alive", ex=10)
+    await pretend_worker(app)
     assert await probes.check(app) == []

@@ -24,7 +24,7 @@ async def test_progress_is_kept_and_published(work: Work) -> None:
     @job("tests.progress")
     async def progress() -> None:
         async with redis.pubsub() as messages:
-            await messages.subscribe("jobs:progress")
+            await messages.subscribe("qb-testing:jobs:progress")
             await messages.get_message(timeout=1)
             for number in range(5):
                 await report(number, 10, "half way")

@@ -12,6 +12,7 @@ from app.database import db, utcnow
 from app.jobs.engine import leases
 from app.jobs.models import Job
 from app.jobs.queue import enqueue, job
+from app.redis import redis
 from tests.jobs.conftest import Work, jobs, put
 from tests.jobs.declared import RAN, leave
 
@@ -126,6 +127,16 @@ async def test_arguments_are_small_json(app: Quart) -> None:
         with pytest.raises(ValueError, match="takes a delay of"):
             await put("tests.note", **wrong)
     assert await jobs() == []
+
+
+async def test_workers_are_woken_on_a_channel_of_this_installation(app: Quart) -> None:
+    async with redis.pubsub() as messages:
+        await messages.psubscribe("*jobs:wake")
+        await messages.get_message(timeout=1)
+        await put("tests.note", value=1)
+        message = await messages.get_message(ignore_subscribe_messages=True, timeout=5)
+    assert message
+    assert message["channel"] == b"qb-testing:jobs:wake"
 
 
 def test_two_jobs_of_one_name_are_a_mistake() -> None:

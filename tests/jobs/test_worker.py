@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arq.constants import job_key_prefix
+from arq import constants
 from arq.worker import Worker, create_worker
 from quart import Quart
 from redis.asyncio import Redis
@@ -24,7 +24,7 @@ from app.auth.models import Credential, Purpose
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
 from app.errors import NotReady
-from app.jobs.workers import any_worker, workers
+from app.jobs.workers import SHARED_KEY, identify_database, workers
 from app.patches.lost_cancellations import end
 from app.redis import redis, serialize, worker_redis
 from app.worker import worker_settings
@@ -89,7 +89,7 @@ async def worker_with(payloads: dict[str, bytes]) -> Worker:
     """A worker in whose queue somebody has planted these; returns it after it has run them."""
     worker = create_worker(worker_settings("testing"), burst=True, handle_signals=False)
     for key, payload in payloads.items():
-        await redis.set(f"{job_key_prefix}{key}", payload)
+        await redis.set(f"{constants.job_key_prefix}{key}", payload)
         await redis.zadd(worker.queue_name, {key: 1})
     await worker.async_run()
     await worker.close()
@@ -130,17 +130,19 @@ def test_payloads_are_json() -> None:
 
 
 async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) -> None:
-    assert not await any_worker(redis)
+    configured = app.extensions["settings"]
+    shared = configured.redis_key(SHARED_KEY)
     worker = create_worker(worker_settings("testing"), handle_signals=False)
     running = asyncio.create_task(worker.async_run())
     async with asyncio.timeout(10):
-        while not await any_worker(redis) or not await workers(redis):
+        while not await redis.exists(shared) or not await workers(redis, configured):
             await asyncio.sleep(0.02)
-    assert len(await workers(redis)) == 1
+    database = await identify_database(app.extensions["database"].engine)
+    assert list((await workers(redis, configured)).values()) == [database]
     await end(running)
     await worker.close()
-    assert not await any_worker(redis)
-    assert await workers(redis) == []
+    assert not await redis.exists(shared)
+    assert await workers(redis, configured) == {}
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -165,8 +167,10 @@ async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost: list[bool] = []
+    polling = asyncio.Event()
 
     async def poll(worker: Worker) -> None:
+        polling.set()
         try:
             await asyncio.sleep(1)
         except asyncio.CancelledError:
@@ -177,7 +181,8 @@ async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
     monkeypatch.setattr(Worker, "_poll_iteration", poll)
     worker = create_worker(worker_settings("testing"), handle_signals=False)
     running = asyncio.create_task(worker.async_run())
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(20):
+        await polling.wait()
     async with asyncio.timeout(5):
         worker.ctx["app"].extensions["draining"].set()
         worker.handle_sig(signal.SIGTERM)
@@ -200,14 +205,14 @@ async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the
         pipe.multi()
         pipe.psetex("key", 1000, b"1")
         await pipe.execute()
-    assert await redis.get("key") == b"1"
+    assert await redis.getdel("key") == b"1"
     await worker.aclose(close_connection_pool=True)
 
 
 async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return when a worker shows its sign of life."""
     async with asyncio.timeout(20):
-        while not await any_worker(client):
+        while not await client.exists(f"qb-testing:{SHARED_KEY}"):
             assert process.poll() is None, log.read_text()
             await asyncio.sleep(0.05)
 
@@ -266,7 +271,7 @@ async def test_the_plain_arq_command_starts_is_checked_and_stops(
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait, 10)
         assert time.monotonic() - started < 5
-        assert await workers(redis) == []
+        assert await workers(redis, app.extensions["settings"]) == {}
     finally:
         process.kill()
         process.wait()

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from arq import constants
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
 from arq.worker import Worker, func
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
@@ -52,7 +52,7 @@ def break_connections(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> list[
 async def start_a_job(redis: ArqRedis, client: ArqRedis) -> int:
     """Start a job as arq's worker does; return how many have run."""
     payload = serialize({"t": None, "f": "run", "a": [], "k": {}, "et": 1})
-    await redis.set(f"{job_key_prefix}{JOB}", payload)
+    await redis.set(f"{constants.job_key_prefix}{JOB}", payload)
     await redis.zadd(QUEUE, {JOB: 1})
     worker = Worker(
         [func(run, name="run")],

@@ -18,7 +18,7 @@ FOREIGN = [
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
     {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
-    {"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer x", "Cookie": "session=x"},
+    {"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer x", "Cookie": "session_testing=x"},
 ]
 
 
@@ -159,8 +159,8 @@ async def test_cookies_are_locked_to_the_host_when_base_url_is_https(
     person = await make_person()
     form = {"email": person.email, "password": PASSWORD}
     response = await app.test_client().post("/account/login", form=form, scheme="https")
-    cookie = next(c for c in response.headers.getlist("Set-Cookie") if "session=" in c)
-    assert cookie.startswith("__Host-session=")
+    cookie = next(c for c in response.headers.getlist("Set-Cookie") if "session_testing=" in c)
+    assert cookie.startswith("__Host-session_testing=")
     attributes = {part.strip() for part in cookie.split(";")[1:]}
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= attributes
     assert not any(attribute.startswith("Domain") for attribute in attributes)

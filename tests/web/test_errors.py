@@ -153,7 +153,7 @@ async def test_pages_answer_503_when_the_database_is_away(
     monkeypatch.setenv("TEST_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/test")
     client = make_app().test_client()
     assert (await client.get("/")).status_code == 200, "nobody's home page needs no database"
-    client.set_cookie("localhost", "session", "somebodys")
+    client.set_cookie("localhost", "session_testing", "somebodys")
     for path in ("/", "/account/manage", "/admin", "/api/v1/account"):
         response = await client.get(path)
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
+from arq import constants
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 
@@ -13,13 +13,19 @@ from app.redis import serialize
 # The name of arq's only function here: its argument is the key of a leased job.
 RUN = "run"
 
+# The beginning of the names of queues, which the worker's own name completes.
+QUEUE = "arq:queue"
+
 # A member of the queue that is due in the far future. `arq --burst` ends when its queue is empty,
 # so this one stays in it until the database has no due job left.
 SENTINEL = "burst"
 
 
 class ArqQueue:
-    """One worker's own queue. It holds keys of leased jobs alone, so losing it loses no job."""
+    """One worker's own queue. It holds keys of leased jobs alone, so losing it loses no job.
+
+    arq's constants are read at each use: they begin with REDIS_PREFIX, see `app.patches.arq_keys`.
+    """
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
@@ -45,9 +51,9 @@ class ArqQueue:
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in keys:
                 payload = serialize_job(RUN, (key,), {}, None, now, serializer=serialize)
-                pipe.psetex(job_key_prefix + key, HOUR * 1000, payload)
+                pipe.psetex(constants.job_key_prefix + key, HOUR * 1000, payload)
                 if again:
-                    pipe.delete(in_progress_key_prefix + key)
+                    pipe.delete(constants.in_progress_key_prefix + key)
             pipe.zadd(self._name, dict.fromkeys(keys, now))
             if started:
                 pipe.zrem(self._name, *started)

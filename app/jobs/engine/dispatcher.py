@@ -61,10 +61,11 @@ class Dispatcher:
     async def listen(self) -> None:
         """Poll at once whenever a transaction that enqueued a job has committed."""
         redis = self._state.app.extensions["redis"]
+        channel = self._state.settings.redis_key(CHANNEL)
         while True:
             try:
                 async with redis.pubsub() as messages:
-                    await messages.subscribe(CHANNEL)
+                    await messages.subscribe(channel)
                     self._state.awake.set()  # for what was published before
                     while True:
                         if await messages.get_message(ignore_subscribe_messages=True, timeout=HOUR):

@@ -1,4 +1,4 @@
-"""A worker's signs of life in Redis: a key of its own, and one shared by all workers."""
+"""A worker's heartbeat in Redis, and what the heartbeats of others reveal."""
 
 import asyncio
 import logging
@@ -6,8 +6,8 @@ import logging
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.database import utcnow
-from app.jobs.workers import KEY_OF_ONE, SHARED_KEY, workers
+from app.config import Config
+from app.jobs.workers import SHARED_KEY, of_others, remove, workers, write
 from app.patches.lost_cancellations import end
 
 logger = logging.getLogger(__name__)
@@ -16,10 +16,12 @@ logger = logging.getLogger(__name__)
 class Heartbeat:
     """Writes a worker's key at an interval, and deletes it when the worker stops."""
 
-    def __init__(self, redis: Redis, name: str, interval: int) -> None:
+    def __init__(self, redis: Redis, settings: Config, name: str, database: str) -> None:
         self.redis = redis
-        self.interval = interval
-        self.key = KEY_OF_ONE + name
+        self.settings = settings
+        self.name = name
+        self.database = database
+        self._warned = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -31,13 +33,15 @@ class Heartbeat:
         """Stop, and restore the shared key, which arq has just deleted, if another worker lives."""
         if self._task:
             await end(self._task)
-        await self.redis.delete(self.key)
-        if await workers(self.redis):
-            await self.redis.set(SHARED_KEY, b"another worker lives", ex=self.interval + 1)
+        await remove(self.redis, self.settings, self.name)
+        if self.database in (await workers(self.redis, self.settings)).values():
+            key = self.settings.redis_key(SHARED_KEY)
+            seconds = self.settings.WORKER_HEALTH_INTERVAL + 1
+            await self.redis.set(key, b"another worker lives", ex=seconds)
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.sleep(self.interval)
+            await asyncio.sleep(self.settings.WORKER_HEALTH_INTERVAL)
             try:
                 await self._beat()
             except (RedisError, OSError) as error:
@@ -45,4 +49,15 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         # Twice the interval: one late beat does not make a worker dead.
-        await self.redis.set(self.key, utcnow().isoformat(timespec="seconds"), ex=2 * self.interval)
+        seconds = 2 * self.settings.WORKER_HEALTH_INTERVAL
+        await write(self.redis, self.settings, self.name, self.database, seconds)
+        alive = await workers(self.redis, self.settings, prune=True)
+        others = of_others(alive, self.database)
+        if others and not self._warned:
+            logger.error(
+                "Workers on another database use the same keys in Redis: %s. Two installations "
+                "share REDIS_PREFIX=%s: change it in one of them.",
+                ", ".join(others),
+                self.settings.REDIS_PREFIX,
+            )
+        self._warned = bool(others)

@@ -8,7 +8,7 @@ from hypercorn.typing import (
     Scope,
 )
 
-from app.config import DAY, Config
+from app.config import Config
 
 # Everything comes from this server, and nothing is inline. `data:` is for images in stylesheets.
 CONTENT_SECURITY_POLICY = (
@@ -27,7 +27,6 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-STRICT_TRANSPORT_SECURITY = f"max-age={365 * DAY}; includeSubDomains"
 
 # Probes come from inside the network, over http, and follow no redirects.
 PROBES = ("/livez", "/readyz")
@@ -38,9 +37,11 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
-        headers = HEADERS | (
-            {"strict-transport-security": STRICT_TRANSPORT_SECURITY} if settings.secure else {}
-        )
+        headers = dict(HEADERS)
+        if settings.secure and settings.HSTS_SECONDS:
+            headers["strict-transport-security"] = f"max-age={settings.HSTS_SECONDS}" + (
+                "; includeSubDomains" if settings.HSTS_INCLUDE_SUBDOMAINS else ""
+            )
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(

@@ -14,11 +14,11 @@ from app.config import Config
 from app.database import Base, db
 from app.jobs.models import Job
 from app.jobs.queue import KINDS
-from app.limits import Limits
 from app.mail.message import Email
 from app.redis import redis
 from tests.accounts.any_order.model import Account, Clock, Proof, World
 from tests.accounts.surfaces import LINKS, Flow, Request, cookie_in, session_in
+from tests.conftest import reset_limits
 from tests.factories.people import insert_roles
 
 # All that an answer may be; 200 stands for everything that means yes.
@@ -173,5 +173,5 @@ async def empty(app: Quart) -> None:
         for table in reversed(Base.metadata.sorted_tables):
             await session.execute(table.delete())
     await redis.flushdb()
-    app.extensions["limits"] = Limits(redis, app.config["REDIS_TIMEOUT"])
+    reset_limits(app)
     await insert_roles()

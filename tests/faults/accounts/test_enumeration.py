@@ -22,6 +22,7 @@ from tests.accounts.surfaces import (
     REGISTER,
     REQUEST_EMAIL_CHANGE,
     REQUEST_RESET,
+    SESSION_COOKIE,
     Flow,
     Request,
     cookie_in,
@@ -224,7 +225,7 @@ def page_and_next(
     if answer.status == 303:
         assert cookie_in(answer.set_cookies) is None, "nobody is logged in by this"
         if secret:
-            cookies.append(f"session={secret}")
+            cookies.append(f"{SESSION_COOKIE}={secret}")
         following = Request("GET", answer.headers["location"], PAGE)
         headers = {"Cookie": "; ".join(cookies)}
         shown += seen(send(server, following, headers=headers), hidden)

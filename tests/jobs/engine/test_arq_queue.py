@@ -24,7 +24,11 @@ async def test_redis_holds_ids_alone(app: Quart) -> None:
 
     async def dump(key: bytes) -> object:
         kind = await redis.type(key)
-        return await redis.get(key) if kind == b"string" else await redis.zrange(key, 0, -1)
+        if kind == b"string":
+            return await redis.get(key)
+        if kind == b"set":
+            return [member async for member in redis.sscan_iter(key)]
+        return await redis.zrange(key, 0, -1)
 
     from tests.jobs.conftest import run_burst
 
@@ -39,11 +43,13 @@ async def test_a_message_planted_in_redis_runs_nothing(work: Work) -> None:
     @job("tests.planter")
     async def planter() -> None:
         [arq_queue] = [
-            key async for key in redis.scan_iter("arq:queue:*") if await redis.type(key) == b"zset"
+            key
+            async for key in redis.scan_iter("qb-testing:arq:queue:*")
+            if await redis.type(key) == b"zset"
         ]
         for key, function in (("1:1", "run"), ("planted", "tests.note"), ("other", "run")):
             payload: dict[str, Any] = {"t": None, "f": function, "a": [key], "k": {}, "et": 1}
-            await redis.set(f"arq:job:{key}", json.dumps(payload))
+            await redis.set(f"qb-testing:arq:job:{key}", json.dumps(payload))
             await redis.zadd(arq_queue, {key: 1})
         await asyncio.sleep(0.2)
 
@@ -58,13 +64,15 @@ async def test_keys_that_redis_has_forgotten_are_put_again(app: Quart) -> None:
     arq_queue = ArqQueue(client)
     await arq_queue.open()
     await arq_queue.put(["1:1", "2:1"], started=[])
-    assert await redis.zcard("arq:queue:forgetful") == 3, "the sentinel is the third"
-    await redis.delete("arq:queue:forgetful", "arq:job:2:1")
-    await redis.set("arq:in-progress:2:1", b"1")  # a start whose answer was lost
+    name = client.default_queue_name
+    keys = "qb-testing:arq:"
+    assert await redis.zcard(name) == 3, "the sentinel is the third"
+    await redis.delete(name, f"{keys}job:2:1")
+    await redis.set(f"{keys}in-progress:2:1", b"1")  # a start whose answer was lost
     await arq_queue.put(["2:1"], started=["1:1"], again=True)
-    assert await redis.zrange("arq:queue:forgetful", 0, -1) == [b"2:1"]
-    assert await redis.exists("arq:job:2:1") == 1
-    assert await redis.exists("arq:in-progress:2:1") == 0
-    await redis.delete("arq:job:1:1", "arq:job:2:1")
+    assert await redis.zrange(name, 0, -1) == [b"2:1"]
+    assert await redis.exists(f"{keys}job:2:1") == 1
+    assert await redis.exists(f"{keys}in-progress:2:1") == 0
+    await redis.delete(f"{keys}job:1:1", f"{keys}job:2:1")
     await arq_queue.delete()
     await client.aclose(close_connection_pool=True)
