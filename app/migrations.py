@@ -37,6 +37,9 @@ class Schema(enum.Enum):
 def alembic_config(settings: Config) -> AlembicConfig:
     """Return Alembic's configuration for this application's database."""
     configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", stdout=sys.stdout)
+    # The path as a value of an ini file, where "%" has a meaning.
+    location = str(PROJECT_ROOT / "alembic").replace("%", "%%")
+    configuration.set_main_option("script_location", location)
     configuration.attributes["settings"] = settings
     return configuration
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import ConnectionPool
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 # Query parameters that a PostgreSQL URL may have; on any other asyncpg fails late, with an
@@ -52,6 +52,11 @@ def email(value: str) -> str:
     if "=?" in found.normalized:
         raise ValueError("not an e-mail address that mail can be sent to")
     return found.normalized.lower()
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def database_url(value: str) -> str:
