@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
+from app.environment import PROJECT_ROOT
 from app.validators import database_url, sqlite_url
 from development import valkey
-from tests.clones import LEFT_OUT, PROJECT_ROOT, environment
+from tests.clones import LEFT_OUT, environment
 from tests.processes import free_port, get
 
 ODD = "x%20y 50% ä %(here)s a?b=c #d ;e & 'f' \"g\" $h `i` <k>"
