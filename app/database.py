@@ -1,6 +1,7 @@
 """The database: `Base` for tables, `db` for the sessions of the current application."""
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
 from app.config import Config
+from app.enums import EnumText, check_enums
 from app.errors import NotReady
 from app.postgresql import connecting
 
@@ -60,7 +62,10 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012  (SQLAlchemy's own way to declare it)
+    type_annotation_map = {datetime: UTCDateTime, enum.Enum: EnumText}  # noqa: RUF012  (SQLAlchemy's own way to declare it)
+
+
+check_enums(Base.metadata)
 
 
 def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:

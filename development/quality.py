@@ -77,9 +77,7 @@ def _migrations_drift() -> int:
     Returns 0 when they agree, else the exit status of the step that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "TEST_DATABASE_URL": sqlite_url(Path(folder) / "drift.sqlite3")
-        }
+        environment = os.environ | {"TEST_DATABASE_URL": sqlite_url(Path(folder) / "drift.sqlite3")}
         manage = [sys.executable, "manage.py", "-c", "testing", "db"]
         for step in ("upgrade", "check"):
             status = subprocess.run(

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from app.away import is_away
 from app.errors import Problem
 from app.health.findings import reason
+from app.migrations import MERGE
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 
@@ -16,9 +17,10 @@ NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 REMEDIES = {
     "Target database is not up to date": "Run first: python manage.py db upgrade",
     "Can't locate revision": (
-        "The database has a migration that this code lacks: use the code that has it."
+        "The database has a migration that this code lacks: use the code that has it. If the table "
+        "alembic_version is another application's, give this one a database of its own."
     ),
-    "Multiple head revisions": "Merge them: python manage.py db merge heads -m 'Merge migrations'",
+    "Multiple head": MERGE,
 }
 
 
