@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from app.environment import PROJECT_ROOT
 from app.validators import database_url, sqlite_url
-from development import valkey
+from development import embedded, valkey
 from tests.clones import LEFT_OUT, environment
 from tests.processes import free_port, get
 
@@ -53,7 +53,7 @@ class OddClone:
 def odd(tmp_path: Path) -> Iterator[OddClone]:
     clone = OddClone(tmp_path / ODD)
     yield clone
-    valkey._stop(clone.folder / "instance")
+    embedded.stop(clone.folder / "instance" / "valkey.log")
 
 
 @pytest.mark.parametrize("name", ["x%20y", "50% ä", "a?b", "a#b", "a b", "a&b=c", "a%2Fb", ODD])
