@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: one for each instance folder, whose data stay."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,12 @@ from development import embedded, postgresql
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Path]:
-    """Return an instance folder that the database's user can enter."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077 == 0:
-            folder.chmod(0o711)
-    yield tmp_path / "instance"
-    embedded.stop(tmp_path / "instance" / "postgres.log")
+def instance() -> Iterator[Path]:
+    """Return an instance folder that others may enter: as root, PostgreSQL runs as one of them."""
+    folder = Path(tempfile.mkdtemp(dir=os.environ["TEST_FOLDER"]))
+    folder.chmod(0o755)
+    yield folder / "instance"
+    embedded.stop(folder / "instance" / "postgres.log")
 
 
 def ensure_running(instance: Path) -> bool:

@@ -1,16 +1,19 @@
 """`serve --postgres`, with real processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from app.environment import PROJECT_ROOT
 from development import postgresql
-from tests.clones import environment
+from tests.clones import LEFT_OUT, environment
 from tests.faults.serving import START, Serve, left_after, running
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits]
@@ -18,18 +21,18 @@ pytestmark = [pytest.mark.faults, pytest.mark.waits]
 COUNT_USERS = "print('Users:', len((await session.execute(select(User.id))).all()))"
 
 
-def enterable(project: Path) -> None:
-    """Let the database's user, which is not root, enter the clone of a root."""
-    for folder in (project, *project.parents):
-        if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o001 == 0:
-            folder.chmod(0o711)
+@pytest.fixture
+def project() -> Path:
+    """Make a fresh clone where others may enter: as root, PostgreSQL runs as one of them."""
+    folder = Path(tempfile.mkdtemp(dir=os.environ["TEST_FOLDER"]))
+    folder.chmod(0o755)
+    return Path(shutil.copytree(PROJECT_ROOT, folder / "project", ignore=LEFT_OUT))
 
 
 def test_postgresql_is_one_option_away_and_ctrl_c_leaves_nothing(
     project: Path, serve: Callable[..., Serve]
 ) -> None:
     """Two terminals share it, other commands reach it, and its data stay."""
-    enterable(project)
     run = serve("--postgres").started()
     url = run.until(r"export DEV_DATABASE_URL='?([^'\s]+)")[1]
     guest = serve("--postgres", "--no-worker").started()
@@ -60,7 +63,6 @@ def test_postgresql_is_one_option_away_and_ctrl_c_leaves_nothing(
 
 
 def test_killed_supervisor_leaves_no_postgresql(project: Path, serve: Callable[..., Serve]) -> None:
-    enterable(project)
     run = serve("--postgres").started()
     family = run.family()
     run.end(signal.SIGKILL)
