@@ -1,6 +1,7 @@
 """Whether a service is away: decided here for requests, probes, commands and workers alike."""
 
 from socket import gaierror
+from ssl import SSLError
 
 from asyncpg.exceptions import OutdatedSchemaCacheError
 from redis.exceptions import RedisError
@@ -44,7 +45,8 @@ def is_away(error: BaseException) -> bool:
         return _is_database_away(error)
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, PoolExhausted) or isinstance(error.__cause__, OSError)
-    return isinstance(error, NotReady | RedisError | ConnectionError | TimeoutError | gaierror)
+    kinds = (NotReady, RedisError, ConnectionError, TimeoutError, gaierror, SSLError)
+    return isinstance(error, kinds)
 
 
 def is_outdated(error: BaseException) -> bool:

@@ -90,9 +90,9 @@ class Revisions:
 
     async def schema(self, connection: AsyncConnection) -> Schema:
         """Compare the schema of a database with these migrations."""
-        if await self.taken(connection):
-            return Schema.FOREIGN
         tables, current = await connection.run_sync(_tables_and_revisions)
+        if self._taken(tables, current):
+            return Schema.FOREIGN
         if current is None:
             return Schema.BEHIND if tables else Schema.EMPTY
         if current == self.heads:
@@ -100,12 +100,12 @@ class Revisions:
         return Schema.AHEAD if current - self.known else Schema.BEHIND
 
     async def taken(self, connection: AsyncConnection) -> list[str]:
-        """Return the names of tables that another application has and this one needs.
+        """Return the names of tables that another application has and this one needs."""
+        return self._taken(*await connection.run_sync(_tables_and_revisions))
 
-        A database is this application's own if it was stamped with a migration that is known, or if
-        it has most of the tables: a newer release may have stamped it.
-        """
-        tables, current = await connection.run_sync(_tables_and_revisions)
+    def _taken(self, tables: set[str], current: set[str] | None) -> list[str]:
+        # A database is this application's own if it was stamped with a migration that is known, or
+        # if it has most of the tables: a newer release may have stamped it.
         if (current or set()) & self.known or 2 * len(tables) > len(Base.metadata.tables):
             return []
         return sorted(tables | ({VERSION_TABLE} if current else set()))

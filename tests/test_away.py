@@ -2,6 +2,7 @@
 
 import sqlite3
 from socket import gaierror
+from ssl import SSLCertVerificationError
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -49,6 +50,7 @@ IS_AWAY: list[Exception] = [
     ConnectionRefusedError(),
     TimeoutError(),
     gaierror("no such host"),
+    SSLCertVerificationError("certificate has expired"),
     NotReady(),
     PoolExhausted("QueuePool limit"),
     RedisConnectionError(),

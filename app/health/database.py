@@ -32,7 +32,8 @@ async def _database(services: Services) -> list[Outcome]:
         try:
             async with asyncio.timeout(services.patience), services.engine.connect() as connection:
                 schema = await services.revisions.schema(connection)
-                taken = await services.revisions.taken(connection)
+                if schema is Schema.FOREIGN:
+                    taken = await services.revisions.taken(connection)
         except (*AWAY, NotReady) as error:
             message = f"The database {shown} cannot be used: {reason(error)}."
             hint = "Is it running, and is DATABASE_URL right?"
