@@ -71,7 +71,7 @@ def migrate(clone: Clone, name: str) -> str:
     return script.read_text()
 
 
-async def test_an_enum_is_created_changed_and_removed(clone: Clone) -> None:
+async def test_an_enum_is_created_and_changed(clone: Clone) -> None:
     add_models(clone)
     clone.does("db", "upgrade")
     write(clone, ENUM)
@@ -93,6 +93,13 @@ async def test_an_enum_is_created_changed_and_removed(clone: Clone) -> None:
     with pytest.raises(Exception, match=r"(?i)ck_notes_mood"):
         await clone.query(INSERT.format(3, "worse"))
 
+
+async def test_columns_and_tables_of_an_enum_are_removed(clone: Clone) -> None:
+    add_models(clone)
+    write(clone, ENUM + COLUMN)
+    clone.does("db", "upgrade")
+    clone.does("db", "migrate", "-m", "notes")
+    clone.does("db", "upgrade")
     write(clone, ENUM.replace("    mood: Mapped[Mood]\n", ""))
     migrate(clone, "no columns of it")
     write(clone, "")
