@@ -75,7 +75,8 @@ def run(connection: Connection) -> None:
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK}
             )
-        configure(connection=connection, render_as_batch=sqlite, transactional_ddl=True)
+        # In batches always, so that a migration written on PostgreSQL runs on SQLite.
+        configure(connection=connection, render_as_batch=True, transactional_ddl=True)
         with context.begin_transaction():
             context.run_migrations()
         if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):
