@@ -4,19 +4,18 @@ A run that fails changes nothing.
 """
 
 import asyncio
-from typing import Any, Literal
+from typing import Any
 
 from alembic import context
-from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, DefaultClause, text
-from sqlalchemy.sql.elements import False_, True_
+from sqlalchemy import Connection, text
 
 import app.features  # noqa: F401  (every table)
+from app.autogenerate import PLUGINS, include_ours, order_checks, render_item
 from app.config import Config, load_settings
-from app.database import Base, UTCDateTime, create_engine
+from app.database import Base, create_engine
 from app.environment import load_environment
 from app.errors import ConfigurationError
 
@@ -36,25 +35,11 @@ def settings() -> Config:
         raise CommandError(error.message) from None
 
 
-def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | Literal[False]:
-    """Write our column types into migrations as plain ones, so that old migrations outlive our
-    code, and booleans as neither database spells them, so that a migration written on SQLite runs
-    on PostgreSQL.
-    """
-    if kind == "type" and isinstance(item, UTCDateTime):
-        return "sa.DateTime(timezone=True)"
-    if kind == "server_default" and isinstance(item, DefaultClause):
-        if isinstance(item.arg, False_):
-            return "sa.false()"
-        if isinstance(item.arg, True_):
-            return "sa.true()"
-    return False
-
-
-def drop_empty(
-    migration: MigrationContext, revision: Any, directives: list[MigrationScript]
-) -> None:
+def finish(migration: MigrationContext, revision: Any, directives: list[MigrationScript]) -> None:
     """Refuse to write a migration if models and database do not differ."""
+    for operations in (directives[0].upgrade_ops, directives[0].downgrade_ops):
+        if operations:
+            order_checks(operations)
     compared = context.config.attributes.get("autogenerate") or getattr(
         context.config.cmd_opts, "autogenerate", False
     )
@@ -70,8 +55,10 @@ def configure(**options: Any) -> None:
     context.configure(
         target_metadata=Base.metadata,
         render_item=render_item,
+        include_name=include_ours(context.script),
         compare_server_default=True,
-        process_revision_directives=drop_empty,
+        autogenerate_plugins=PLUGINS,
+        process_revision_directives=finish,
         **options,
     )
 
@@ -88,7 +75,8 @@ def run(connection: Connection) -> None:
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK}
             )
-        configure(connection=connection, render_as_batch=sqlite, transactional_ddl=True)
+        # In batches always, so that a migration written on PostgreSQL runs on SQLite.
+        configure(connection=connection, render_as_batch=True, transactional_ddl=True)
         with context.begin_transaction():
             context.run_migrations()
         if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):

@@ -1,8 +1,11 @@
 """Whether a service is away: decided here for requests, probes, commands and workers alike."""
 
 from socket import gaierror
+from ssl import SSLError
 
+from asyncpg.exceptions import OutdatedSchemaCacheError
 from redis.exceptions import RedisError
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
@@ -15,9 +18,10 @@ DATABASE_AWAY = (SQLAlchemyError, OSError)
 REDIS_AWAY = (RedisError, OSError)
 AWAY = (*DATABASE_AWAY, *REDIS_AWAY)
 
-# Connection, resources, locks, cancelled or shut down, deadlock, and a transaction that was idle
-# for too long: https://www.postgresql.org/docs/current/errcodes-appendix.html
-POSTGRESQL_AWAY = ("08", "53", "55P03", "57", "40", "25P03")
+# Connection, log-in and database refused, resources, locks, cancelled or shut down, serialization
+# and deadlock, a transaction that was idle for too long, and one that a standby takes for reading
+# only: https://www.postgresql.org/docs/current/errcodes-appendix.html
+POSTGRESQL_AWAY = ("08", "28", "3D000", "53", "55P03", "57", "40", "25P03", "25006")
 # https://www.sqlite.org/rescode.html
 SQLITE_AWAY = (
     "SQLITE_BUSY",
@@ -26,6 +30,7 @@ SQLITE_AWAY = (
     "SQLITE_FULL",
     "SQLITE_IOERR",
     "SQLITE_READONLY",
+    "SQLITE_SCHEMA",
 )
 
 
@@ -34,11 +39,28 @@ def is_away(error: BaseException) -> bool:
 
     A request is then answered with 503 and may be sent again; a command names the service.
     """
+    if is_outdated(error):
+        return True
     if isinstance(error, DBAPIError):
         return _is_database_away(error)
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, PoolExhausted) or isinstance(error.__cause__, OSError)
-    return isinstance(error, NotReady | RedisError | ConnectionError | TimeoutError | gaierror)
+    kinds = (NotReady, RedisError, ConnectionError, TimeoutError, gaierror, SSLError)
+    return isinstance(error, kinds)
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Tell whether a migration has changed what the driver remembers of a query or of a type.
+
+    The driver forgets all of it upon this error, so the next transaction succeeds.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InternalServerError):
+        return "cache lookup failed" in str(error.orig)  # of a type that has been replaced
+    return isinstance(
+        error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError
+    ) or isinstance(error.orig and error.orig.__cause__, OutdatedSchemaCacheError)
 
 
 def _is_database_away(error: DBAPIError) -> bool:

@@ -43,6 +43,7 @@ from app.settings_fields import (
     SiteSettings,
 )
 from app.settings_together import require_agreement
+from app.validators import sqlite_url
 
 __all__ = [
     "DAY",
@@ -174,7 +175,7 @@ class DevelopmentConfig(Config):
         instance = instance_path()
         values.setdefault("BASE_URL", f"http://localhost:{port() or 8000}")
         if not {"DATABASE_URL", "DEV_DATABASE_URL"} & values.keys():
-            values["DATABASE_URL"] = f"sqlite:///{instance / 'development.sqlite3'}"
+            values["DATABASE_URL"] = sqlite_url(instance / "development.sqlite3")
         if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
             values["REDIS_URL"] = embedded_redis_url(instance)
         if "SECRET_KEY" not in values:
@@ -219,7 +220,7 @@ class TestingConfig(Config):
     def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
         instance = instance_path()
         values.pop("DATABASE_URL", None)
-        values.setdefault("TEST_DATABASE_URL", f"sqlite:///{instance / 'test.sqlite3'}")
+        values.setdefault("TEST_DATABASE_URL", sqlite_url(instance / "test.sqlite3"))
         if not {"REDIS_URL", "REDISTOGO_URL"} & values.keys():
             values["REDIS_URL"] = embedded_redis_url(instance)
         return values

@@ -1,7 +1,7 @@
 """The database: `Base` for tables, `db` for the sessions of the current application."""
 
 import asyncio
-import ssl
+import enum
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -23,7 +23,9 @@ from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
 from app.config import Config
+from app.enums import EnumText, check_enums
 from app.errors import NotReady
+from app.postgresql import connecting
 
 
 def utcnow() -> datetime:
@@ -60,7 +62,10 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012  (SQLAlchemy's own way to declare it)
+    type_annotation_map = {datetime: UTCDateTime, enum.Enum: EnumText}  # noqa: RUF012  (SQLAlchemy's own way to declare it)
+
+
+check_enums(Base.metadata)
 
 
 def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:
@@ -152,38 +157,28 @@ def create_engine(
 
 
 def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
-    url = make_url(settings.DATABASE_URL)
-    query = dict(url.query)
-    server_settings = {
-        "application_name": str(query.pop("application_name", settings.APP_NAME)),
-        "jit": "off",
-    }
+    given = connecting(make_url(settings.DATABASE_URL))
+    pgbouncer = given.pgbouncer or settings.DATABASE_PGBOUNCER
+    server_settings = {"application_name": settings.APP_NAME, "jit": "off"} | given.server_settings
     arguments: dict[str, Any] = {
         "timeout": settings.DATABASE_CONNECT_TIMEOUT,
         "server_settings": server_settings,
+        **given.arguments,
     }
-    mode, root = query.pop("sslmode", None), query.pop("sslrootcert", None)
-    if root:
-        context = ssl.create_default_context(cafile=str(root))
-        context.check_hostname = mode == "verify-full"
-        arguments["ssl"] = context
-    elif mode:
-        arguments["ssl"] = mode
-    if settings.DATABASE_PGBOUNCER:
+    if pgbouncer:
         # A transaction pooler gives each transaction another server connection: neither settings
         # nor prepared statements may outlive one.
         del server_settings["jit"]
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-    url = url.set(query=query)
     if for_requests:
         arguments["command_timeout"] = settings.DATABASE_COMMAND_TIMEOUT
-    if for_requests and not settings.DATABASE_PGBOUNCER:
+    if for_requests and not pgbouncer:
         server_settings |= {
             "statement_timeout": _milliseconds(settings.DATABASE_STATEMENT_TIMEOUT),
             "lock_timeout": _milliseconds(settings.DATABASE_LOCK_TIMEOUT),
             "idle_in_transaction_session_timeout": _milliseconds(settings.DATABASE_IDLE_TIMEOUT),
         }
-    return create_async_engine(url, connect_args=arguments, hide_parameters=True, **pool)
+    return create_async_engine(given.url, connect_args=arguments, hide_parameters=True, **pool)
 
 
 def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:

@@ -4,7 +4,7 @@ import asyncio
 import enum
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.config import Config
 from app.database import Base, create_engine
 from app.environment import PROJECT_ROOT
+from app.errors import NotReady
+
+VERSION_TABLE = "alembic_version"
+
+MERGE = "Run: python manage.py db merge heads -m 'Merge migrations', then db upgrade"
 
 # Alembic keeps its state in modules, so a process runs one operation at a time. Between processes
 # the lock that alembic/env.py takes in the database does the same.
@@ -32,11 +37,15 @@ class Schema(enum.Enum):
     INCOMPLETE = "lacks the tables of its revision"  # stamped without having been migrated
     CURRENT = "is current"
     AHEAD = "is ahead of the code"  # migrated by a newer release; this one can still serve
+    FOREIGN = "belongs to another application"
 
 
 def alembic_config(settings: Config) -> AlembicConfig:
     """Return Alembic's configuration for this application's database."""
     configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", stdout=sys.stdout)
+    # The path as a value of an ini file, where "%" has a meaning.
+    location = str(PROJECT_ROOT / "alembic").replace("%", "%%")
+    configuration.set_main_option("script_location", location)
     configuration.attributes["settings"] = settings
     return configuration
 
@@ -53,9 +62,18 @@ async def run(settings: Config, operation: Callable[..., Any], *args: Any, **opt
     return await asyncio.to_thread(alone)
 
 
-async def upgrade(settings: Config) -> None:
-    """Upgrade the schema to the newest migration."""
-    await run(settings, command.upgrade, "head")
+async def upgrade(settings: Config, revision: str = "head") -> None:
+    """Upgrade the schema, to the newest migration or to the one that is given.
+
+    Raises `NotReady` if there are several newest ones, or if the database is another application's.
+    """
+    revisions = Revisions()
+    if revision == "head" and len(revisions.heads) > 1:
+        raise NotReady(f"{revisions.two_heads()} {MERGE}")
+    engine = create_engine(settings, for_requests=False)
+    async with engine.connect() as connection:
+        await revisions.require_own(connection, settings)
+    await run(settings, command.upgrade, revision)
 
 
 class Revisions:
@@ -66,27 +84,60 @@ class Revisions:
         self.heads = frozenset(script.get_heads())
         self.known = frozenset(revision.revision for revision in script.walk_revisions())
 
+    def two_heads(self) -> str:
+        """Return words that say between which migrations there is no order."""
+        return f"{len(self.heads)} migrations are the newest: {', '.join(sorted(self.heads))}."
+
     async def schema(self, connection: AsyncConnection) -> Schema:
         """Compare the schema of a database with these migrations."""
-        if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
-            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-            return Schema.BEHIND if set(tables) & set(Base.metadata.tables) else Schema.EMPTY
-        current = set(
-            (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars()
-        )
+        tables, current = await connection.run_sync(_tables_and_revisions)
+        if self._taken(tables, current):
+            return Schema.FOREIGN
+        if current is None:
+            return Schema.BEHIND if tables else Schema.EMPTY
         if current == self.heads:
-            has_tables = await connection.run_sync(has_our_tables)
-            return Schema.CURRENT if has_tables else Schema.INCOMPLETE
+            return Schema.CURRENT if tables else Schema.INCOMPLETE
         return Schema.AHEAD if current - self.known else Schema.BEHIND
 
+    async def taken(self, connection: AsyncConnection) -> list[str]:
+        """Return the names of tables that another application has and this one needs."""
+        return self._taken(*await connection.run_sync(_tables_and_revisions))
 
-def has_our_tables(connection: Connection) -> bool:
-    """Tell whether this database has any table of the models.
+    def _taken(self, tables: set[str], current: set[str] | None) -> list[str]:
+        # A database is this application's own if it was stamped with a migration that is known, or
+        # if it has most of the tables: a newer release may have stamped it.
+        if (current or set()) & self.known or 2 * len(tables) > len(Base.metadata.tables):
+            return []
+        return sorted(tables | ({VERSION_TABLE} if current else set()))
 
-    One that is missing may be new, and its migration not yet written; if all are, none has run.
-    """
+    async def require_own(self, connection: AsyncConnection, settings: Config) -> None:
+        """Raise `NotReady` if the database is another application's."""
+        if names := await self.taken(connection):
+            raise NotReady(f"{in_use(names)} {own_database(settings)}")
+
+
+def _tables_and_revisions(connection: Connection) -> tuple[set[str], set[str] | None]:
+    """Return the tables that have names of ours, and how the database is stamped, if at all."""
     inspector = inspect(connection)
-    return any(inspector.has_table(name) for name in Base.metadata.tables)
+    tables = set(inspector.get_table_names()) & set(Base.metadata.tables)
+    if not inspector.has_table(VERSION_TABLE):
+        return tables, None
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    return tables, set(found.scalars())
+
+
+def in_use(names: Sequence[str]) -> str:
+    """Return words for tables that another application has under names of ours."""
+    return (
+        "Another application has its tables in this database, under names that this one needs: "
+        f"{', '.join(names)}."
+    )
+
+
+def own_database(settings: Config) -> str:
+    """Return what to do about them."""
+    schema = "" if settings.sqlite else ", or a schema: add ?options=-csearch_path%3DNAME to it"
+    return f"Name a database of its own in DATABASE_URL{schema}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +152,18 @@ async def recreate(settings: Config) -> Recreated:
     """Drop the models' tables and create them, stamped as the newest migration, in one transaction.
 
     Import `app.features` first: tables that are not imported are neither dropped nor created.
+    Raises `NotReady`, before anything is dropped, if the tables are another application's.
     """
     script = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
     ours = set(Base.metadata.tables)
     engine = create_engine(settings, for_requests=False).execution_options(sqlite_writes=True)
     async with engine.begin() as connection:
+        await Revisions().require_own(connection, settings)
         dropped = ours & set(
             await connection.run_sync(lambda sync: inspect(sync).get_table_names())
         )
         await connection.run_sync(Base.metadata.drop_all)
-        await connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        await connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))
         await connection.run_sync(Base.metadata.create_all)
         await connection.run_sync(
             lambda sync: MigrationContext.configure(sync).stamp(script, "heads")

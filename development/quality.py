@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from app.environment import PROJECT_ROOT
+from app.validators import sqlite_url
 
 PARTS = ("app", "development", "alembic", "tests", "bench", "manage.py", "worker.py")
 PATHS = tuple(part for part in PARTS if (PROJECT_ROOT / part).exists())
@@ -76,9 +77,7 @@ def _migrations_drift() -> int:
     Returns 0 when they agree, else the exit status of the step that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "TEST_DATABASE_URL": f"sqlite:///{Path(folder) / 'drift.sqlite3'}"
-        }
+        environment = os.environ | {"TEST_DATABASE_URL": sqlite_url(Path(folder) / "drift.sqlite3")}
         manage = [sys.executable, "manage.py", "-c", "testing", "db"]
         for step in ("upgrade", "check"):
             status = subprocess.run(

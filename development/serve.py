@@ -32,8 +32,20 @@ DEVELOPMENT = ("development", "default")
 @click.option(
     "--worker/--no-worker", default=None, help="Run a worker as well [default: in development]."
 )
+@click.option(
+    "--postgres",
+    is_flag=True,
+    help="Use an embedded PostgreSQL, which keeps its data in instance/postgres.",
+)
 @click.pass_obj
-def serve(config_name: str, host: str, port: int, reload: bool | None, worker: bool | None) -> None:
+def serve(
+    config_name: str,
+    host: str,
+    port: int,
+    reload: bool | None,
+    worker: bool | None,
+    postgres: bool,
+) -> None:
     """Serve the application.
 
     In development this also starts an embedded Valkey unless REDIS_URL is set, migrates and seeds
@@ -46,6 +58,10 @@ def serve(config_name: str, host: str, port: int, reload: bool | None, worker: b
     from development.supervisor import supervise
 
     development = config_name in DEVELOPMENT
+    if postgres and not development:
+        raise click.ClickException(
+            f"--postgres is for development. Under {config_name} set DATABASE_URL."
+        )
     sys.exit(
         supervise(
             config_name,
@@ -54,5 +70,6 @@ def serve(config_name: str, host: str, port: int, reload: bool | None, worker: b
             reload=development if reload is None else reload,
             worker=development if worker is None else worker,
             development=development,
+            with_postgresql=postgres,
         )
     )

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from app.environment import (
     stored,
 )
 from app.errors import NotReady
-from development import valkey
+from development import embedded, postgresql, valkey
 from development.serving import MISTAKE
 
 T = TypeVar("T")
@@ -42,8 +42,8 @@ PATIENCE = 30
 PATIENCE_OF_RELOAD = 5
 GRACE_OF_RELOAD = 2  # seconds that running requests get of these
 
-# Seconds between two checks that the embedded Valkey, perhaps another terminal's, still runs.
-VALKEY_CHECK = 1
+# Seconds between two checks that the embedded servers, perhaps another terminal's, still run.
+SERVER_CHECK = 1
 
 RETRY = 5  # seconds before a process that could not run is started again
 
@@ -52,7 +52,14 @@ WATCHED_SUFFIXES = (".py", ".toml", ".ini", ".env")  # of files at the top level
 
 
 def supervise(
-    config_name: str, host: str, port: int, *, reload: bool, worker: bool, development: bool
+    config_name: str,
+    host: str,
+    port: int,
+    *,
+    reload: bool,
+    worker: bool,
+    development: bool,
+    with_postgresql: bool = False,
 ) -> int:
     """Serve until stopped, and return the exit status.
 
@@ -63,7 +70,15 @@ def supervise(
         environment = _environment(config_name)
         if development and not first_set("BASE_URL"):
             environment["BASE_URL"] = local
-        embedded = development and not first_set("REDIS_URL", "REDISTOGO_URL")
+        instance = instance_path()
+        servers = []
+        if development and not first_set("REDIS_URL", "REDISTOGO_URL"):
+            servers.append(valkey.server(instance))
+        if with_postgresql:
+            servers.append(postgresql.server(instance))
+            # The first of the two variables that development reads, so that it wins.
+            environment["DEV_DATABASE_URL"] = postgresql.url(instance)
+            say(postgresql.introduction(instance))
         supervisor = Supervisor(
             config_name,
             listener,
@@ -71,7 +86,7 @@ def supervise(
             address=f"{base_url}, here {local}" if (base_url := first_set("BASE_URL")) else local,
             reload=reload,
             worker=worker,
-            instance=instance_path() if embedded else None,
+            servers=servers,
         )
         try:
             return asyncio.run(supervisor.run())
@@ -151,7 +166,7 @@ class Supervisor:
         address: str,
         reload: bool,
         worker: bool,
-        instance: Path | None,
+        servers: Sequence[embedded.Server],
     ) -> None:
         self.config_name = config_name
         self.listener = listener
@@ -159,7 +174,7 @@ class Supervisor:
         self.address = address
         self.reload = reload
         self.roles = ("web", "worker") if worker else ("web",)
-        self.instance = instance  # whose Valkey to keep running
+        self.servers = servers  # to keep running
         self.processes: dict[asyncio.subprocess.Process, str] = {}
         # One event for each state of the code: set when it is no longer the newest.
         self.changed = asyncio.Event()
@@ -199,13 +214,12 @@ class Supervisor:
 
     async def _serve(self) -> int:
         background = self._watchers() if self.reload else []
-        if self.instance is not None:
-            background.append(self._keep_valkey(self.instance))
+        background += [self._keep_running(server) for server in self.servers]
         return await _first(self._prepare_and_keep(), *background)
 
     async def _prepare_and_keep(self) -> int:
-        if self.instance is not None:
-            await asyncio.to_thread(valkey.ensure_running, self.instance)
+        for server in self.servers:
+            await asyncio.to_thread(embedded.ensure_running, server)
         status = await self._prepare()
         return status or await _first(*(self._keep(role) for role in self.roles))
 
@@ -252,8 +266,8 @@ class Supervisor:
 
     async def _spawn(self, role: str) -> asyncio.subprocess.Process:
         arguments = [role, self.config_name]
-        # Valkey must outlive its users: without it a worker needs half a minute to stop.
-        descriptors = valkey.lifeline(self.instance) if self.instance is not None else []
+        # Servers must outlive their users: without Valkey a worker needs half a minute to stop.
+        descriptors = [end for each in self.servers for end in embedded.lifeline(each)]
         if role == "web":
             descriptors.append(self.listener.fileno())
             arguments += [str(self.listener.fileno()), str(GRACE_OF_RELOAD if self.reload else "")]
@@ -289,11 +303,11 @@ class Supervisor:
         self.answered.set()
         await changed.wait()
 
-    async def _keep_valkey(self, instance: Path) -> int:
+    async def _keep_running(self, server: embedded.Server) -> int:
         while True:
-            await asyncio.sleep(VALKEY_CHECK)
-            if await asyncio.to_thread(valkey.ensure_running, instance):
-                say("The embedded Valkey was gone: started it again.")
+            await asyncio.sleep(SERVER_CHECK)
+            if await asyncio.to_thread(embedded.ensure_running, server):
+                say(f"The embedded {server.name} was gone: started it again.")
 
     def _watchers(self) -> list[Coroutine[Any, Any, int]]:
         # The project's folder is watched without its subfolders: a virtual environment has

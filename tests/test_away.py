@@ -2,14 +2,18 @@
 
 import sqlite3
 from socket import gaierror
+from ssl import SSLCertVerificationError
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     InterfaceError,
+    NotSupportedError,
     OperationalError,
+    ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -31,6 +35,11 @@ def of_sqlite(name: str) -> sqlite3.OperationalError:
     return error
 
 
+def of_driver(name: str, message: str) -> Exception:
+    error: Exception = getattr(AsyncAdapt_asyncpg_dbapi, name)(message)
+    return error
+
+
 def caused_by(cause: Exception) -> SQLAlchemyError:
     error = SQLAlchemyError("as planned")
     error.__cause__ = cause
@@ -41,12 +50,21 @@ IS_AWAY: list[Exception] = [
     ConnectionRefusedError(),
     TimeoutError(),
     gaierror("no such host"),
+    SSLCertVerificationError("certificate has expired"),
     NotReady(),
     PoolExhausted("QueuePool limit"),
     RedisConnectionError(),
     OperationalError("", {}, OfPostgresql("57P01")),
     OperationalError("", {}, OfPostgresql("40P01")),
+    *(
+        OperationalError("", {}, OfPostgresql(code))
+        for code in ("28P01", "3D000", "40001", "55P03", "53300", "25006", "25P03", "57014")
+    ),
     OperationalError("", {}, of_sqlite("SQLITE_BUSY_SNAPSHOT")),
+    OperationalError("", {}, of_sqlite("SQLITE_LOCKED_SHAREDCACHE")),
+    OperationalError("", {}, of_sqlite("SQLITE_SCHEMA")),
+    NotSupportedError("", {}, of_driver("InvalidCachedStatementError", "stale")),
+    DBAPIError("", {}, of_driver("InternalServerError", "cache lookup failed for type 7")),
     InterfaceError("", {}, Exception()),
     DBAPIError("", {}, Exception(), connection_invalidated=True),
     caused_by(ConnectionResetError()),
@@ -57,6 +75,10 @@ IS_NOT: list[Exception] = [
     RuntimeError(),
     NotFound(),
     IntegrityError("", {}, OfPostgresql("23505")),
+    ProgrammingError("", {}, OfPostgresql("42703")),
+    OperationalError("", {}, OfPostgresql("25P02")),
+    NotSupportedError("", {}, OfPostgresql("0A000")),
+    DBAPIError("", {}, of_driver("InternalServerError", "out of range")),
     OperationalError("", {}, of_sqlite("SQLITE_ERROR")),
     SQLAlchemyError(),
     caused_by(ValueError()),

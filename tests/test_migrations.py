@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import CheckConstraint, Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrations
 from app.config import Config, load_settings
 from app.database import Base, create_engine
 from app.environment import PROJECT_ROOT
+from app.errors import NotReady
+from app.health.database import database
+from app.health.findings import messages
+from app.health.probes import standalone
 from app.migrations import Revisions, Schema
 from tests.conftest import create_database
 
@@ -173,6 +177,122 @@ async def test_a_schema_of_a_newer_release_is_ahead_and_one_of_an_older_is_behin
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM alembic_version"))
     assert await schema(engine) is Schema.BEHIND
+
+
+async def execute(engine: AsyncEngine, *statements: str) -> None:
+    async with engine.execution_options(sqlite_writes=True).begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def tables(engine: AsyncEngine) -> set[str]:
+    async with engine.connect() as connection:
+        return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+
+
+async def test_tables_of_others_are_neither_compared_nor_touched(
+    settings: Config, engine: AsyncEngine
+) -> None:
+    """Beside PostGIS' table and another application's, with an index."""
+    await execute(
+        engine,
+        "CREATE TABLE spatial_ref_sys (srid integer PRIMARY KEY)",
+        "CREATE TABLE orders (id integer PRIMARY KEY, number integer)",
+        "CREATE INDEX ix_orders_number ON orders (number)",
+    )
+    assert await schema(engine) is Schema.EMPTY
+    await migrations.upgrade(settings)
+    await migrations.run(settings, command.check)
+    await migrations.recreate(settings)
+    await migrations.run(settings, command.check)
+    assert await schema(engine) is Schema.CURRENT
+    await migrations.run(settings, command.downgrade, "base")
+    assert await tables(engine) == {"spatial_ref_sys", "orders", "alembic_version"}
+
+
+async def test_a_table_whose_model_was_deleted_is_still_dropped(
+    settings: Config, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrations.upgrade(settings)
+    without = MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.sorted_tables:
+        if table.name != "schedules":
+            table.to_metadata(without)
+    monkeypatch.setattr(Base, "metadata", without)
+    with pytest.raises(CommandError, match=r"remove_table.*schedules"):
+        await migrations.run(settings, command.check)
+
+
+@pytest.mark.parametrize(
+    ("statements", "named"),
+    [
+        (["CREATE TABLE users (id integer)"], "users"),
+        (
+            [
+                "CREATE TABLE alembic_version (version_num varchar(32))",
+                "INSERT INTO alembic_version VALUES ('theirs')",
+            ],
+            "alembic_version",
+        ),
+        (
+            [
+                "CREATE TABLE users (id integer)",
+                "CREATE TABLE roles (id integer)",
+                "CREATE TABLE alembic_version (version_num varchar(32))",
+                "INSERT INTO alembic_version VALUES ('theirs')",
+            ],
+            "alembic_version, roles, users",
+        ),
+    ],
+    ids=["users", "alembic_version", "flask-base"],
+)
+async def test_another_applications_database_is_recognised_and_left_alone(
+    settings: Config, engine: AsyncEngine, statements: list[str], named: str
+) -> None:
+    await execute(engine, *statements)
+    before = await tables(engine)
+    assert await schema(engine) is Schema.FOREIGN
+    for act in (migrations.upgrade, migrations.recreate):
+        with pytest.raises(NotReady, match=f"Another application.*: {named}. Name a database"):
+            await act(settings)
+    async with standalone(settings) as services:
+        (found,) = messages(await database(services))
+    assert (found.id, named in found.message) == ("qb.E041", True)
+    assert "DATABASE_URL" in found.hint
+    assert await tables(engine) == before
+
+
+async def test_a_schema_of_ones_own_is_the_way_out(
+    worker_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await create_database(f"test_migrations_{worker_number}")
+    monkeypatch.setenv("TEST_DATABASE_URL", url)
+    others = create_engine(load_settings("testing"), for_requests=False)
+    await execute(others, "CREATE TABLE users (id integer)", "CREATE SCHEMA ours")
+    monkeypatch.setenv("TEST_DATABASE_URL", f"{url}&options=-csearch_path%3Dours")
+    own = load_settings("testing")
+    await migrations.upgrade(own)
+    await migrations.run(own, command.check)
+    await migrations.recreate(own)
+    assert await schema(create_engine(own, for_requests=False)) is Schema.CURRENT
+    assert await tables(others) == {"users"}
+
+
+async def test_a_changed_list_of_values_is_drift(settings: Config, engine: AsyncEngine) -> None:
+    """The values of an enum stand in a CHECK constraint, whose text Alembic does not compare."""
+    await migrations.upgrade(settings)
+    (constraint,) = (
+        c for c in Base.metadata.tables["jobs"].constraints if c.name == "ck_jobs_state"
+    )
+    assert isinstance(constraint, CheckConstraint)
+    before = constraint.sqltext
+    try:
+        constraint.sqltext = text(str(before).replace("'done'", "'done', 'new'"))
+        with pytest.raises(CommandError, match="ck_jobs_state"):
+            await migrations.run(settings, command.check)
+    finally:
+        constraint.sqltext = before
+    await migrations.run(settings, command.check)
 
 
 async def test_children_survive_a_rebuild_of_their_parents_table(

@@ -165,6 +165,7 @@ LATE = {
     "development/serve.py",
     "development/serving.py",
     "development/supervisor.py",
+    "development/embedded.py",
     "development/valkey.py",
 }
 

@@ -14,7 +14,7 @@ from alembic import command
 
 import app.features  # noqa: F401  (knows every table)
 from app import migrations
-from app.config import load_settings, refuse_production
+from app.config import Config, load_settings, refuse_production
 from app.environment import load_environment
 from app.errors import Problem
 
@@ -50,12 +50,23 @@ def db_group() -> None:
 
 
 def _run(operation: Callable[..., Any], **options: Any) -> Any:
+    return asyncio.run(migrations.run(_settings(), operation, **options))
+
+
+def _settings() -> Config:
     load_environment()
     settings = load_settings(click.get_current_context().obj)
     # Show "Running upgrade … -> …, what it does".
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
-    return asyncio.run(migrations.run(settings, operation, **options))
+    return settings
+
+
+def _upgrade(revision: str, sql: bool) -> None:
+    if sql:
+        _run(command.upgrade, revision=revision, sql=True)
+    else:
+        asyncio.run(migrations.upgrade(_settings(), revision))
 
 
 @db_group.command()
@@ -83,7 +94,6 @@ MESSAGE = click.Option(["-m", "--message"], help="The title of the merge.")
 
 # Alembic's commands with their help and parameters, which have the names that Alembic gives them.
 ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {
-    command.upgrade: ("Apply migrations up to a revision [default: the newest].", [NEWEST, SQL]),
     command.downgrade: (
         "Revert migrations down to a revision [default: the last one].",
         [ONE_BACK, SQL],
@@ -100,6 +110,14 @@ for _operation, (_words, _takes) in ALEMBIC.items():
     db_group.add_command(
         click.Command(_operation.__name__, callback=_callback, params=_takes, help=_words)
     )
+db_group.add_command(
+    click.Command(
+        "upgrade",
+        callback=_upgrade,
+        params=[NEWEST, SQL],
+        help="Apply migrations up to a revision [default: the newest].",
+    )
+)
 db_group.add_command(
     click.Command(
         "merge",

@@ -9,16 +9,21 @@ from sqlalchemy.exc import DBAPIError
 from app.away import is_away
 from app.errors import Problem
 from app.health.findings import reason
+from app.migrations import MERGE
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
+
+# A difference in a message of Alembic: its kind, and the name of the table or of the constraint.
+CHANGE = re.compile(r"\('(\w+)', (?:None, )?(?:Table\(|CheckConstraint\(.*?name=)?'(\w+)'")
 
 # The beginning of a message of Alembic, and what to do about it.
 REMEDIES = {
     "Target database is not up to date": "Run first: python manage.py db upgrade",
     "Can't locate revision": (
-        "The database has a migration that this code lacks: use the code that has it."
+        "The database has a migration that this code lacks: use the code that has it. If the table "
+        "alembic_version is another application's, give this one a database of its own."
     ),
-    "Multiple head revisions": "Merge them: python manage.py db merge heads -m 'Merge migrations'",
+    "Multiple head": MERGE,
 }
 
 
@@ -48,7 +53,7 @@ def explain(error: Exception) -> str | None:
 
 def _alembic(text: str) -> str:
     if text.startswith("New upgrade operations detected"):
-        changes = re.findall(r"\('(\w+)', (?:None, )?(?:Table\()?'(\w+)'", text)
+        changes = CHANGE.findall(text)
         listed = ", ".join(f"{change} {name}" for change, name in changes)
         return (
             f"Models and migrations differ ({listed}). "

@@ -17,7 +17,7 @@ from quart import Quart, current_app
 from app.config import Config
 from app.database import create_engine
 from app.errors import NotReady
-from app.health.database import database, roles
+from app.health.database import database, models, roles
 from app.health.findings import CheckMessage, Outcome, Services, messages, reason
 from app.health.proxies import proxies
 from app.health.redis import redis
@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "database",
     "find",
+    "models",
     "proxies",
     "raise_errors",
     "ready",
@@ -74,6 +75,7 @@ def init_app(app: Quart) -> None:
     app.extensions["probes"] = []
     add_probe(app, database, ready=True)
     add_probe(app, roles)
+    add_probe(app, models)
     add_probe(app, redis, ready=True)
     add_probe(app, routes)
     add_probe(app, proxies)

@@ -12,6 +12,7 @@ from quart import (
     Response,
     ResponseReturnValue,
     current_app,
+    g,
     has_request_context,
     jsonify,
     redirect,
@@ -24,7 +25,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException
 
-from app.away import is_away
+from app.away import is_away, is_outdated
 from app.errors import DomainError, NotReady
 from app.logs import request_id
 from app.web.access import NotRecent, NotSignedIn, sign_in_url
@@ -163,12 +164,15 @@ async def http_error(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
-async def service_error(error: Exception) -> Response:
+async def service_error(error: Exception) -> ResponseReturnValue | HTTPException:
     """Answer an error of the database, of Redis or of the operating system.
 
     400 for a value that fits no column, 503 when a service is away, 404 for a static file whose
-    path is too long for the file system; anything else is a mistake of ours, a 500.
+    path is too long for the file system; anything else is a mistake of ours, a 500. A reading
+    request that met a migration is handled once more.
     """
+    if is_outdated(error) and _is_first_reading():
+        return await _handle_again()
     if isinstance(error, DBAPIError) and _is_data_error(error):
         return await unfit_value(error)
     if is_away(error):
@@ -176,6 +180,22 @@ async def service_error(error: Exception) -> Response:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return await answer(404)
     raise error
+
+
+def _is_first_reading() -> bool:
+    if not has_request_context() or g.get("handled_again"):
+        return False
+    return request.method in ("GET", "HEAD")
+
+
+async def _handle_again() -> ResponseReturnValue | HTTPException:
+    """Answer a request from its beginning, in new transactions."""
+    g.handled_again = True
+    try:
+        answered = await current_app.preprocess_request()
+        return answered if answered is not None else await current_app.dispatch_request()
+    except Exception as error:
+        return await current_app.handle_user_exception(error)
 
 
 async def unfit_value(error: Exception) -> Response:

@@ -15,7 +15,7 @@ from redis import Redis
 
 from app.environment import embedded_redis_url as url
 from app.errors import NotReady
-from development import valkey
+from development import embedded, valkey
 
 STARTER = """
 import sys
@@ -71,8 +71,8 @@ def start() -> Iterator[Callable[[Path], Starter]]:
 def nothing_left() -> Iterator[None]:
     """What this process has started would otherwise run until the whole suite is done."""
     yield
-    for instance in list(valkey._watchers):
-        valkey._stop(instance)
+    for log in list(embedded._watchers):
+        embedded.stop(log)
 
 
 @pytest.fixture
@@ -136,10 +136,10 @@ def test_server_is_gone_when_its_starter_has_ended(
 
 def test_server_outlives_a_killed_starter_while_a_child_holds_its_lifeline(instance: Path) -> None:
     script = (
-        "import subprocess, sys; from pathlib import Path; from development import valkey; folder "
-        "= Path(sys.argv[1]);"
+        "import subprocess, sys; from pathlib import Path; "
+        "from development import embedded, valkey; folder = Path(sys.argv[1]);"
         "valkey.ensure_running(folder);"
-        "subprocess.Popen(['sleep', '1'], pass_fds=valkey.lifeline(folder), "
+        "subprocess.Popen(['sleep', '1'], pass_fds=embedded.lifeline(valkey.server(folder)), "
         "stdout=subprocess.DEVNULL);"
         "print('ready', flush=True); sys.stdin.read()"
     )
@@ -217,7 +217,7 @@ def test_long_path_gets_a_private_folder(tmp_path: Path) -> None:
         assert folders[0].parent == Path(tempfile.gettempdir())
         assert folders[0].stat().st_mode & 0o777 == 0o700
     finally:
-        valkey._stop(instances[0])
+        embedded.stop(instances[0] / "valkey.log")
         for folder in folders:
             folder.rmdir()
 

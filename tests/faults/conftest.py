@@ -1,8 +1,9 @@
 """Real servers on real databases, as they are deployed."""
 
+import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from app import validators
+from app.environment import PROJECT_ROOT
+from tests.clones import LEFT_OUT
 from tests.conftest import create_database
+from tests.faults.serving import Serve, left_after
 from tests.processes import manage, production
 from tests.servers import Server
 
@@ -51,3 +55,31 @@ async def transaction(env: dict[str, str]) -> AsyncIterator[AsyncSession]:
 def signal_redis(valkey: Server, number: signal.Signals) -> None:
     """Kill, freeze or wake a server of one's own."""
     subprocess.run(["pkill", f"-{number.name[3:]}", "-P", str(valkey.process.pid)], check=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Make a fresh clone."""
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
+    return folder
+
+
+@pytest.fixture
+def serve(project: Path) -> Iterator[Callable[..., Serve]]:
+    """Return a function that runs `serve` in the clone on a free port; kill what a test leaves."""
+    runs: list[Serve] = []
+
+    def run(*options: str, config: str = "default", port: int = 0, **variables: str) -> Serve:
+        runs.append(
+            Serve(project, "-c", config, "serve", "--port", str(port), *options, **variables)
+        )
+        return runs[-1]
+
+    yield run
+    for one in runs:
+        if one.process.poll() is None:
+            family = one.family()
+            one.end(signal.SIGKILL)
+            for process in left_after(5, family):
+                process.kill()

@@ -3,22 +3,20 @@
 What it brings up, what it survives, and that it leaves nothing behind.
 """
 
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
 
-from app.environment import PROJECT_ROOT
 from development import valkey
-from tests.clones import LEFT_OUT, environment
+from tests.clones import environment
 from tests.faults.serving import START, Serve, left_after, refuses, running
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits]
@@ -35,34 +33,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"finished"})
 """
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Make a fresh clone."""
-    folder = tmp_path / "project"
-    shutil.copytree(PROJECT_ROOT, folder, ignore=LEFT_OUT)
-    return folder
-
-
-@pytest.fixture
-def serve(project: Path) -> Iterator[Callable[..., Serve]]:
-    """Return a function that runs `serve` in the clone on a free port; kill what a test leaves."""
-    runs: list[Serve] = []
-
-    def run(*options: str, config: str = "default", port: int = 0, **variables: str) -> Serve:
-        runs.append(
-            Serve(project, "-c", config, "serve", "--port", str(port), *options, **variables)
-        )
-        return runs[-1]
-
-    yield run
-    for one in runs:
-        if one.process.poll() is None:
-            family = one.family()
-            one.end(signal.SIGKILL)
-            for process in left_after(5, family):
-                process.kill()
 
 
 def test_fresh_clone_serves_with_worker_and_valkey_and_ctrl_c_leaves_nothing(

@@ -28,7 +28,7 @@ from app.jobs.workers import SHARED_KEY, identify_database, workers
 from app.patches.lost_cancellations import end
 from app.redis import redis, serialize, worker_redis
 from app.worker import worker_settings
-from development import valkey
+from development import embedded, valkey
 from tests.factories.people import make_person
 from tests.jobs.conftest import put, run_burst
 from tests.processes import variables
@@ -67,7 +67,7 @@ def test_embedded_valkey_is_started_where_no_redis_is_configured(
         worker_settings("testing")
         assert valkey.answers(tmp_path)
     finally:
-        valkey._stop(tmp_path)
+        embedded.stop(tmp_path / "valkey.log")
 
 
 async def test_expired_credentials_are_deleted(app: Quart) -> None:

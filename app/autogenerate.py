@@ -1,0 +1,122 @@
+"""What `db check` and `db migrate` compare, beyond and below what Alembic does by itself."""
+
+import ast
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.ddl._autogen import ComparisonResult
+from alembic.ddl.impl import DefaultImpl
+from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.ddl.sqlite import SQLiteImpl
+from alembic.operations import ops
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import CheckConstraint, DefaultClause, Enum
+from sqlalchemy.sql.elements import False_, True_
+
+from app.database import Base, UTCDateTime
+from app.enums import LISTS_VALUES, listed_values
+
+# Names of tables in migrations: the first arguments of these.
+CREATE = {"create_table": 1, "rename_table": 2}
+
+
+def created_tables(script: ScriptDirectory) -> set[str]:
+    """Return the names of all tables that a migration creates, also of those dropped later."""
+    found = set()
+    for revision in script.walk_revisions():
+        tree = ast.parse(Path(str(revision.module.__file__)).read_text(encoding="utf-8"))
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                for argument in call.args[: CREATE.get(call.func.attr, 0)]:
+                    if isinstance(argument, ast.Constant):
+                        found.add(str(argument.value))
+    return found
+
+
+def include_ours(script: ScriptDirectory) -> Callable[..., bool]:
+    """Return a filter that leaves out tables which neither a model nor a migration names.
+
+    They are somebody else's, such as PostGIS' `spatial_ref_sys`. A table of ours whose model was
+    deleted is compared, so that it is dropped. CHECK constraints are compared if they are named as
+    `Base` names them.
+    """
+    ours = set(Base.metadata.tables) | created_tables(script)
+
+    def include(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+        if kind == "check_constraint":
+            return str(name).startswith("ck_")
+        return kind != "table" or name in ours
+
+    return include
+
+
+PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
+
+
+def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | Literal[False]:
+    """Write our column types into migrations as plain ones, so that old migrations outlive our
+    code, and booleans as neither database spells them, so that a migration written on SQLite runs
+    on PostgreSQL.
+    """
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, Enum):
+        if not item.native_enum:
+            return f"sa.String(length={item.length})"
+        if item.enum_class is not None:
+            raise CommandError(
+                f"A column has PostgreSQL's own type for the enum {item.enum_class.__name__}, "
+                "which migrations cannot change. Leave the type out, as in "
+                "`state: Mapped[State]`: see docs/features.md, Enums."
+            )
+    if kind == "server_default" and isinstance(item, DefaultClause):
+        if isinstance(item.arg, False_):
+            return "sa.false()"
+        if isinstance(item.arg, True_):
+            return "sa.true()"
+    return False
+
+
+class ComparesValues(DefaultImpl):
+    """Finds that an enum has other values than the constraint of its column.
+
+    Alembic compares the names of CHECK constraints only, since databases spell conditions anew.
+    """
+
+    def compare_check_constraint(
+        self, metadata_constraint: CheckConstraint, reflected_constraint: CheckConstraint
+    ) -> ComparisonResult:
+        """Compare the values that both list; conditions of other kinds count as equal."""
+        wanted, found = str(metadata_constraint.sqltext), str(reflected_constraint.sqltext)
+        if LISTS_VALUES.fullmatch(wanted) and listed_values(wanted) != listed_values(found):
+            return ComparisonResult.Different("values")
+        return ComparisonResult.Equal()
+
+
+# The name of the dialect registers them.
+class OnPostgresql(ComparesValues, PostgresqlImpl):
+    """Alembic on PostgreSQL."""
+
+    __dialect__ = "postgresql"
+
+
+class OnSqlite(ComparesValues, SQLiteImpl):
+    """Alembic on SQLite."""
+
+    __dialect__ = "sqlite"
+
+
+def order_checks(operations: ops.UpgradeOps | ops.DowngradeOps) -> None:
+    """Drop constraints before the columns that they are about, and create them after."""
+    for modify in operations.ops:
+        if isinstance(modify, ops.ModifyTableOps):
+            modify.ops.sort(key=_turn)
+
+
+def _turn(operation: ops.MigrateOperation) -> int:
+    if isinstance(operation, ops.DropConstraintOp) and operation.constraint_type == "check":
+        return 0
+    return 2 if isinstance(operation, ops.CreateCheckConstraintOp) else 1
