@@ -21,11 +21,14 @@ from app.jobs import queue, schedule
 from app.limits import Limits
 from app.mail import mailbox
 from app.redis import request_redis
-from app.web import access, api, bodies, dashboard, errors, identity, menus, pages
-from app.web.middleware.headers import HttpsRedirect, SecurityHeaders
+from app.web import access, api, bodies, dashboard, errors, identity, menus, pages, well_known
+from app.web.middleware.head_size import HeadSize
+from app.web.middleware.headers import SecurityHeaders
+from app.web.middleware.https import HttpsRedirect
 from app.web.middleware.pacing import Pacing
 from app.web.middleware.proxies import TrustedProxies
 from app.web.middleware.request_log import RequestLog
+from app.web.middleware.sightings import Sightings
 
 
 class Application(Quart):
@@ -84,6 +87,7 @@ def create_app(config_name: str | None = None) -> Quart:
         identity,
         menus,
         pages,
+        well_known,
         errors,
         probes,
         dashboard,
@@ -105,7 +109,10 @@ def create_app(config_name: str | None = None) -> Quart:
     # Outermost last: all layers see the client's own ip and scheme, every response has the security
     # headers, every request an id.
     wrapped: Any = app.asgi_app
-    for layer in (Pacing, HttpsRedirect, RequestLog, SecurityHeaders, TrustedProxies):
+    sightings = Sightings(redis, settings)
+    wrapped = HttpsRedirect(Pacing(cast(ASGIFramework, wrapped), settings), settings, sightings)
+    for layer in (HeadSize, RequestLog, SecurityHeaders):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)
+    wrapped = TrustedProxies(wrapped, settings, sightings)
     app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
     return app

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from quart import current_app
@@ -20,6 +20,11 @@ from app.errors import TooMany
 logger = logging.getLogger(__name__)
 
 Question = Callable[..., Awaitable[bool]]
+
+# The ip of a request whose proxy does not say it: `app.web.middleware.proxies` logs what to set.
+UNKNOWN_IP = ""
+# All clients without a known ip count as one, so they get so many times as much.
+UNKNOWN_IP_FACTOR = 20
 
 # Seconds. While Redis is away, at most one request in this time waits to see if it is back.
 RETRY_AFTER = 5.0
@@ -62,7 +67,7 @@ class Limits:
 
     async def clear(self, name: str, rule: str, *keys: object) -> None:
         """Reset the count."""
-        item, identifiers = parse(rule), (name, *map(str, keys))
+        item, identifiers = _item(rule, keys), (name, *map(str, keys))
         await self._local.clear(item, *identifiers)
         if self.is_shared:
             try:
@@ -74,7 +79,7 @@ class Limits:
     async def _ask(
         self, question: Question, name: str, rule: str, keys: tuple[object, ...]
     ) -> None:
-        item, identifiers = parse(rule), (name, *map(str, keys))
+        item, identifiers = _item(rule, keys), (name, *map(str, keys))
         limiter = self._local
         if self.is_shared:
             try:
@@ -111,6 +116,12 @@ def rate_limit_ip(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address
+
+
+def _item(rule: str, keys: tuple[object, ...]) -> RateLimitItem:
+    item = parse(rule)
+    factor = UNKNOWN_IP_FACTOR if UNKNOWN_IP in keys else 1
+    return type(item)(item.amount * factor, item.multiples, item.namespace)
 
 
 def _in_words(seconds: int) -> str:

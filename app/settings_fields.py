@@ -46,6 +46,7 @@ def _split(value: object) -> object:
 
 Email = Annotated[str, AfterValidator(validators.email)]
 Site = Annotated[str, AfterValidator(validators.base_url)]
+Contact = Annotated[str, AfterValidator(validators.security_contact)]
 DatabaseURL = Annotated[str, AfterValidator(validators.database_url)]
 RedisURL = Annotated[str, AfterValidator(validators.redis_url)]
 Rule = Annotated[str, AfterValidator(_rule)]
@@ -121,6 +122,11 @@ class SiteSettings(Fields):
         [],
         "previous secret keys that are still accepted after a rotation, separated by commas",
         secret=True,
+    )
+    SECURITY_CONTACT: Contact | None = setting(
+        None,
+        "where to report vulnerabilities, shown in /.well-known/security.txt: an e-mail address or "
+        "a URI with https://, mailto: or tel:",
     )
 
 
