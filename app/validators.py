@@ -42,6 +42,8 @@ def origin(value: str) -> str:
 def security_contact(value: str) -> str:
     """Validate where to report vulnerabilities: a URI, or an e-mail address, which becomes one."""
     value = value.strip()
+    if re.search(r"\s", value):
+        raise ValueError("an address or a URI has no blanks")
     scheme, colon, rest = value.partition(":")
     scheme = scheme.lower()
     if "@" in value and (scheme == "mailto" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme)):

@@ -41,7 +41,8 @@ async def security() -> ResponseReturnValue:
     if not settings.SECURITY_CONTACT:
         abort(404)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    lines = [f"Contact: {contact}" for contact in settings.SECURITY_CONTACT] + [
+    lines = [
+        f"Contact: {settings.SECURITY_CONTACT}",
         f"Expires: {today + timedelta(days=SECURITY_TXT_DAYS):%Y-%m-%dT%H:%M:%SZ}",
         f"Canonical: {settings.BASE_URL}/.well-known/security.txt",
         "Preferred-Languages: en",

@@ -95,7 +95,8 @@ class HttpsRedirect:
             self._redirected.clear()
             self._since = now
         agent = dict(scope["headers"]).get(b"user-agent")
-        key = (scope["client"][0], agent, scope["raw_path"], scope["query_string"])
+        ip = (scope.get("client") or ("",))[0]
+        key = (ip, agent, scope["raw_path"], scope["query_string"])
         self._redirected[key] += 1
         return self._redirected[key] > REDIRECTS
 

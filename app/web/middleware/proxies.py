@@ -54,7 +54,6 @@ class TrustedProxies:
     def _read(self, scope: Any) -> None:
         names = scope["proxy_headers"] = proxy_headers(scope)
         scope["peer"] = (scope.get("client") or ("a Unix socket",))[0]
-        scope["client"] = scope.get("client") or (UNKNOWN_IP, 0)
         found = [self._ip(scope), self._scheme(scope)] if self.proxies else []
         if self.proxies:
             found += [self._hops(scope), self._other(scope)]
