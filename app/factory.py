@@ -1,5 +1,6 @@
 """Build the application: the one place where everything is wired, read from top to bottom."""
 
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from app.limits import Limits
 from app.mail import mailbox
 from app.redis import request_redis
 from app.web import access, api, bodies, dashboard, errors, identity, menus, pages, well_known
+from app.web.middleware.draining import DrainedRefusals
 from app.web.middleware.head_size import HeadSize
 from app.web.middleware.headers import SecurityHeaders
 from app.web.middleware.https import HttpsRedirect
@@ -108,11 +110,17 @@ def create_app(config_name: str | None = None) -> Quart:
 
     # Outermost last: all layers see the client's own ip and scheme, every response has the security
     # headers, every request an id.
-    wrapped: Any = app.asgi_app
     sightings = Sightings(redis, settings)
-    wrapped = HttpsRedirect(Pacing(cast(ASGIFramework, wrapped), settings), settings, sightings)
-    for layer in (HeadSize, RequestLog, SecurityHeaders):
+    wrapped: Any = app.asgi_app
+    for layer in (
+        DrainedRefusals,
+        Pacing,
+        partial(HttpsRedirect, sightings=sightings),
+        HeadSize,
+        RequestLog,
+        SecurityHeaders,
+        partial(TrustedProxies, sightings=sightings),
+    ):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)
-    wrapped = TrustedProxies(wrapped, settings, sightings)
     app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
     return app
