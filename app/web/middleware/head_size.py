@@ -35,7 +35,7 @@ class HeadSize:
                 return
             sizes = {
                 is_cookie: sum(
-                    len(name) + len(value)
+                    len(name) + len(value) + 4
                     for name, value in scope["headers"]
                     if (name == b"cookie") == is_cookie
                 )
