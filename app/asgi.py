@@ -12,7 +12,10 @@ from quart import current_app
 from app import create_app
 from app.errors import Problem
 from app.health import probes
+from app.patches.hypercorn_header_size import read_announced_header_size
 from app.patches.hypercorn_shutdown import stop_in_order
+
+read_announced_header_size()
 
 try:
     app = create_app()
