@@ -123,12 +123,24 @@ class Visitor:
         return self.send("POST", "/api/v1/session", ADMINISTRATOR | {"password": password})[0]
 
 
-def environment(tmp_path: Path, proxies: int) -> dict[str, str]:
-    env = set_up(f"sqlite:///{tmp_path / 'test.sqlite3'}", tmp_path)
-    env |= {"BASE_URL": "https://app.example.com", "TRUSTED_PROXIES": str(proxies)}
-    with contextlib.closing(Redis.from_url(env["REDIS_URL"])) as redis:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of an installation that has been set up, whose database is copied."""
+    folder = tmp_path_factory.mktemp("prepared")
+    return set_up(f"sqlite:///{folder / 'test.sqlite3'}", folder)
+
+
+def behind(prepared: dict[str, str], tmp_path: Path, proxies: int) -> dict[str, str]:
+    """The environment of a copy of an installation, behind so many proxies."""
+    shutil.copy(Path(prepared["INSTANCE_PATH"]) / "test.sqlite3", tmp_path)
+    with contextlib.closing(Redis.from_url(prepared["REDIS_URL"])) as redis:
         redis.delete(SEEN_KEY)
-    return env
+    return prepared | {
+        "BASE_URL": "https://app.example.com",
+        "TRUSTED_PROXIES": str(proxies),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'test.sqlite3'}",
+        "INSTANCE_PATH": str(tmp_path),
+    }
 
 
 def said(app: Served) -> list[str]:
@@ -192,9 +204,14 @@ async def ips(env: dict[str, str]) -> set[str]:
     ],
 )
 async def test_pages_are_served_and_limits_are_each_clients_own(
-    tmp_path: Path, proxies: int, directives: str, ip: str, findings: list[str]
+    prepared: dict[str, str],
+    tmp_path: Path,
+    proxies: int,
+    directives: str,
+    ip: str,
+    findings: list[str],
 ) -> None:
-    env, port = environment(tmp_path, proxies), free_port()
+    env, port = behind(prepared, tmp_path, proxies), free_port()
     with served(env, tmp_path / "log") as app:
         with nginx(tmp_path / "nginx", port, server(port, app.port, directives)):
             visitor, other = Visitor(port), Visitor(port, OTHER)
@@ -236,9 +253,14 @@ async def test_pages_are_served_and_limits_are_each_clients_own(
     ],
 )
 async def test_no_redirect_goes_round_in_circles(
-    tmp_path: Path, proxies: int, directives: str, words: str, findings: list[str]
+    prepared: dict[str, str],
+    tmp_path: Path,
+    proxies: int,
+    directives: str,
+    words: str,
+    findings: list[str],
 ) -> None:
-    env, port = environment(tmp_path, proxies), free_port()
+    env, port = behind(prepared, tmp_path, proxies), free_port()
     with served(env, tmp_path / "log") as app:
         with nginx(tmp_path / "nginx", port, server(port, app.port, directives)):
             for _ in range(2):
@@ -250,8 +272,10 @@ async def test_no_redirect_goes_round_in_circles(
 
 
 @pytest.mark.parametrize(("proxies", "ip"), [(2, CLIENT), (1, "127.0.0.1")])
-async def test_behind_two_proxies(tmp_path: Path, proxies: int, ip: str) -> None:
-    env, outer, inner = environment(tmp_path, proxies), free_port(), free_port()
+async def test_behind_two_proxies(
+    prepared: dict[str, str], tmp_path: Path, proxies: int, ip: str
+) -> None:
+    env, outer, inner = behind(prepared, tmp_path, proxies), free_port(), free_port()
     passed_on = FOR + header("X-Forwarded-Proto", "$http_x_forwarded_proto")
     with served(env, tmp_path / "log") as app:
         chain = server(outer, inner, FOR + PROTO), server(inner, app.port, passed_on)
@@ -265,8 +289,10 @@ async def test_behind_two_proxies(tmp_path: Path, proxies: int, ip: str) -> None
         assert len(said(app)) == 2 - proxies
 
 
-async def test_the_configuration_that_comes_with_the_product(tmp_path: Path) -> None:
-    env, port, plain = environment(tmp_path, 1), free_port(), free_port()
+async def test_the_configuration_that_comes_with_the_product(
+    prepared: dict[str, str], tmp_path: Path
+) -> None:
+    env, port, plain = behind(prepared, tmp_path, 1), free_port(), free_port()
     subject = ["-subj", "/CN=app.example.com", "-days", "2"]
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
     subprocess.run(
