@@ -4,11 +4,19 @@ import time
 
 import pytest
 
-from app.web.middleware.forwarded import entry, forwarded, parse_ip, parse_scheme, values
+from app.web.middleware.forwarded import (
+    entry,
+    forwarded,
+    parse_ip,
+    parse_scheme,
+    proxy_headers,
+    values,
+)
 
 
-def scope(name: str, *lines: str) -> dict[str, object]:
-    return {"headers": [(name.encode(), line.encode("latin1")) for line in lines]}
+def headers(name: str, *lines: str) -> dict[str, str]:
+    scope = {"headers": [(name.encode(), line.encode("latin1")) for line in lines]}
+    return proxy_headers(scope)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ def test_a_scheme_is_read_in_every_form_or_not_at_all(text: str, scheme: str | N
     ],
 )
 def test_blank_entries_keep_their_places(lines: list[str], expected: list[str]) -> None:
-    assert values(scope("x-forwarded-for", *lines), b"x-forwarded-for") == expected
+    assert values(headers("x-forwarded-for", *lines), "x-forwarded-for") == expected
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,7 @@ def test_blank_entries_keep_their_places(lines: list[str], expected: list[str]) 
     ],
 )
 def test_elements_of_forwarded_are_read(lines: list[str], expected: list[str]) -> None:
-    assert forwarded(scope("forwarded", *lines), "for") == expected
+    assert forwarded(headers("forwarded", *lines), "for") == expected
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,7 @@ def test_elements_of_forwarded_are_read(lines: list[str], expected: list[str]) -
 @pytest.mark.parametrize("written", ["for=192.0.2.1", 'for="192.0.2.1:80";proto="https"'])
 def test_what_a_client_writes_to_the_left_hides_nothing(forged: str, written: str) -> None:
     for lines in ([f"{forged}, {written}"], [forged, written]):
-        found = entry(forwarded(scope("forwarded", *lines), "for"), 1)
+        found = entry(forwarded(headers("forwarded", *lines), "for"), 1)
         assert parse_ip(found or "") == "192.0.2.1"
 
 
@@ -117,7 +125,7 @@ def test_of_fewer_entries_than_proxies_the_first_counts() -> None:
 def test_long_headers_cost_little() -> None:
     started = time.perf_counter()
     for text in (',"' * 100_000, "," * 200_000, "a" * 200_000, "[" * 200_000, "1" * 200_000):
-        long = scope("forwarded", text)
+        long = headers("forwarded", text)
         forwarded(long, "for")
         parse_ip(text)
     assert time.perf_counter() - started < 2

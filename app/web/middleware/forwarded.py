@@ -11,14 +11,14 @@ from typing import Any
 
 # Headers that proxies add. With any of them, the request may come from another machine.
 PROXY_HEADERS = (
-    "x-forwarded",
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "cf-",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster",
+    b"x-forwarded",
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+    b"cf-",
+    b"true-client-ip",
+    b"x-client-ip",
+    b"x-cluster",
 )
 
 PORT = r":(\d{1,5}|_[A-Za-z0-9._-]+)"
@@ -28,29 +28,37 @@ SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 FORWARDED_LENGTH = 4096
 
 
-def proxy_headers(scope: Any) -> list[str]:
-    """Return the names of a request's headers that only proxies have a reason to send."""
-    names = {name.decode("latin1").lower() for name, _ in scope["headers"]}
-    return sorted(name for name in names if name.startswith(PROXY_HEADERS))
+def proxy_headers(scope: Any) -> dict[str, str]:
+    """Return those headers of a request that only proxies have a reason to send.
+
+    Names are in lower case; several lines of one header are joined by commas.
+    """
+    found: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        if raw.lower().startswith(PROXY_HEADERS):
+            name, text = raw.decode("latin1").lower(), value.decode("latin1")
+            found[name] = f"{found[name]},{text}" if name in found else text
+    return found
 
 
-def values(scope: Any, header: bytes) -> list[str]:
-    """Return the entries of a header in order, over all its lines; none if all are blank.
+def values(headers: dict[str, str], name: str) -> list[str]:
+    """Return the entries of a header in order; none if all are blank.
 
     A blank entry among others keeps its place: without it, the next one to the left, which a client
     may have written, would be taken for a proxy's.
     """
-    entries = [part.strip() for part in _joined(scope, header).split(",")]
+    entries = [part.strip() for part in headers.get(name, "").split(",")]
     return entries if any(entries) else []
 
 
-def forwarded(scope: Any, parameter: str) -> list[str]:
+def forwarded(headers: dict[str, str], parameter: str) -> list[str]:
     """Return a parameter, such as "for", of each element of `Forwarded` (RFC 7239), in order.
 
     An element without it counts as a blank entry. None are returned if all are blank.
     """
+    text = headers.get("forwarded", "")[-FORWARDED_LENGTH:]
     elements, element = [], None
-    for part in reversed(_joined(scope, b"forwarded")[-FORWARDED_LENGTH:].split(",")):
+    for part in reversed(text.split(",")):
         element = part if element is None else f"{part},{element}"
         if element.count('"') % 2 == 0:  # otherwise the comma stands between quotes
             elements.append(_pairs(element).get(parameter, ""))
@@ -86,12 +94,6 @@ def parse_ip(text: str) -> str | None:
 def parse_scheme(text: str) -> str | None:
     """Return "http" or "https", None for anything else."""
     return SCHEMES.get(_unquoted(text).lower())
-
-
-def _joined(scope: Any, header: bytes) -> str:
-    return ",".join(
-        value.decode("latin1") for name, value in scope["headers"] if name.lower() == header
-    )
 
 
 def _pairs(element: str) -> dict[str, str]:

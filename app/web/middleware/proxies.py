@@ -1,5 +1,6 @@
 """The client's ip and scheme behind proxies: an ASGI layer."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -21,6 +22,11 @@ from app.web.middleware.sightings import Sightings
 SECURE = ("https", "wss")
 # So many requests in a row through more proxies than are trusted are not a client's doing.
 IN_A_ROW = 20
+# What X-Forwarded-* and Forwarded both say.
+COMPARED: tuple[tuple[str, Callable[[str], str | None]], ...] = (
+    ("for", parse_ip),
+    ("proto", parse_scheme),
+)
 
 
 class TrustedProxies:
@@ -52,13 +58,15 @@ class TrustedProxies:
         await self.app(scope, receive, send)
 
     def _read(self, scope: Any) -> None:
-        names = scope["proxy_headers"] = proxy_headers(scope)
+        headers = scope["proxy_headers"] = proxy_headers(scope)
         scope["peer"] = (scope.get("client") or ("a Unix socket",))[0]
-        found = [self._ip(scope), self._scheme(scope)] if self.proxies else []
+        found: list[seen.Sign | str | None] = []
         if self.proxies:
-            found += [self._hops(scope), self._other(scope)]
-        elif names:
-            found = [seen.NOT_TRUSTED]
+            ips, schemes = _entries(headers)
+            found += [self._ip(scope, ips), self._scheme(scope, schemes)]
+            found += [self._hops(len(ips)), self._other(scope)]
+        elif headers:
+            found.append(seen.NOT_TRUSTED)
         scope.setdefault("scheme_known", scope["scheme"] in SECURE)
         if scope["path"] in PROBES:
             return
@@ -70,16 +78,16 @@ class TrustedProxies:
             good.append(seen.HTTPS)
         self.sightings.note(good)
 
-    def _ip(self, scope: Any) -> seen.Sign | str:
-        written = entry(_entries(scope, "for"), self.proxies)
+    def _ip(self, scope: Any, ips: list[str]) -> seen.Sign | str:
+        written = entry(ips, self.proxies)
         ip = parse_ip(written) if written else None
         scope["client"] = (ip or UNKNOWN_IP, 0)
         if ip:
             return seen.IP
         return seen.NO_IP if written is None else seen.UNREADABLE_IP
 
-    def _scheme(self, scope: Any) -> seen.Sign | str | None:
-        written = entry(_entries(scope, "proto"), self.proxies)
+    def _scheme(self, scope: Any, schemes: list[str]) -> seen.Sign | str | None:
+        written = entry(schemes, self.proxies)
         if scheme := parse_scheme(written or ""):
             websocket = scope["type"] == "websocket"
             scope["scheme"] = scheme.replace("http", "ws") if websocket else scheme
@@ -89,8 +97,7 @@ class TrustedProxies:
             return None
         return seen.NO_SCHEME if written is None else seen.UNREADABLE_SCHEME
 
-    def _hops(self, scope: Any) -> seen.Sign | str | None:
-        hops = len(_entries(scope, "for"))
+    def _hops(self, hops: int) -> seen.Sign | str | None:
         self._longer = self._longer + 1 if hops > self.proxies else 0
         if 0 < hops < self.proxies:
             return seen.FEW_HOPS
@@ -99,31 +106,33 @@ class TrustedProxies:
         return seen.HOPS if hops == self.proxies else None
 
     def _other(self, scope: Any) -> seen.Sign | None:
-        if any(prefix.strip("/") for prefix in values(scope, b"x-forwarded-prefix")):
+        headers = scope["proxy_headers"]
+        if any(prefix.strip("/") for prefix in values(headers, "x-forwarded-prefix")):
             return seen.PREFIX
         if scope["scheme"] in SECURE and not self.secure:
             return seen.HTTPS_OUTSIDE
-        for name, parse in (("for", parse_ip), ("proto", parse_scheme)):
-            ours = entry(values(scope, f"x-forwarded-{name}".encode()), self.proxies)
-            theirs = entry(forwarded(scope, name), self.proxies)
+        for name, parse in COMPARED if "forwarded" in headers else ():
+            ours = entry(values(headers, f"x-forwarded-{name}"), self.proxies)
+            theirs = entry(forwarded(headers, name), self.proxies)
             if ours and theirs and parse(ours) != parse(theirs):
                 return seen.DISAGREE
         return None
 
 
-def _entries(scope: Any, name: str) -> list[str]:
-    """Return the entries of X-Forwarded-For ("for") or -Proto ("proto"), else of `Forwarded`."""
-    headers = {"for": b"x-forwarded-for", "proto": b"x-forwarded-proto"}
-    if any(values(scope, header) for header in headers.values()):
-        return values(scope, headers[name])
-    return forwarded(scope, name)
+def _entries(headers: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the entries of X-Forwarded-For and -Proto; if there are none, those of `Forwarded`."""
+    ips, schemes = values(headers, "x-forwarded-for"), values(headers, "x-forwarded-proto")
+    if ips or schemes or "forwarded" not in headers:
+        return ips, schemes
+    return forwarded(headers, "for"), forwarded(headers, "proto")
 
 
 def _arrived(scope: Any, proxies: int) -> str:
     """Say what came, in words for the log: names of headers, and what a trusted proxy wrote."""
-    names = ", ".join(scope["proxy_headers"][:10]) or "no header of a proxy"
+    names = ", ".join(sorted(scope["proxy_headers"])[:10]) or "no header of a proxy"
     text = f"from {scope['peer']} with {names}"
-    for name in ("for", "proto") if proxies else ():
-        if written := entry(_entries(scope, name), proxies):
-            text += f", where the outermost proxy's {name} is {written[:40]!r}"
+    if proxies:
+        for name, entries in zip(("for", "proto"), _entries(scope["proxy_headers"]), strict=True):
+            if written := entry(entries, proxies):
+                text += f", where the outermost proxy's {name} is {written[:40]!r}"
     return text
