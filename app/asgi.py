@@ -13,7 +13,10 @@ from app import create_app
 from app.announcement import announce
 from app.errors import Problem
 from app.health import probes
+from app.patches.hypercorn_header_size import read_announced_header_size
 from app.patches.hypercorn_shutdown import stop_in_order
+
+read_announced_header_size()
 
 try:
     app = create_app()

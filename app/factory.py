@@ -1,5 +1,6 @@
 """Build the application: the one place where everything is wired, read from top to bottom."""
 
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,11 +23,15 @@ from app.limits import Limits
 from app.mail import mailbox
 from app.mail import probes as mail_probes
 from app.redis import request_redis
-from app.web import access, api, bodies, dashboard, errors, identity, menus, pages
-from app.web.middleware.headers import HttpsRedirect, SecurityHeaders
+from app.web import access, api, bodies, dashboard, errors, identity, menus, pages, well_known
+from app.web.middleware.draining import DrainedRefusals
+from app.web.middleware.head_size import HeadSize
+from app.web.middleware.headers import SecurityHeaders
+from app.web.middleware.https import HttpsRedirect
 from app.web.middleware.pacing import Pacing
 from app.web.middleware.proxies import TrustedProxies
 from app.web.middleware.request_log import RequestLog
+from app.web.middleware.sightings import Sightings
 
 
 class Application(Quart):
@@ -85,6 +90,7 @@ def create_app(config_name: str | None = None) -> Quart:
         identity,
         menus,
         pages,
+        well_known,
         errors,
         probes,
         mail_probes,
@@ -106,8 +112,17 @@ def create_app(config_name: str | None = None) -> Quart:
 
     # Outermost last: all layers see the client's own ip and scheme, every response has the security
     # headers, every request an id.
+    sightings = Sightings(redis, settings)
     wrapped: Any = app.asgi_app
-    for layer in (Pacing, HttpsRedirect, RequestLog, SecurityHeaders, TrustedProxies):
+    for layer in (
+        DrainedRefusals,
+        Pacing,
+        partial(HttpsRedirect, sightings=sightings),
+        HeadSize,
+        RequestLog,
+        SecurityHeaders,
+        partial(TrustedProxies, sightings=sightings),
+    ):
         wrapped = layer(cast(ASGIFramework, wrapped), settings)
     app.asgi_app = wrapped  # type: ignore[method-assign]  # the way Quart documents
     return app

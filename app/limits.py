@@ -20,6 +20,11 @@ from app.rate_rules import rate_rules
 
 logger = logging.getLogger(__name__)
 
+# The ip of a request whose proxy does not say it: `app.web.middleware.proxies` logs what to set.
+UNKNOWN_IP = ""
+# All clients without a known ip count as one, so they get so many times as much.
+UNKNOWN_IP_FACTOR = 20
+
 # Seconds. While Redis is away, at most one request in this time waits to see if it is back.
 RETRY_AFTER = 5.0
 
@@ -62,19 +67,19 @@ class Limits:
 
     async def clear(self, name: str, rule: str, *keys: object) -> None:
         """Reset the count."""
-        identifiers = (name, *map(str, keys))
-        for item in rate_rules(rule):
+        items, identifiers = _items(rule, keys), (name, *map(str, keys))
+        for item in items:
             await self._local.clear(item, *identifiers)
         if self.is_shared:
             try:
                 async with asyncio.timeout(self._timeout):
-                    for item in rate_rules(rule):
+                    for item in items:
                         await self._shared.clear(item, *identifiers)
             except REDIS_AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
     async def _ask(self, name: str, rule: str, keys: tuple[object, ...], *, count: bool) -> None:
-        items, identifiers = rate_rules(rule), (name, *map(str, keys))
+        items, identifiers = _items(rule, keys), (name, *map(str, keys))
         limiter = self._local
         if self.is_shared:
             try:
@@ -135,6 +140,15 @@ def rate_limit_ip(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address
+
+
+def _items(rule: str, keys: tuple[object, ...]) -> list[RateLimitItem]:
+    """Return the parts of a rule, for clients without a known ip with more room."""
+    factor = UNKNOWN_IP_FACTOR if UNKNOWN_IP in keys else 1
+    return [
+        type(item)(item.amount * factor, item.multiples, item.namespace)
+        for item in rate_rules(rule)
+    ]
 
 
 def _in_words(seconds: int) -> str:

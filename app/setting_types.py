@@ -76,6 +76,7 @@ def _unique(values: list[str]) -> list[str]:
 
 
 Product = Annotated[str, AfterValidator(_product)]
+Contact = Annotated[str, AfterValidator(validators.security_contact)]
 Email = Annotated[str, AfterValidator(validators.email)]
 Site = Annotated[str, AfterValidator(origins.base_url)]
 DatabaseURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.database_url)]

@@ -21,6 +21,7 @@ from app.setting_types import (
     SECRET_LENGTH,
     YEAR,
     Age,
+    Contact,
     DatabaseURL,
     Delay,
     Email,
@@ -123,6 +124,11 @@ class SiteSettings(Fields):
     )
     HSTS_INCLUDE_SUBDOMAINS: Flag = setting(
         False, "true if every subdomain of BASE_URL's host is served over https, too"
+    )
+    SECURITY_CONTACT: Contact | None = setting(
+        None,
+        "where to report vulnerabilities, shown in /.well-known/security.txt: an e-mail address or "
+        "a URI with https://, mailto: or tel:",
     )
 
 

@@ -5,6 +5,7 @@ Each function returns the normalised value, and raises `ValueError` for one that
 
 import re
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,25 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app import postgresql
+
+
+def security_contact(value: str) -> str:
+    """Validate where to report vulnerabilities: a URI, or an e-mail address, which becomes one."""
+    value = value.strip()
+    if re.search(r"\s", value):
+        raise ValueError("an address or a URI has no blanks")
+    scheme, colon, rest = value.partition(":")
+    scheme = scheme.lower()
+    if "@" in value and (scheme == "mailto" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme)):
+        address, mark, query = (rest if scheme == "mailto" else value).partition("?")
+        return f"mailto:{quote(email(unquote(address)), safe='@+')}{mark}{query}"
+    valid = {
+        "https": bool(colon and urlsplit(value).hostname),
+        "tel": re.fullmatch(r"\+?[0-9][0-9().-]*", rest) is not None,
+    }
+    if not valid.get(scheme) or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("not an e-mail address, nor a URI with https://, mailto: or tel:")
+    return f"{scheme}:{rest}"
 
 
 def email(value: str) -> str:

@@ -23,6 +23,7 @@ SIGN_IN_PAGES = SignInPages(
     reset_password="accounts.reset_password",  # noqa: S106  (a page, not a password)
     unconfirmed="accounts.unconfirmed",
     account="accounts.manage",
+    change_password="accounts.change_password",  # noqa: S106
     password_strength="accounts_api.password_strength",  # noqa: S106
 )
 

@@ -17,7 +17,7 @@ from app.away import REDIS_AWAY
 from app.config import DAY, DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db, utcnow
 from app.errors import DomainError, NotFound
-from app.limits import limits, rate_limit_ip
+from app.limits import UNKNOWN_IP, limits, rate_limit_ip
 from app.redis import redis
 
 KNOWN_IP_SECONDS = 30 * DAY  # how long an ip counts as one that the user logs in from
@@ -147,13 +147,17 @@ async def forget_failures(email: str, client: Client) -> None:
 
 async def _is_known_ip(account: str, ip: str) -> bool:
     try:
-        return limits.is_shared and bool(await redis.exists(_known_ip_key(account, ip)))
+        return (
+            ip != UNKNOWN_IP
+            and limits.is_shared
+            and bool(await redis.exists(_known_ip_key(account, ip)))
+        )
     except REDIS_AWAY:
         return False
 
 
 async def _remember_ip(account: str, ip: str) -> None:
-    if limits.is_shared:
+    if ip != UNKNOWN_IP and limits.is_shared:
         with suppress(*REDIS_AWAY):
             await redis.set(_known_ip_key(account, ip), b"", ex=KNOWN_IP_SECONDS)
 

@@ -173,6 +173,7 @@ class SignInPages:
     reset_password: str
     unconfirmed: str
     account: str
+    change_password: str
     password_strength: str
 
 

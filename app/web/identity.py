@@ -13,21 +13,11 @@ from app.auth.models import Purpose
 from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.database import db
+from app.web.middleware.forwarded import proxy_headers
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
-# Headers that proxies add. With any of them, the request may come from another machine.
-PROXY_HEADERS = (
-    "x-forwarded",
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "cf-",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster",
-)
 
 
 def init_app(app: Quart) -> None:
@@ -86,11 +76,12 @@ def client() -> Client:
 def is_from_this_machine() -> bool:
     """Tell whether the request comes from this machine.
 
-    Its ip and its Host are loopback addresses, and no proxy is in between.
+    Its ip and its Host are loopback addresses, and no proxy is in between. A proxy that adds no
+    header sends its own Host and, as nginx does by default, HTTP/1.0, which no browser speaks.
     """
-    through_proxy = any(name.lower().startswith(PROXY_HEADERS) for name, _ in request.headers)
     return (
-        not through_proxy
+        not proxy_headers(request.scope)
+        and request.http_version != "1.0"
         and _is_loopback(request.remote_addr or "")
         and LOOPBACK_HOST.fullmatch(request.headers.get("Host", "")) is not None
     )

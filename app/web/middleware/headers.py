@@ -1,4 +1,4 @@
-"""The security headers of every response, and the redirect to https: two ASGI layers."""
+"""The security headers of every response: an ASGI layer."""
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -62,34 +62,3 @@ class SecurityHeaders:
             await send(event)
 
         await self.app(scope, receive, send_with_headers)
-
-
-class HttpsRedirect:
-    """Redirect http to BASE_URL if that is https. Runs inside of `TrustedProxies`."""
-
-    def __init__(self, app: ASGIFramework, settings: Config) -> None:
-        self.app = app
-        self.base_url = settings.BASE_URL.encode() if settings.secure else None
-
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Serve one request."""
-        if (
-            not self.base_url
-            or scope["type"] != "http"
-            or scope["scheme"] == "https"
-            or scope["path"] in PROBES
-        ):
-            await self.app(scope, receive, send)
-            return
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        # An absolute request target could name another host: only a path is taken over.
-        path = (
-            b"/" + (scope["raw_path"].split(b"?")[0]).lstrip(b"/")
-            if scope["raw_path"][:1] == b"/"
-            else b"/"
-        )
-        headers = [(b"location", self.base_url + path + query), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 308, "headers": headers})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
