@@ -49,12 +49,14 @@ class Limits:
         """Whether Redis answered when last asked. Otherwise do not ask it anything now."""
         return time.monotonic() >= self._away_until
 
-    async def hit(self, name: str, rule: str, *keys: object) -> None:
+    async def hit(self, name: str, rule: str, *keys: object, shared: str = "") -> None:
         """Count one hit. Raises `TooMany` if it exceeds the limit.
 
-        `rule` is written like "5 per 5 minutes"; `name` says what is counted, `keys` for whom.
+        `rule` is written like "5 per 5 minutes"; `name` says what is counted, `keys` for whom. For
+        a limit that is shared by all who have one ip, `shared` names what was too often, in the
+        plural: the error then says so.
         """
-        await self._ask(MovingWindowRateLimiter.hit, name, rule, keys)
+        await self._ask(MovingWindowRateLimiter.hit, name, rule, keys, shared)
 
     async def require_room(self, name: str, rule: str, *keys: object) -> None:
         """Raise `TooMany` if another hit would exceed the limit, without counting one."""
@@ -72,7 +74,12 @@ class Limits:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
     async def _ask(
-        self, question: Question, name: str, rule: str, keys: tuple[object, ...]
+        self,
+        question: Question,
+        name: str,
+        rule: str,
+        keys: tuple[object, ...],
+        shared: str = "",
     ) -> None:
         item, identifiers = parse(rule), (name, *map(str, keys))
         limiter = self._local
@@ -92,9 +99,7 @@ class Limits:
         if not passed:
             window = await limiter.get_window_stats(item, *identifiers)
             seconds = max(1, round(window.reset_time - time.time()))
-            raise TooMany(
-                f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds
-            )
+            raise TooMany(_refusal(shared, seconds), retry_after=seconds)
 
 
 def rate_limit_ip(address: str) -> str:
@@ -111,6 +116,16 @@ def rate_limit_ip(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address
+
+
+def _refusal(shared: str, seconds: int) -> str:
+    wait = f"Try again in {_in_words(seconds)}"
+    if not shared:
+        return f"That was too often. {wait}."
+    return (
+        f"Too many {shared} from your network: everybody who shares your internet connection "
+        f"counts together. {wait}, or use another connection."
+    )
 
 
 def _in_words(seconds: int) -> str:

@@ -12,6 +12,7 @@ from quart import (
     Response,
     ResponseReturnValue,
     current_app,
+    flash,
     has_request_context,
     jsonify,
     redirect,
@@ -27,7 +28,10 @@ from werkzeug.exceptions import HTTPException
 from app.away import is_away
 from app.errors import DomainError, NotReady
 from app.logs import request_id
+from app.web import kept
 from app.web.access import NotRecent, NotSignedIn, sign_in_url
+from app.web.cross_site import SAFE_METHODS
+from app.web.identity import cookie
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +122,7 @@ async def answer(
             title=title,
             message=message or happened,
             hint=hint,
+            code=code,
         )
         response = await current_app.make_response(page)  # type: ignore[assignment]  # it is ours, not werkzeug's
     response.status_code = status
@@ -132,9 +137,7 @@ async def answer(
 async def domain_error(error: DomainError) -> ResponseReturnValue:
     """Answer with the error's own status, or redirect a page to log in or re-authenticate."""
     if isinstance(error, NotSignedIn | NotRecent) and has_request_context() and not wants_json():
-        target = request.full_path.rstrip("?") if request.method == "GET" else None
-        page = "login" if isinstance(error, NotSignedIn) else "reauthenticate"
-        return redirect(sign_in_url(page, next=target), 303)
+        return await _sign_in_first(error)
     return await answer(
         error.status,
         error.message,
@@ -142,6 +145,28 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
         errors=_field(error),
         retry_after=error.retry_after,
     )
+
+
+async def _sign_in_first(error: NotSignedIn | NotRecent) -> ResponseReturnValue:
+    """Redirect to log in or to re-authenticate, and from there back to the page.
+
+    What was posted is not done, and the next page says so.
+    """
+    page = "login" if isinstance(error, NotSignedIn) else "reauthenticate"
+    if request.method in SAFE_METHODS:
+        return redirect(sign_in_url(page, next=request.full_path.rstrip("?")), 303)
+    if isinstance(error, NotRecent):
+        happened, first = "This needs your password, so it was not done yet", "Enter it"
+    else:
+        happened = "Your session has ended" if cookie() else "You are not logged in"
+        happened, first = f"{happened}, so this was not done", "Log in"
+    then = (
+        "and what you typed will be here again, except passwords"
+        if await kept.keep()
+        else "then do it again: what you typed is not kept"
+    )
+    await flash(f"{happened}. {first}, {then}.", "warning")
+    return redirect(sign_in_url(page, next=kept.page_of_form()), 303)
 
 
 async def invalid_request(error: RequestSchemaValidationError) -> Response:
