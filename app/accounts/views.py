@@ -112,7 +112,9 @@ async def unconfirmed() -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 async def send_confirmation_again() -> ResponseReturnValue:
     """Mail another confirmation link."""
-    if request.method == "POST" and not identity().confirmed:
+    if identity().confirmed:
+        await flash("Your email address is confirmed already.", "info")
+    elif request.method == "POST":
         await registration.resend_confirmation(identity())
         await flash(f"We have sent another email to {identity().email}.", "success")
     return redirect(url_for("accounts.unconfirmed"), 303)

@@ -48,7 +48,7 @@ class Forbidden(DomainError):
     status = 403
 
 
-class AlreadySignedIn(DomainError):
+class AlreadySignedIn(Forbidden):
     """The form is for those who are not signed in. Pages offer to log out."""
 
     code = "already-signed-in"
@@ -110,7 +110,7 @@ def signs_in(view: View) -> View:
 
     The view says so when it changes who is signed in.
     """
-    return _mark(view, ACCESS, Access("anonymous", anonymous_only=True, signs_in=True))
+    return _mark(view, ACCESS, Access("anonymous, or another account", signs_in=True))
 
 
 def signed_in(view: View) -> View:
@@ -281,7 +281,7 @@ async def _count(declared_limit: str, *, is_form: bool) -> None:
 
 def _check(access: Access) -> ResponseReturnValue | None:
     who = identity()
-    if access.anonymous_only and who.is_authenticated:
+    if (access.anonymous_only or access.signs_in) and who.is_authenticated:
         if request.method in SAFE_METHODS:
             return redirect(safe_target(request.args.get("next")), 303)
         if access.signs_in:
@@ -296,7 +296,9 @@ def _check(access: Access) -> ResponseReturnValue | None:
                     "Confirm your e-mail address first: open the link that was mailed to you."
                 )
         elif access.identify and not (access.unconfirmed_too or _is_about_accounts()):
-            return redirect(sign_in_url("unconfirmed"), 303)
+            if request.method in SAFE_METHODS:
+                return redirect(sign_in_url("unconfirmed"), 303)
+            raise NotConfirmed("Confirm your e-mail address first.")
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
     if access.recent and not recently_authenticated(who):

@@ -13,7 +13,7 @@ from app.auth.models import Credential, User
 from app.database import db
 from app.validators import Shape
 from app.web import kept
-from app.web.access import limit, reauthenticated
+from app.web.access import confirmed, limit, reauthenticated
 from app.web.forms import form
 from tests.factories.people import PASSWORD, Person, log_in, make_person
 
@@ -121,7 +121,7 @@ async def test_what_cannot_be_kept_is_said_to_be_lost(
     await client.get("/account/manage")
     await end_sessions()
     target = await post(client, path, typed, headers={"Referer": "http://localhost/account/x?a=1"})
-    assert "so this was not done. Log in, then do it again: what you typed is not kept." in (
+    assert "so this was not done. Log in, then do it again: what you typed is lost." in (
         await text(client, target)
     )
     came_from = "/account/x?a%3D1" if path.endswith("others") else path
@@ -142,7 +142,26 @@ async def test_logging_out_forgets_what_was_typed(client: Browser) -> None:
     await log_in(client, kim)
     await client.get("/account/manage")
     await client.post("/account/logout")
-    assert "not kept" in await text(client, await post(client, "/account/manage", NAME))
+    assert "is lost" in await text(client, await post(client, "/account/manage", NAME))
+
+
+async def test_logging_out_when_one_is_out_already_needs_no_log_in(client: Browser) -> None:
+    assert await post(client, "/account/logout", {}) == "/account/login"
+    assert "You are logged out." in await text(client, "/account/login")
+
+
+async def test_what_the_unconfirmed_post_is_said_not_to_be_done(own_app: Quart) -> None:
+    async def trial() -> str:
+        return "done"
+
+    view = confirmed(limit("PAGE_LIMIT")(trial))
+    own_app.add_url_rule("/test-trial", "test_trial", view, methods=["GET", "POST"])
+    client = own_app.test_client()
+    await log_in(client, await make_person(confirmed=False))
+    assert (await client.get("/test-trial")).headers["Location"] == "/account/unconfirmed"
+    target = await post(client, "/test-trial", {"what": "A violet kettle"})
+    words = "Your email address is not confirmed yet, so this was not done. Confirm it, then do it"
+    assert words in await text(client, target)
 
 
 async def test_it_is_kept_for_an_hour(client: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +208,7 @@ async def test_re_authentication_brings_back_what_was_typed_too(own_app: Quart) 
     target = await post(client, "/test-recent?a=1", {"what": "A violet kettle"})
     assert target == "/account/reauthenticate?next=/test-recent?a%3D1"
     page = await text(client, target)
-    assert "This needs your password, so it was not done yet." in page
+    assert "This needs your password, so this was not done. Enter it, and what you typed" in page
     assert await post(client, target, {"password": PASSWORD}) == "/test-recent?a=1"
     page = await text(client, "/test-recent?a=1")
     assert BACK in page
