@@ -4,6 +4,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from pydantic import Field, SecretStr
 from quart import Quart, ResponseReturnValue
 from quart.sessions import SecureCookieSessionInterface
 from quart.typing import TestClientProtocol as Browser
@@ -37,6 +38,15 @@ async def post(client: Browser, path: str, form: dict[str, str], **more: Any) ->
     response = await client.post(path, form=form, **more)
     assert response.status_code == 303
     return response.headers["Location"]
+
+
+def flashed(app: Quart, client: Browser) -> Any:
+    """Return what is in Quart's own session."""
+    assert client.cookie_jar is not None
+    flash = next(str(each.value) for each in client.cookie_jar if each.name == "flash")
+    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert serializer is not None
+    return serializer.loads(flash)
 
 
 async def name_of(person: Person) -> str:
@@ -93,11 +103,7 @@ async def test_passwords_are_never_kept(app: Quart, client: Browser) -> None:
         "/account/manage/change-email",
         {"email": "new@example.com", "password": "my old secret", "password2": "another"},
     )
-    assert client.cookie_jar is not None
-    flash = next(str(each.value) for each in client.cookie_jar if each.name == "flash")
-    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
-    assert serializer is not None
-    content = serializer.loads(flash)
+    content = flashed(app, client)
     assert content["typed"]["fields"] == {"email": "new@example.com"}
     assert "secret" not in str(content)
     await log_in(client, kim)
@@ -186,6 +192,8 @@ class Order(Shape):
 
     what: str
     gift: bool = True
+    pin: SecretStr = SecretStr("")
+    code: str = Field("", json_schema_extra={"autocomplete": "one-time-code"})
 
 
 async def test_re_authentication_brings_back_what_was_typed_too(own_app: Quart) -> None:
@@ -200,13 +208,15 @@ async def test_re_authentication_brings_back_what_was_typed_too(own_app: Quart) 
     own_app.add_url_rule(
         "/test-recent", "test_recent", reauthenticated(order), methods=["GET", "POST"]
     )
+    codes = {"pin": "271828", "code": "314159"}
     client = own_app.test_client()
     await log_in(client, await make_person())
     await client.get("/test-recent")
     async with db.transaction() as session:
         await session.execute(update(Credential).values(authenticated_at=None))
-    target = await post(client, "/test-recent?a=1", {"what": "A violet kettle"})
+    target = await post(client, "/test-recent?a=1", {"what": "A violet kettle"} | codes)
     assert target == "/account/reauthenticate?next=/test-recent?a%3D1"
+    assert [code for code in codes.values() if code in str(flashed(own_app, client))] == []
     page = await text(client, target)
     assert "This needs your password, so this was not done. Enter it, and what you typed" in page
     assert await post(client, target, {"password": PASSWORD}) == "/test-recent?a=1"
@@ -214,4 +224,5 @@ async def test_re_authentication_brings_back_what_was_typed_too(own_app: Quart) 
     assert BACK in page
     assert 'value="A violet kettle"' in page
     assert " checked" not in page
+    assert [code for code in codes.values() if code in page] == []
     assert saved == []
