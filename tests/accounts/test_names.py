@@ -8,7 +8,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from quart.typing import TestClientProtocol as Browser
@@ -143,6 +143,7 @@ def test_the_length_is_that_of_what_is_stored() -> None:
             FullName(first_name=name, last_name="Example")
 
 
+@settings(deadline=None)  # machines may be busy
 @given(
     st.text(st.characters(), max_size=2 * MAX_LENGTH)
     | st.text("a \u00a0\u0301\u0323\u200c\u200d\ufe0f\u0dca\u3164\u200b\u1100\u1161", max_size=12)
