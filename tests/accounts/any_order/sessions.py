@@ -11,7 +11,7 @@ from app.accounts import service
 from app.auth.models import Credential, Purpose
 from app.auth.tokens import digest, new_secret
 from app.database import db
-from tests.accounts.any_order.driver import Driver, cookie_of
+from tests.accounts.any_order.driver import Driver
 from tests.accounts.any_order.events import (
     bad_guesses,
     by_page,
