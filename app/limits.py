@@ -53,13 +53,14 @@ class Limits:
         """Whether Redis answered when last asked. Otherwise do not ask it anything now."""
         return time.monotonic() >= self._away_until
 
-    async def hit(self, name: str, rule: str, *keys: object) -> None:
+    async def hit(self, name: str, rule: str, *keys: object, shared: str = "") -> None:
         """Count one hit. Raises `TooMany` if it exceeds the limit; then it counts for nothing.
 
         `rule` is written like "5 per 5 minutes"; each part of "10/minute;100/hour" applies. `name`
-        says what is counted, `keys` for whom.
+        says what is counted, `keys` for whom. For a limit that is shared by all who have one ip,
+        `shared` names what was too often, in the plural: the error then says so.
         """
-        await self._ask(name, rule, keys, count=True)
+        await self._ask(name, rule, keys, count=True, shared=shared)
 
     async def require_room(self, name: str, rule: str, *keys: object) -> None:
         """Raise `TooMany` if another hit would exceed the limit, without counting one."""
@@ -78,7 +79,9 @@ class Limits:
             except REDIS_AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
-    async def _ask(self, name: str, rule: str, keys: tuple[object, ...], *, count: bool) -> None:
+    async def _ask(
+        self, name: str, rule: str, keys: tuple[object, ...], *, count: bool, shared: str = ""
+    ) -> None:
         items, identifiers = _items(rule, keys), (name, *map(str, keys))
         limiter = self._local
         if self.is_shared:
@@ -98,9 +101,7 @@ class Limits:
             windows = [await limiter.get_window_stats(item, *identifiers) for item in full]
             latest = max(window.reset_time for window in windows)
             seconds = max(1, round(latest - time.time()))
-            raise TooMany(
-                f"That was too often. Try again in {_in_words(seconds)}.", retry_after=seconds
-            )
+            raise TooMany(_refusal(shared, seconds), retry_after=seconds)
 
 
 async def _full(
@@ -149,6 +150,16 @@ def _items(rule: str, keys: tuple[object, ...]) -> list[RateLimitItem]:
         type(item)(item.amount * factor, item.multiples, item.namespace)
         for item in rate_rules(rule)
     ]
+
+
+def _refusal(shared: str, seconds: int) -> str:
+    wait = f"Try again in {_in_words(seconds)}"
+    if not shared:
+        return f"That was too often. {wait}."
+    return (
+        f"Too many {shared} from your network: everybody who shares your internet connection "
+        f"counts together. {wait}, or use another connection."
+    )
 
 
 def _in_words(seconds: int) -> str:

@@ -286,7 +286,8 @@ class LimitSettings(Fields):
     """Rate limits and maximum sizes."""
 
     LOGIN_LIMIT_ADDRESS: Rule = setting(
-        "30/minute", "log-in attempts per client IP, such as 30/minute"
+        "300 per 10 minutes",
+        "log-in attempts per client IP, which an office may share, such as 300 per 10 minutes",
     )
     LOGIN_LIMIT_ACCOUNT_ADDRESS: Rule = setting(
         "5 per 5 minutes",
@@ -295,22 +296,26 @@ class LimitSettings(Fields):
     LOGIN_LIMIT_ACCOUNT: Rule = setting(
         "50/hour", "failed log-ins per account from all client IPs, such as 50/hour"
     )
-    REGISTRATION_LIMIT: Rule = setting("10/hour", "registrations per client IP, such as 10/hour")
+    REGISTRATION_LIMIT: Rule = setting(
+        "150/hour", "registrations per client IP, which an office may share, such as 150/hour"
+    )
     CONFIRMATION_LIMIT: Rule = setting(
         "3/hour", "confirmation mails that a signed-in user may request, such as 3/hour"
     )
     RESET_LIMIT_ACCOUNT: Rule = setting(
         "3/hour", "password resets per e-mail address, such as 3/hour"
     )
-    RESET_LIMIT_ADDRESS: Rule = setting("20/hour", "password resets per client IP, such as 20/hour")
+    RESET_LIMIT_ADDRESS: Rule = setting(
+        "150/hour", "password resets per client IP, which an office may share, such as 150/hour"
+    )
     ACCOUNT_MAIL_LIMIT: Rule = setting(
         "10/hour", "registrations with and changes to one e-mail address, such as 10/hour"
     )
     STRENGTH_LIMIT: Rule = setting(
-        "120/minute", "password strength checks per user or client IP, such as 120/minute"
+        "600/minute", "password strength checks per user or client IP, such as 600/minute"
     )
     PAGE_LIMIT: Rule = setting(
-        "600/minute", "page requests per user or client IP, such as 600/minute"
+        "1200/minute", "page requests per user or client IP, such as 1200/minute"
     )
     API_LIMIT: Rule = setting(
         "300/minute", "API requests per user or client IP, such as 300/minute"

@@ -60,7 +60,8 @@ async def request_reset(email: str, client: Client) -> None:
     The caller cannot tell whether it has one, not even by the time this takes: a job is enqueued
     in either case. Raises `TooMany`, also for addresses without an account.
     """
-    await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, rate_limit_ip(client.ip))
+    ip = rate_limit_ip(client.ip)
+    await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, ip, shared="password resets")
     await limits.hit("reset", settings.RESET_LIMIT_ACCOUNT, email_key(email))
     async with db.transaction() as session:
         user = await service.find_user(session, email)

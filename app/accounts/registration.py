@@ -25,7 +25,8 @@ async def register(person: Registration, client: Client) -> None:
     """
     password = person.password.get_secret_value()
     await passwords.require_strong(password, bad_words(person))
-    await limits.hit("register", settings.REGISTRATION_LIMIT, rate_limit_ip(client.ip))
+    ip = rate_limit_ip(client.ip)
+    await limits.hit("register", settings.REGISTRATION_LIMIT, ip, shared="registrations")
     # Each registration mails the address, whether or not it has an account.
     await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, email_key(person.email))
     password_hash = await passwords.hash(password)

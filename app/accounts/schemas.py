@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -17,6 +18,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app import validators
+from app.accounts.names import MAX_LENGTH as MAX_NAME
+from app.accounts.names import clean_name
 from app.auth.hashing import MAX_LENGTH
 from app.auth.identity import Identity
 from app.auth.models import Credential
@@ -46,13 +49,13 @@ def _email(value: str) -> str:
         ) from None
 
 
-def _printable(value: str) -> str:
-    # Names stand in mails: no line breaks, which would end a header, and no links to other sites.
-    if not value.isprintable() or "://" in value:
-        raise PydanticCustomError(
-            "name", "This contains characters that are not allowed in a name."
-        )
-    return value
+def _name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return clean_name(value)
+    except ValueError as error:
+        raise PydanticCustomError("name", "{words}", {"words": str(error)}) from None
 
 
 NewEmail = Annotated[
@@ -60,8 +63,8 @@ NewEmail = Annotated[
 ]
 Name = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=64),
-    AfterValidator(_printable),
+    StringConstraints(min_length=1, max_length=MAX_NAME),
+    BeforeValidator(_name),  # the length is that of the name as it is stored
 ]
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 

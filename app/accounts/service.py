@@ -7,6 +7,7 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.names import clean_name
 from app.accounts.schemas import FullName
 from app.auth import sessions
 from app.auth.identity import Client, Identity
@@ -98,14 +99,14 @@ async def create_user(
 ) -> User:
     """Create an account, with the default role unless another one is named.
 
-    Raises `EmailTaken`.
+    Raises `EmailTaken`, and `ValueError` for a name that `names.clean_name` refuses.
     """
     if await find_user(session, email):
         raise EmailTaken
     user = User(
         email=email,
-        first_name=first_name,
-        last_name=last_name,
+        first_name=clean_name(first_name),
+        last_name=clean_name(last_name),
         password_hash=password_hash,
         confirmed=confirmed,
     )

@@ -3,7 +3,6 @@
 import asyncio
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from quart import (
@@ -34,8 +33,17 @@ from app.accounts.schemas import (
 from app.auth import sessions
 from app.auth.models import Purpose
 from app.database import db
-from app.web import bodies
-from app.web.access import anonymous_only, home_url, limit, public, reauthenticated, signed_in
+from app.web import bodies, kept
+from app.web.access import (
+    anonymous_only,
+    home_url,
+    limit,
+    public,
+    reauthenticated,
+    safe_target,
+    signed_in,
+    signs_in,
+)
 from app.web.forms import form
 from app.web.identity import client, cookie, delete_cookie, identity, set_cookie, shown_secrets
 
@@ -52,11 +60,15 @@ async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
 
 
 @accounts.route("/login", methods=BOTH)
-@anonymous_only
+@signs_in
 @limit("PAGE_LIMIT")
 @form("accounts/login.html", LogIn)
 async def login(data: LogIn) -> ResponseReturnValue:
-    """Log in, and go on to the page that asked for it."""
+    """Log in, and go on to the page that asked for it.
+
+    Whoever was logged in before, in another tab perhaps, is logged out, and the page says so.
+    """
+    before = identity()
     begun = await sessions.log_in(
         data.email,
         data.password.get_secret_value(),
@@ -64,6 +76,11 @@ async def login(data: LogIn) -> ResponseReturnValue:
         remember=data.remember_me,
         replaces=cookie(),
     )
+    if before.is_authenticated:
+        now = await sessions.identify(begun.secret, (Purpose.SESSION,))
+        if now.user_id != before.user_id:
+            words = f"You are now logged in as {now.email}. {before.email} has been logged out."
+            await flash(words, "info")
     response = redirect(safe_target(request.args.get("next")), 303)
     set_cookie(response, begun.secret, remember=begun.remember)
     return response
@@ -95,7 +112,9 @@ async def unconfirmed() -> ResponseReturnValue:
 @limit("PAGE_LIMIT")
 async def send_confirmation_again() -> ResponseReturnValue:
     """Mail another confirmation link."""
-    if request.method == "POST" and not identity().confirmed:
+    if identity().confirmed:
+        await flash("Your email address is confirmed already.", "info")
+    elif request.method == "POST":
         await registration.resend_confirmation(identity())
         await flash(f"We have sent another email to {identity().email}.", "success")
     return redirect(url_for("accounts.unconfirmed"), 303)
@@ -165,12 +184,13 @@ async def logout() -> ResponseReturnValue:
     """Log out of this session; other sessions stay valid."""
     async with db.transaction() as session:
         await sessions.log_out(session, shown_secrets())
-    return await _home_without_cookie("You are logged out.")
+    return await _without_cookie("You are logged out.")
 
 
-async def _home_without_cookie(words: str) -> ResponseReturnValue:
+async def _without_cookie(words: str) -> ResponseReturnValue:
+    kept.forget()
     await flash(words, "info")
-    response = redirect(home_url(), 303)
+    response = redirect(safe_target(request.args.get("next")), 303)
     delete_cookie(response)
     return response
 
@@ -294,7 +314,7 @@ async def end_session(session_id: UUID) -> ResponseReturnValue:
     async with db.transaction() as session:
         await sessions.end_credential(session, identity(), Purpose.SESSION, session_id)
     if session_id == identity().credential_id:
-        return await _home_without_cookie("You are logged out.")
+        return await _without_cookie("You are logged out.")
     await flash("That session has ended.", "success")
     return redirect(url_for("accounts.list_sessions"), 303)
 
@@ -328,19 +348,4 @@ async def download_data() -> Response:
 async def delete_account(data: OwnPassword) -> ResponseReturnValue:
     """Delete the user's account and everything that belongs to it."""
     await service.delete_account(identity(), data.password.get_secret_value(), client())
-    return await _home_without_cookie("Your account has been deleted.")
-
-
-def safe_target(target: str | None) -> str:
-    """Return the path to go to after logging in: `target` if it is on this site, or the home page.
-
-    Browsers take `//host`, `/\\host` and URLs with control characters in them to other sites.
-    """
-    home = home_url()
-    if not target or not target.startswith("/") or any(ord(c) < 0x21 or c == "\\" for c in target):
-        return home
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return home
-    return home if parts.scheme or parts.netloc or target.startswith("//") else target
+    return await _without_cookie("Your account has been deleted.")

@@ -89,7 +89,7 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
     """
     with passwords.queue_slot():
         account, ip = email_key(email), rate_limit_ip(client.ip)
-        await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, ip)
+        await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, ip, shared="log-ins")
         await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, ip)
         # Failures from elsewhere do not lock out whoever has logged in from this ip before.
         if not await _is_known_ip(account, ip):

@@ -62,6 +62,17 @@ for (const input of document.querySelectorAll("[data-strength]")) {
   });
 }
 
+// A form is sent once, however often its button is pressed. A page that comes back from the cache may send it again.
+for (const form of document.querySelectorAll("form[method=post]")) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+    // Where the answer is a download the page stays: after a while the button works again.
+    setTimeout(() => delete form.dataset.sent, 5000);
+  });
+  addEventListener("pageshow", () => delete form.dataset.sent);
+}
+
 // Flashes stay until they are dismissed.
 for (const button of document.querySelectorAll("[data-dismiss]")) {
   button.addEventListener("click", () => {

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
 
@@ -17,12 +18,12 @@ from app.auth.models import Permission
 from app.auth.sessions import recently_authenticated
 from app.away import DATABASE_AWAY
 from app.config import Config, settings
-from app.errors import DomainError
+from app.errors import DomainError, TooMany
 from app.limits import limits, rate_limit_ip
 from app.origins import sent_origin
 from app.rate_rules import rate_rules
 from app.setting_types import is_rule
-from app.web.cross_site import is_cross_site
+from app.web.cross_site import SAFE_METHODS, is_cross_site
 from app.web.identity import client, identity, load_identity
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
 
 ACCESS, LIMIT = "_access", "_limit"
+FORM = "_form"  # marks the views of `web.forms.form`
 
 NOTHING = Permission(0)
 
@@ -46,6 +48,12 @@ class Forbidden(DomainError):
 
     code = "forbidden"
     status = 403
+
+
+class AlreadySignedIn(Forbidden):
+    """The form is for those who are not signed in. Pages offer to log out."""
+
+    code = "already-signed-in"
 
 
 class NotConfirmed(Forbidden):
@@ -69,6 +77,7 @@ class Access:
     unconfirmed_too: bool = False
     signed_in: bool = False
     anonymous_only: bool = False
+    signs_in: bool = False
     confirmed: bool = False
     recent: bool = False
     permission: Permission = NOTHING
@@ -90,8 +99,20 @@ def unidentified(view: View) -> View:
 
 
 def anonymous_only(view: View) -> View:
-    """Allow only those who are not signed in. Others are redirected to the home page."""
+    """Allow only those who are not signed in.
+
+    Others are redirected to `next` or to the home page; a form that they post is answered with a
+    page that says why nothing was done, and that logs out.
+    """
     return _mark(view, ACCESS, Access("anonymous", anonymous_only=True))
+
+
+def signs_in(view: View) -> View:
+    """Be like `anonymous_only`, but let a posted form through, whose session replaces the present.
+
+    The view says so when it changes who is signed in.
+    """
+    return _mark(view, ACCESS, Access("anonymous, or another account", signs_in=True))
 
 
 def signed_in(view: View) -> View:
@@ -202,6 +223,21 @@ def home_url() -> str:
     return url_for(endpoint) if endpoint else sign_in_url("account")
 
 
+def safe_target(target: str | None) -> str:
+    """Return the path to go to after logging in: `target` if it is on this site, or the home page.
+
+    Browsers take `//host`, `/\\host` and URLs with control characters in them to other sites.
+    """
+    home = home_url()
+    if not target or not target.startswith("/") or any(ord(c) < 0x21 or c == "\\" for c in target):
+        return home
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return home
+    return home if parts.scheme or parts.netloc or target.startswith("//") else target
+
+
 def init_app(app: Quart) -> None:
     """Run the guards before every request."""
     app.before_request(guard)
@@ -218,7 +254,8 @@ async def guard() -> ResponseReturnValue | None:
         )
     if request.routing_exception is not None:
         # 404 and 405 need no guarding, but their pages show who is signed in, if that can be known.
-        await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", rate_limit_ip(client().ip))
+        ip = rate_limit_ip(client().ip)
+        await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", ip, shared="requests")
         with suppress(*DATABASE_AWAY):
             await load_identity()
         return None
@@ -233,15 +270,29 @@ async def guard() -> ResponseReturnValue | None:
     if access.identify:
         await load_identity()
     if declared_limit:
-        who = identity().user_id or rate_limit_ip(client().ip)
-        await limits.hit("route", rule_of(declared_limit), declared_limit, who)
+        await _count(declared_limit, is_form=hasattr(view, FORM))
     return _check(access)
+
+
+async def _count(declared_limit: str, *, is_form: bool) -> None:
+    who = identity().user_id
+    key, shared = (who, "") if who else (rate_limit_ip(client().ip), "requests")
+    try:
+        await limits.hit("route", rule_of(declared_limit), declared_limit, key, shared=shared)
+    except TooMany as error:
+        if not (is_form and request.method == "POST"):
+            raise
+        g.refused = error  # the form shows it, and keeps what was typed
 
 
 def _check(access: Access) -> ResponseReturnValue | None:
     who = identity()
-    if access.anonymous_only and who.is_authenticated:
-        return redirect(home_url(), 303)
+    if (access.anonymous_only or access.signs_in) and who.is_authenticated:
+        if request.method in SAFE_METHODS:
+            return redirect(safe_target(request.args.get("next")), 303)
+        if access.signs_in:
+            return None
+        raise AlreadySignedIn(f"You are logged in as {who.email}, so this was not done.")
     if access.signed_in and not who.is_authenticated:
         raise NotSignedIn("Log in to continue.")
     if who.is_authenticated and not who.confirmed:
@@ -251,7 +302,9 @@ def _check(access: Access) -> ResponseReturnValue | None:
                     "Confirm your e-mail address first: open the link that was mailed to you."
                 )
         elif access.identify and not (access.unconfirmed_too or _is_about_accounts()):
-            return redirect(sign_in_url("unconfirmed"), 303)
+            if request.method in SAFE_METHODS:
+                return redirect(sign_in_url("unconfirmed"), 303)
+            raise NotConfirmed("Confirm your e-mail address first.")
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
     if access.recent and not recently_authenticated(who):

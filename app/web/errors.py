@@ -12,6 +12,7 @@ from quart import (
     Response,
     ResponseReturnValue,
     current_app,
+    flash,
     g,
     has_request_context,
     jsonify,
@@ -28,7 +29,10 @@ from werkzeug.exceptions import HTTPException
 from app.away import is_away, is_outdated
 from app.errors import DomainError, NotReady
 from app.logs import request_id
-from app.web.access import NotRecent, NotSignedIn, sign_in_url
+from app.web import kept
+from app.web.access import NotConfirmed, NotRecent, NotSignedIn, sign_in_url
+from app.web.cross_site import SAFE_METHODS
+from app.web.identity import cookie
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +123,7 @@ async def answer(
             title=title,
             message=message or happened,
             hint=hint,
+            code=code,
         )
         response = await current_app.make_response(page)  # type: ignore[assignment]  # it is ours, not werkzeug's
     response.status_code = status
@@ -131,11 +136,10 @@ async def answer(
 
 
 async def domain_error(error: DomainError) -> ResponseReturnValue:
-    """Answer with the error's own status, or redirect a page to log in or re-authenticate."""
-    if isinstance(error, NotSignedIn | NotRecent) and has_request_context() and not wants_json():
-        target = request.full_path.rstrip("?") if request.method == "GET" else None
-        page = "login" if isinstance(error, NotSignedIn) else "reauthenticate"
-        return redirect(sign_in_url(page, next=target), 303)
+    """Answer with the error's own status, or redirect a page to what has to be done first."""
+    first = isinstance(error, NotSignedIn | NotRecent | NotConfirmed)
+    if first and has_request_context() and not wants_json():
+        return await _sign_in_first(error)
     return await answer(
         error.status,
         error.message,
@@ -143,6 +147,36 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
         errors=_field(error),
         retry_after=error.retry_after,
     )
+
+
+async def _sign_in_first(error: DomainError) -> ResponseReturnValue:
+    """Redirect to log in, to re-authenticate or to confirm an address, and from there back.
+
+    What was posted is not done, and the next page says so.
+    """
+    if request.endpoint == current_app.extensions["sign_in_pages"].logout:
+        await flash("You are logged out.", "info")
+        return redirect(sign_in_url("login"), 303)
+    if isinstance(error, NotConfirmed):
+        page, happened, first = (
+            "unconfirmed",
+            "Your email address is not confirmed yet",
+            "Confirm it",
+        )
+    elif isinstance(error, NotRecent):
+        page, happened, first = "reauthenticate", "This needs your password", "Enter it"
+    else:
+        happened = "Your session has ended" if cookie() else "You are not logged in"
+        page, first = "login", "Log in"
+    if request.method in SAFE_METHODS:
+        return redirect(sign_in_url(page, next=request.full_path.rstrip("?")), 303)
+    then = "then do it again"
+    if await kept.keep():
+        then = "and what you typed will be here again, except passwords"
+    elif request.content_length != 0:
+        then = "then do it again: what you typed is lost"
+    await flash(f"{happened}, so this was not done. {first}, {then}.", "warning")
+    return redirect(sign_in_url(page, next=kept.page_of_form()), 303)
 
 
 async def invalid_request(error: RequestSchemaValidationError) -> Response:

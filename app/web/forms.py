@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, EmailStr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from quart import ResponseReturnValue, render_template, request
+from quart import ResponseReturnValue, flash, g, render_template, request
 
 from app.config import settings
 from app.errors import DomainError
+from app.web import kept
+from app.web.access import FORM
 from app.web.errors import messages
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -81,11 +83,32 @@ class Form(Generic[Schema]):
     def __getitem__(self, name: str) -> FormField:
         return next(field for field in self.fields if field.name == name)
 
+    @property
+    def kept(self) -> list[str]:
+        """The names of the fields that may be kept: neither passwords nor codes."""
+        return [
+            name
+            for name, field_ in self._fields.items()
+            if field_.type not in ("password", "hidden", "file")
+            and not any(word in (field_.autocomplete or "") for word in ("password", "code", "cc-"))
+        ]
+
     async def read(self) -> Schema | None:
         """Return what was posted, or `None` if it is not valid.
 
         The form then has the errors, and keeps what was typed, except passwords.
         """
+        data = await self.fill()
+        try:
+            return self.schema.model_validate(data)
+        except ValidationError as error:
+            for mistake in messages(error):
+                self._add(mistake["field"], mistake["message"])
+            self.status = 422
+            return None
+
+    async def fill(self) -> dict[str, Any]:
+        """Fill the form with what was posted, except passwords, and return all of it."""
         posted = await request.form
         data: dict[str, Any] = {}
         for name in posted:
@@ -96,13 +119,7 @@ class Form(Generic[Schema]):
                 field_.checked = data.setdefault(name, "off") != "off"
             elif field_.type != "password":
                 field_.value = str(data.get(name, ""))
-        try:
-            return self.schema.model_validate(data)
-        except ValidationError as error:
-            for mistake in messages(error):
-                self._add(mistake["field"], mistake["message"])
-            self.status = 422
-            return None
+        return data
 
     def refuse(self, error: DomainError) -> None:
         """Add an error of the domain: beside its field if it names one, else above the form."""
@@ -134,14 +151,24 @@ def form(
     The view gets the validated data, then the values of its route. If the data are not valid, or
     the view raises a `DomainError`, the form is rendered again with the errors. `context` gets the
     route's values too; it returns more context for the template, and initial values of fields.
+    What somebody typed before their session ended is back after they have logged in again.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         async def page(**values: Any) -> ResponseReturnValue:
             shown = await context(**values) if context else {}
-            form = Form(schema, **shown)
-            if request.method == "POST" and (data := await form.read()):
+            typed = {}
+            if request.method != "POST":
+                kept.form_is_shown()
+                typed = kept.take()
+            if typed:
+                await flash("What you typed is here again. It is not saved yet.", "warning")
+            form = Form(schema, **(shown | typed))
+            if refused := g.pop("refused", None):  # by the route's rate limit
+                await form.fill()
+                form.refuse(refused)
+            elif request.method == "POST" and (data := await form.read()):
                 try:
                     response: ResponseReturnValue = await view(data, **values)
                 except DomainError as error:
@@ -150,6 +177,7 @@ def form(
                     return response
             return await form.page(template, **shown)
 
+        setattr(page, FORM, lambda: Form(schema).kept)
         return cast(View, page)
 
     return decorate

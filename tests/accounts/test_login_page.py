@@ -7,9 +7,9 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
-from app.accounts.views import safe_target
 from app.auth.models import Credential
 from app.database import db, utcnow
+from app.web.access import safe_target
 from tests.factories.people import PASSWORD, log_in, make_person, secret_of
 
 

@@ -217,7 +217,7 @@ def test_routes_lists_each_route_with_access_and_limit(env: dict[str, str]) -> N
     [admin] = [line for line in lines if line.startswith("/admin ")]
     assert admin.split("  ")[0] == "/admin"
     assert "permission ADMINISTER" in admin
-    assert "600/minute" in admin
+    assert "1200/minute" in admin
 
 
 def test_tests_exit_status_is_passed_on(tmp_path: Path) -> None:
