@@ -88,7 +88,7 @@ def arq_check(env: dict[str, str], *command: str) -> subprocess.CompletedProcess
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -72,7 +72,7 @@ async def addresses(shared: Shared, tmp_path: Path) -> AsyncIterator[dict[str, d
 
 
 def wait_until_alive(shared: Shared, env: dict[str, str], prefix: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not shared.admin.exists(f"{prefix}arq:queue:health-check"):
         assert time.monotonic() < deadline, log_of(env)
         time.sleep(0.1)
@@ -170,7 +170,7 @@ def test_two_installations_with_the_same_prefix_are_found_out(shared: Shared) ->
     assert "qb.E020: Another installation uses the same keys, REDIS_PREFIX=same:" in found
     assert "Set REDIS_PREFIX" in found
     other = shared.start_worker(two)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while "share REDIS_PREFIX=same:" not in log_of(one):
         assert time.monotonic() < deadline, log_of(two)
         time.sleep(0.2)
