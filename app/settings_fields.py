@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app import validators
+from app.email_address import email_address
 from app.environment import instance_path
 
 SECRET_LENGTH = 32
@@ -44,7 +45,7 @@ def _split(value: object) -> object:
     )
 
 
-Email = Annotated[str, AfterValidator(validators.email)]
+Email = Annotated[str, AfterValidator(email_address)]
 Site = Annotated[str, AfterValidator(validators.base_url)]
 DatabaseURL = Annotated[str, AfterValidator(validators.database_url)]
 RedisURL = Annotated[str, AfterValidator(validators.redis_url)]

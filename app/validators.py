@@ -1,4 +1,4 @@
-"""Validation of values: URLs and e-mail addresses, and the base class of request schemas.
+"""Validation of URLs, and the base class of request schemas.
 
 Each function returns the normalised value, and raises `ValueError` for one that is invalid.
 """
@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import ConnectionPool
 from sqlalchemy import make_url
@@ -37,21 +36,6 @@ def origin(value: str) -> str:
             "https://app.example.com"
         )
     return value
-
-
-def email(value: str) -> str:
-    """Validate an e-mail address and lower its case. Deliverability is not checked."""
-    try:
-        # Hosts of an internal network may have names without a dot, and tests use .test.
-        found = validate_email(
-            value.strip(), check_deliverability=False, globally_deliverable=False
-        )
-    except EmailNotValidError as error:
-        raise ValueError(f"not an e-mail address: {str(error).rstrip('.')}") from None
-    # The beginning of an encoded word (RFC 2047), which mail clients would decode.
-    if "=?" in found.normalized:
-        raise ValueError("not an e-mail address that mail can be sent to")
-    return found.normalized.lower()
 
 
 def database_url(value: str) -> str:
