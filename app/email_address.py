@@ -6,6 +6,7 @@ goes to the form that was typed, since a mail server may tell `Robin@` from `rob
 """
 
 import unicodedata
+from typing import Self
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
@@ -24,7 +25,7 @@ class EmailAddress(str):
     __slots__ = ("as_typed",)
     as_typed: str
 
-    def __new__(cls, normal: str, as_typed: str | None = None) -> "EmailAddress":
+    def __new__(cls, normal: str, as_typed: str | None = None) -> Self:
         """Trust that `normal` is a normal form: `email_address` makes one from text."""
         made = super().__new__(cls, normal)
         made.as_typed = as_typed or normal

@@ -18,6 +18,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 import idna
 import sqlalchemy as sa
@@ -61,14 +62,9 @@ credentials = sa.table(
 
 def normal_form(address: str) -> str:
     """Return the normal form as it was when this migration was written, or the address itself."""
-    local, at, domain = address.strip().rpartition("@")
+    local, _, domain = address.strip().rpartition("@")
+    domain = normal_domain(domain)
     if not local or not domain:
-        return address
-    try:
-        domain = idna.decode(idna.encode(domain.removesuffix("."), uts46=True))
-        if domain != domain.lower():
-            domain = idna.encode(domain).decode()
-    except (idna.IDNAError, UnicodeError):
         return address
     before = ""
     local = unicodedata.normalize("NFC", local)
@@ -76,6 +72,19 @@ def normal_form(address: str) -> str:
         before = local
         local = unicodedata.normalize("NFC", local.lower())
     return f"{local}@{domain}"
+
+
+@lru_cache(BATCH)
+def normal_domain(domain: str) -> str:
+    """Return the Unicode form of a domain, the ASCII form of Cherokee, or nothing of what is none.
+
+    IDNA maps Cherokee to capitals, but the database accepts lower case only.
+    """
+    try:
+        unicode = idna.decode(idna.encode(domain.removesuffix("."), uts46=True))
+        return unicode if unicode == unicode.lower() else idna.encode(unicode).decode()
+    except (idna.IDNAError, UnicodeError):
+        return ""
 
 
 def as_typed(address: str, normal: str) -> str | None:

@@ -165,7 +165,7 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
             and self.hashes.get(user.password_hash) is not account.password
         ):
             for each in PASSWORDS:
-                assert await passwords.verify(user.password_hash, each) == (
+                assert bool(await passwords.verify(user.password_hash, each)) == (
                     each == account.password.words
                 ), each
             self.hashes[user.password_hash] = account.password
