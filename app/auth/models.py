@@ -166,9 +166,9 @@ def with_email(query: Select[*Columns], email: str) -> Select[*Columns]:
     the one whose address is not stored in it is found by the text that it is stored as. No new
     account gets such an address, so nobody can put one in front of somebody else's.
     """
-    own = exact(email)
-    forms = {form for form in (own, str(normalised(email))) if "\0" not in form}
-    return query.where(User.email.in_(forms)).order_by(User.email != own).limit(1)
+    # PostgreSQL takes no NUL, and no account has one.
+    own, normal = ("" if "\0" in form else form for form in (exact(email), str(normalised(email))))
+    return query.where(User.email.in_({own, normal})).order_by(User.email != own).limit(1)
 
 
 @event.listens_for(Engine, "handle_error")
