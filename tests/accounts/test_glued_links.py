@@ -12,6 +12,7 @@ from tests.factories.people import PASSWORD, invite, make_person
 from tests.mail.captured import link_to, token_of
 
 ENDS = [".", ">", ")", ",", "%3E", '"', "'", "*", "_", "%20", "=", "%0A", "]", "%22%3E", ".)", "!"]
+SHAPES = ["{}.", "<{}>", " {}\n", '"{}"', "*{}*", "({})", "{}=", "\t{} "]
 INCOMPLETE = "This link is incomplete"
 
 
@@ -21,34 +22,38 @@ async def reset_link(client: Browser) -> str:
     return await link_to(client, "Reset your password")
 
 
-@pytest.mark.parametrize("end", ENDS)
-async def test_what_a_mail_program_glues_on_is_ignored(client: Browser, end: str) -> None:
-    path = await reset_link(client) + end
-    assert (await client.get(path)).status_code == 200
+async def test_what_a_mail_program_glues_on_is_ignored(client: Browser) -> None:
+    path = await reset_link(client)
+    for end in ENDS:
+        assert (await client.get(path + end)).status_code == 200, end
     form = {"new_password": PASSWORD, "new_password2": PASSWORD}
-    answer = await client.post(path, form=form)
+    answer = await client.post(path + "%3E.", form=form)
     assert (answer.status_code, answer.headers.get("Location")) == (303, "/account/login")
     assert (await client.post(path, form=form)).status_code == 410, "once"
 
 
-@pytest.mark.parametrize("shape", ["{}.", "<{}>", " {}\n", '"{}"', "*{}*", "({})", "{}=", "\t{} "])
-async def test_the_api_ignores_it_on_both_sides(client: Browser, shape: str) -> None:
-    token = shape.format(token_of(await reset_link(client)))
-    body = {"token": token, "new_password": PASSWORD}
+async def test_the_api_ignores_it_on_both_sides(client: Browser) -> None:
+    token = token_of(await reset_link(client))
+    for shape in SHAPES:
+        body = {"token": shape.format(token), "new_password": "weak"}
+        answer = await client.post("/api/v1/account/password/reset", json=body)
+        assert (await answer.get_json())["code"] == "weak-password", shape
+    body = {"token": f" <{token}>.", "new_password": PASSWORD}
     assert (await client.post("/api/v1/account/password/reset", json=body)).status_code == 204
 
 
 @pytest.mark.parametrize("purpose", list(LINKS))
-@pytest.mark.parametrize("lost", ["the end", "in the middle", "a stranger"])
-async def test_a_link_with_a_part_missing_says_so(
-    client: Browser, purpose: Purpose, lost: str
-) -> None:
+async def test_a_link_with_a_part_missing_says_so(client: Browser, purpose: Purpose) -> None:
     secret = new_secret()
-    broken = {
-        "the end": secret[:42],
-        "in the middle": f"{secret[:20]}={secret[20:]}",
-        "a stranger": f"ä{secret[1:]}",
-    }[lost]
+    for broken in (secret[:42], f"{secret[:20]}={secret[20:]}", f"ä{secret[1:]}"):
+        await _is_incomplete(client, purpose, broken)
+    kind = LINKS[purpose]
+    whole = kind.use(secret, PASSWORD if kind.password else None, by_page=False)
+    problem = await (await client.post(whole.path, json=whole.fields)).get_json()
+    assert problem["code"] == "link-expired", "whole, but of nobody"
+
+
+async def _is_incomplete(client: Browser, purpose: Purpose, broken: str) -> None:
     kind = LINKS[purpose]
     password = PASSWORD if kind.password else None
     for answer in (
@@ -63,9 +68,6 @@ async def test_a_link_with_a_part_missing_says_so(
     answer = await client.post(request.path, json=request.fields)
     problem: dict[str, Any] = await answer.get_json()
     assert (answer.status_code, problem["code"]) == (410, "link-incomplete")
-    whole = kind.use(secret, password, by_page=False)
-    problem = await (await client.post(whole.path, json=whole.fields)).get_json()
-    assert problem["code"] == "link-expired", "whole, but of nobody"
 
 
 async def test_an_invitation_is_accepted_with_the_stop_of_a_sentence(client: Browser) -> None:
@@ -75,15 +77,13 @@ async def test_an_invitation_is_accepted_with_the_stop_of_a_sentence(client: Bro
     assert (await client.post(path, form=form)).status_code == 303
 
 
-@pytest.mark.parametrize("around", ["{} ", " {}", "{}\t"])
-async def test_a_session_is_carried_with_blanks_around_its_secret(
-    client: Browser, around: str
-) -> None:
+async def test_a_session_is_carried_with_blanks_around_its_secret(client: Browser) -> None:
     person = await make_person()
     body = {"email": person.email, "password": PASSWORD}
     token = (await (await client.post("/api/v1/session", json=body)).get_json())["token"]
-    headers = {"Authorization": f"Bearer {around.format(token)}"}
-    assert (await client.get("/api/v1/account", headers=headers)).status_code == 200
+    for around in ("{} ", " {}", "{}\t"):
+        headers = {"Authorization": f"Bearer {around.format(token)}"}
+        assert (await client.get("/api/v1/account", headers=headers)).status_code == 200, around
 
 
 def test_secrets_are_43_characters() -> None:
