@@ -121,7 +121,7 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
             )
             alive = (await session.execute(wanted)).all()
         stored = {user.email: user for user, _ in users}
-        assert len({email.lower() for email in stored}) == len(users), (
+        assert len({normal(email) for email in stored}) == len(users), (
             "one account for each address"
         )
         assert {role for _, role in users} <= {service.USER}, "nobody becomes an administrator"
