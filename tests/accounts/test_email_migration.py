@@ -1,4 +1,4 @@
-"""The migration to the normal form of addresses: what changes, what stays, and that none is lost."""
+"""The migration to the normal form of addresses: what changes, and what stays."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -27,13 +27,8 @@ REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT}  # what a new password ends
 def spellings(email: str) -> list[str]:
     """Return how people, a Mac and a browser's field spell an address."""
     decomposed = unicodedata.normalize("NFD", email)
-    return [
-        email,
-        email.title(),
-        email.upper(),
-        decomposed,
-        email.replace("bücher", "xn--bcher-kva"),
-    ]
+    encoded = email.replace("bücher", "xn--bcher-kva")
+    return [email, email.title(), email.upper(), decomposed, encoded]
 
 
 NORMAL = {spelling: email for email in EMAILS for spelling in spellings(email)}

@@ -40,7 +40,15 @@ from tests.accounts.any_order.driver import empty
 from tests.accounts.any_order.events import EVENTS, NEEDED, Event, event, in_the_loop
 from tests.accounts.any_order.links import LinkSteps
 from tests.accounts.any_order.mails import MailSteps
-from tests.accounts.any_order.model import EMAILS, NAMES, PASSWORDS, Account, Clock, Password
+from tests.accounts.any_order.model import (
+    EMAILS,
+    NAMES,
+    PASSWORDS,
+    Account,
+    Clock,
+    Password,
+    normal,
+)
 from tests.accounts.any_order.outside import OutsideSteps
 from tests.accounts.any_order.sessions import SessionSteps
 from tests.factories.people import PASSWORD, make_person
