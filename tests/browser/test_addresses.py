@@ -28,6 +28,7 @@ async def test_an_address_of_umlauts_registers_confirms_logs_in_and_resets(
         async with page.expect_request(lambda request: request.method == "POST") as sent:
             await hands.press("Register")
         posted = (await sent.value).post_data_json
+        assert posted
         assert posted["email"].lower() == f"{name.lower()}@xn--bcher-kva.example"
         await hands.sees(f"open the link in the email we sent to {normal}.")
         await hands.open(link_in(await mailed(recipient, "Confirm your account")))
