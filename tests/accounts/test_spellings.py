@@ -160,7 +160,7 @@ async def test_what_no_account_can_have_is_unknown_or_refused_in_words(
     client: Browser, by_page: bool
 ) -> None:
     long = f"{31 * 'İ'}@{'.'.join(60 * letter for letter in 'xyz')[:-5]}.com"
-    for written in (long, "a@xn--zzzzzzzzzz99999.example", "a\x00b@example.com", "a@\u2603\u200d."):
+    for written in (long, "a@xn--zzzzzzzzzz99999.example", "a@\u2603\u200d."):
         login = {"email": written, "password": PASSWORD}
         assert (await send(client, surfaces.LOG_IN, by_page, **login)).status_code == 401
         reset = await send(client, surfaces.REQUEST_RESET, by_page, email=written)

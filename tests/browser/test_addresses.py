@@ -25,7 +25,7 @@ async def test_an_address_of_umlauts_registers_confirms_logs_in_and_resets(
         await hands.fill("Last name", "Example")
         await hands.fill("Email address", typed)
         await hands.choose("Password", PASSWORD)
-        async with page.expect_request(lambda request: request.method == "POST") as sent:
+        async with page.expect_request("**/account/register") as sent:
             await hands.press("Register")
         posted = (await sent.value).post_data_json
         assert posted
