@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
 from app import origins, redis_url, senders, validators
+from app.email_address import email_address
 from app.rate_rules import rate_rules
 
 SECRET_LENGTH = 32
@@ -77,7 +78,7 @@ def _unique(values: list[str]) -> list[str]:
 
 Product = Annotated[str, AfterValidator(_product)]
 Contact = Annotated[str, AfterValidator(validators.security_contact)]
-Email = Annotated[str, AfterValidator(validators.email)]
+Email = Annotated[str, AfterValidator(email_address)]
 Site = Annotated[str, AfterValidator(origins.base_url)]
 DatabaseURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.database_url)]
 RedisURL = Annotated[str, AfterValidator(redis_url.validate)]

@@ -1,4 +1,4 @@
-"""Validation of values: URLs and e-mail addresses, and the base class of request schemas.
+"""Validation of URLs, and the base class of request schemas.
 
 Each function returns the normalised value, and raises `ValueError` for one that is invalid.
 """
@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app import postgresql
+from app.email_address import email_address
 
 
 def security_contact(value: str) -> str:
@@ -24,7 +24,7 @@ def security_contact(value: str) -> str:
     scheme = scheme.lower()
     if "@" in value and (scheme == "mailto" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme)):
         address, mark, query = (rest if scheme == "mailto" else value).partition("?")
-        return f"mailto:{quote(email(unquote(address)), safe='@+')}{mark}{query}"
+        return f"mailto:{quote(email_address(unquote(address)), safe='@+')}{mark}{query}"
     valid = {
         "https": bool(colon and urlsplit(value).hostname),
         "tel": re.fullmatch(r"\+?[0-9][0-9().-]*", rest) is not None,
@@ -32,21 +32,6 @@ def security_contact(value: str) -> str:
     if not valid.get(scheme) or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("not an e-mail address, nor a URI with https://, mailto: or tel:")
     return f"{scheme}:{rest}"
-
-
-def email(value: str) -> str:
-    """Validate an e-mail address and lower its case. Deliverability is not checked."""
-    try:
-        # Hosts of an internal network may have names without a dot, and tests use .test.
-        found = validate_email(
-            value.strip(), check_deliverability=False, globally_deliverable=False
-        )
-    except EmailNotValidError as error:
-        raise ValueError(f"not an e-mail address: {str(error).rstrip('.')}") from None
-    # The beginning of an encoded word (RFC 2047), which mail clients would decode.
-    if "=?" in found.normalized:
-        raise ValueError("not an e-mail address that mail can be sent to")
-    return found.normalized.lower()
 
 
 def sqlite_url(path: Path) -> str:

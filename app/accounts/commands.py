@@ -5,11 +5,12 @@ import sys
 
 import click
 
-from app import application, migrations, validators
+from app import application, migrations
 from app.accounts import service
-from app.auth.hashing import passwords
+from app.auth.hashing import normal_password, passwords
 from app.config import DEFAULT_ADMIN_PASSWORD, Config
 from app.database import db
+from app.email_address import EmailAddress, email_address
 from app.errors import Problem
 from app.health import probes
 
@@ -72,7 +73,7 @@ async def _require_administrator(loaded: Config, email: str, password: str) -> N
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set. The first "
             "administrator of production needs both."
         )
-    if password == DEFAULT_ADMIN_PASSWORD:
+    if normal_password(password) == DEFAULT_ADMIN_PASSWORD:
         raise Problem("ADMIN_PASSWORD is the default, which everybody knows. Choose another one.")
     await passwords.require_strong(password, [email, loaded.APP_NAME])
 
@@ -83,18 +84,17 @@ async def create_admin(email: str, password: str, config_name: str | None = None
     Returns whether the account is new. Raises `Problem` for an invalid address, `WeakPassword`.
     """
     async with application(config_name):
-        email = email_address(email)
-        await passwords.require_strong(password, [email])
+        await passwords.require_strong(password, [valid_address(email)])
         password_hash = await passwords.hash(password)
         async with db.transaction() as session:
             await service.insert_roles(session)
             return await service.make_administrator(session, email, password_hash)
 
 
-def email_address(value: str) -> str:
-    """Return an email address as it is stored. Raises `Problem` if it is invalid."""
+def valid_address(value: str) -> EmailAddress:
+    """Return an email address in its normal form. Raises `Problem` if it is invalid."""
     try:
-        return validators.email(value)
+        return email_address(value)
     except ValueError as error:
         raise Problem(f"{value!r} is {error}.") from None
 
@@ -129,7 +129,7 @@ def create_admin_command(config_name: str, email: str, password_stdin: bool) -> 
 
     An existing account gets the role and this password, and its sessions end.
     """
-    email_address(email)
+    valid_address(email)
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:

@@ -16,6 +16,7 @@ from app.auth.models import Purpose, User
 from app.auth.tokens import email_key
 from app.config import settings
 from app.database import db
+from app.email_address import normalised
 from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.limits import limits
@@ -69,7 +70,7 @@ async def confirm(
     is that user. Raises `LinkExpired`, or `EmailTaken` if the address got an account meanwhile.
     """
     link, user = await links.use_link(session, secret, Purpose.CHANGE_EMAIL)
-    await _set_email(session, user, link.email)
+    await _set_email(session, user, link)
     await service.revoke_credentials(session, user.id, service.REVOCABLE - {Purpose.TOKEN})
     return await sessions.renew_session(session, actor, user.id, client)
 
@@ -82,17 +83,20 @@ async def revert_email_change(session: AsyncSession, secret: str) -> str:
     `EmailTaken`.
     """
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
-    await _set_email(session, user, link.email)
+    await _set_email(session, user, link)
     user.password_hash = None
     await service.revoke_credentials(session, user.id)
     return links.new_link(session, user, Purpose.RESET)
 
 
-async def _set_email(session: AsyncSession, user: User, email: str) -> None:
-    # An unconfirmed account never proved that the address is its own: it gives way.
-    unproven = (User.email == email, User.confirmed.is_(False), User.id != user.id)
-    await session.execute(delete(User).where(*unproven))
-    user.email, user.confirmed = email, True
+async def _set_email(session: AsyncSession, user: User, link: links.Link) -> None:
+    if user.email != link.email:
+        email = normalised(link.recipient)
+        # An unconfirmed account never proved that the address is its own: it gives way.
+        unproven = (User.email == email, User.confirmed.is_(False), User.id != user.id)
+        await session.execute(delete(User).where(*unproven))
+        user.email = email
+    user.confirmed = True
     try:
         await session.flush()
     except IntegrityError:

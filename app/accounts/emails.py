@@ -7,7 +7,11 @@ from app.mail.message import Email
 def password_changed(user: User, link: str) -> Email:
     """Tell a user that their password was changed; `link` resets it if that was not them."""
     return mailed_link(
-        "Your password has been changed", "accounts/email/password_changed", user, user.email, link
+        "Your password has been changed",
+        "accounts/email/password_changed",
+        user,
+        user.recipient,
+        link,
     )
 
 
@@ -15,7 +19,7 @@ def already_registered(user: User, link: str, reset_link: str) -> Email:
     """Tell a user that somebody tried to use their address for another account."""
     template = "accounts/email/already_registered"
     return mailed_link(
-        "You already have an account", template, user, user.email, link, reset_link=reset_link
+        "You already have an account", template, user, user.recipient, link, reset_link=reset_link
     )
 
 

@@ -8,8 +8,10 @@ import app.accounts.jobs  # noqa: F401  (declares the jobs)
 from app.accounts import service
 from app.accounts.api import accounts_api
 from app.accounts.personal_data import add_export
+from app.accounts.probes import emails
 from app.accounts.views import accounts
 from app.database import db
+from app.health.probes import add_probe
 from app.jobs.schedule import every
 from app.web.access import SignInPages, set_sign_in_pages
 from app.web.dashboard import add_card
@@ -41,6 +43,7 @@ def init_app(app: Quart) -> None:
     add_card(app, "accounts/figures.html", count_people)
     add_export(app, "account", service.export_account)
     add_export(app, "credentials", service.export_credentials)
+    add_probe(app, emails)
     every(app, "7 * * * *", "accounts.delete_expired_credentials")
 
 

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails
 from app.auth.models import Credential, Purpose, User
-from app.auth.tokens import digest, new_secret
+from app.auth.tokens import digest, mailed_secret, new_secret
 from app.config import settings
 from app.database import db, utcnow
+from app.email_address import EmailAddress, email_address
 from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.mail import delivery
@@ -45,6 +46,16 @@ MAILS = {
         "accounts/email/email_change_notice",
     ),
 }
+# What a link that is mailed takes over from the prepared one.
+COPIED = (
+    "purpose",
+    "user_id",
+    "email",
+    "email_as_typed",
+    "pending",
+    "created_at",
+    "expires_at",
+)
 
 
 class LinkExpired(DomainError):
@@ -55,12 +66,26 @@ class LinkExpired(DomainError):
     message = "This link no longer works: it has already been used, or it has expired."
 
 
+class LinkIncomplete(LinkExpired):
+    """What came is too short for a link, or holds characters that no link has."""
+
+    code = "link-incomplete"
+    message = (
+        "This link is incomplete: a part of it is missing. Copy the whole link from the email into "
+        "the address bar of your browser."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The user and the address that a link is for, and what takes effect when it is used."""
+    """The user and the address that a link is for, and what takes effect when it is used.
+
+    `recipient` is the address that it was mailed to: `email` as it was typed.
+    """
 
     user_id: int
     email: str
+    recipient: str
     pending: dict[str, str] | None
     created_at: datetime
 
@@ -76,7 +101,8 @@ async def mail_link(
 
     Its lifetime begins now.
     """
-    prepared = _credential(user.id, purpose, email or user.email, pending)
+    to = email_address(email) if email else _own(user)
+    prepared = _credential(user.id, purpose, to, pending)
     prepared.id, prepared.digest = uuid4(), digest(new_secret())  # of a secret that is thrown away
     session.add(prepared)
     await enqueue(session, "accounts.send_link", link_id=str(prepared.id))
@@ -84,7 +110,7 @@ async def mail_link(
 
 def new_link(session: AsyncSession, user: User, purpose: Purpose) -> str:
     """Create a link for the user's own address that works at once, and return its secret."""
-    credential, secret = _credential(user.id, purpose, user.email), new_secret()
+    credential, secret = _credential(user.id, purpose, _own(user)), new_secret()
     credential.digest = digest(secret)
     session.add(credential)
     return secret
@@ -112,11 +138,11 @@ async def send_link(link_id: UUID) -> None:
         if user.disabled_at or (prepared.purpose == Purpose.CONFIRM and user.confirmed):
             return
         secret = new_secret()
-        names = ("purpose", "user_id", "email", "pending", "created_at", "expires_at")
         session.add(
-            Credential(digest=digest(secret), **{name: getattr(prepared, name) for name in names})
+            Credential(digest=digest(secret), **{name: getattr(prepared, name) for name in COPIED})
         )
-    await deliver(user, Purpose(prepared.purpose), str(prepared.email), secret)
+    to = prepared.email_as_typed or str(prepared.email)
+    await deliver(user, Purpose(prepared.purpose), to, secret)
 
 
 async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
@@ -128,11 +154,18 @@ async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
 
 async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:
     """Return what a link is for, without consuming it. Raises `LinkExpired`."""
-    columns = (Credential.user_id, Credential.email, Credential.pending, Credential.created_at)
+    columns = (
+        Credential.user_id,
+        Credential.email,
+        Credential.email_as_typed,
+        Credential.pending,
+        Credential.created_at,
+    )
     row = (await session.execute(select(*columns).where(*_usable(secret, purpose)))).one_or_none()
     if row is None:
         raise LinkExpired
-    return Link(row.user_id, str(row.email), row.pending, row.created_at)
+    email = str(row.email)
+    return Link(row.user_id, email, row.email_as_typed or email, row.pending, row.created_at)
 
 
 async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tuple[Link, User]:
@@ -165,22 +198,30 @@ def lifetime(purpose: Purpose) -> int:
     return int(getattr(settings, f"{purpose.upper()}_LIFETIME"))
 
 
+def _own(user: User) -> EmailAddress:
+    return EmailAddress(user.email, user.email_as_typed)
+
+
 def _credential(
-    user_id: int, purpose: Purpose, email: str, pending: dict[str, str] | None = None
+    user_id: int, purpose: Purpose, to: EmailAddress, pending: dict[str, str] | None = None
 ) -> Credential:
     now = utcnow()
     expires_at = now + timedelta(seconds=lifetime(purpose))
     return Credential(
         purpose=purpose,
         user_id=user_id,
-        email=email,
+        email=str(to),
+        email_as_typed=to.as_typed if to.as_typed != to else None,
         pending=pending,
         created_at=now,
         expires_at=expires_at,
     )
 
 
-def _usable(secret: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+def _usable(text: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+    secret = mailed_secret(text)
+    if secret is None:
+        raise LinkIncomplete
     return (
         Credential.digest == digest(secret),
         Credential.purpose == purpose,

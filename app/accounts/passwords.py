@@ -76,7 +76,7 @@ async def send_reset(user_id: int) -> None:
             return
         purpose = Purpose.INVITE if user.is_invited else Purpose.RESET
         secret = links.new_link(session, user, purpose)
-    await links.deliver(user, purpose, user.email, secret)
+    await links.deliver(user, purpose, user.recipient, secret)
 
 
 async def set_by_link(

@@ -67,7 +67,8 @@ async def _register_user(session: AsyncSession, person: Registration, password_h
         "last_name": person.last_name,
         "password_hash": password_hash,
     }
-    await links.mail_link(session, user, Purpose.CONFIRM, pending=pending)
+    # To the form that was typed now: the mail to an earlier one may never have arrived.
+    await links.mail_link(session, user, Purpose.CONFIRM, person.email, pending)
 
 
 async def resend_confirmation(actor: Identity) -> None:
@@ -96,6 +97,7 @@ async def confirm(session: AsyncSession, secret: str) -> int:
         await service.revoke_credentials(session, user.id)
         for name, value in link.pending.items():
             setattr(user, name, value)
+    user.email_as_typed = link.recipient if link.recipient != link.email else None
     user.confirmed = True
     return user.id
 

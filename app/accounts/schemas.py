@@ -17,22 +17,24 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app import validators
 from app.accounts.names import MAX_LENGTH as MAX_NAME
 from app.accounts.names import clean_name
-from app.auth.hashing import MAX_LENGTH
+from app.auth.hashing import MAX_LENGTH, MAX_RAW_LENGTH, normal_password
 from app.auth.identity import Identity
 from app.auth.models import Credential
+from app.email_address import bare, email_address
 from app.validators import Shape
 
 
 def _looks_like_an_email(value: str) -> str:
-    if value.count("@") != 1 or not all(value.split("@")):
+    parts = bare(value).split("@")
+    if len(parts) != 2 or not all(parts):
         raise PydanticCustomError("email", "Enter an email address, like name@example.com.")
-    return value.strip().lower()  # pydantic keeps some separators that the database would strip
+    return value
 
 
-# Logging in takes whatever looks like an address: an unknown one is refused anyway.
+# Logging in takes whatever looks like an address: an unknown one is refused anyway. It stays as it
+# was typed, and is normalised where it is looked up.
 LoginEmail = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=254),
@@ -42,7 +44,7 @@ LoginEmail = Annotated[
 
 def _email(value: str) -> str:
     try:
-        return validators.email(value)
+        return email_address(value)
     except ValueError:
         raise PydanticCustomError(
             "email", "Enter an email address, like name@example.com."
@@ -58,6 +60,7 @@ def _name(value: Any) -> Any:
         raise PydanticCustomError("name", "{words}", {"words": str(error)}) from None
 
 
+# The value is the normal form; its `as_typed` is what mail is sent to.
 NewEmail = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_email)
 ]
@@ -66,11 +69,26 @@ Name = Annotated[
     StringConstraints(min_length=1, max_length=MAX_NAME),
     BeforeValidator(_name),  # the length is that of the name as it is stored
 ]
-GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
+
+
+def _fits(value: SecretStr) -> SecretStr:
+    # Either form: an earlier release judged what was sent.
+    password = value.get_secret_value()
+    if min(len(password), len(normal_password(password))) > MAX_LENGTH:
+        raise PydanticCustomError(
+            "string_too_long", f"Use at most {MAX_LENGTH} characters.", {"max_length": MAX_LENGTH}
+        )
+    return value
+
+
+GivenPassword = Annotated[
+    SecretStr, Field(min_length=1, max_length=MAX_RAW_LENGTH), AfterValidator(_fits)
+]
 
 
 def _repeats(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    if info.data.get(str(info.field_name).removesuffix("2"), value) != value:
+    first: SecretStr = info.data.get(str(info.field_name).removesuffix("2"), value)
+    if normal_password(first.get_secret_value()) != normal_password(value.get_secret_value()):
         raise PydanticCustomError("passwords", "The passwords do not match.")
     return value
 

@@ -11,7 +11,7 @@ from app.accounts.names import clean_name
 from app.accounts.schemas import FullName
 from app.auth import sessions
 from app.auth.identity import Client, Identity
-from app.auth.models import Credential, Permission, Purpose, Role, User
+from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
 from app.database import Base, db, utcnow
 from app.errors import DomainError, NotFound
 
@@ -70,10 +70,8 @@ async def get_user(session: AsyncSession, user_id: int, *, lock: bool = False) -
 
 
 async def find_user(session: AsyncSession, email: str) -> User | None:
-    """Return the user of an email address, ignoring case, or None."""
-    return (
-        await session.execute(select(User).where(User.email == email.strip().lower()))
-    ).scalar_one_or_none()
+    """Return the user of an email address in any spelling, or None."""
+    return (await session.execute(with_email(select(User), email))).scalar_one_or_none()
 
 
 async def has_administrator(session: AsyncSession) -> bool:

@@ -1,9 +1,11 @@
 """Passwords: argon2id in a thread pool behind a bounded queue, and the check of their strength."""
 
 import asyncio
+import enum
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +23,10 @@ from app.errors import Busy, DomainError
 
 Result = TypeVar("Result")
 
-MAX_LENGTH = 128
+MAX_LENGTH = 128  # characters of the normal form
+# What is read of a password before it is normalised: a Mac sends a syllable of Korean as up to
+# three characters, and no character becomes more than 18.
+MAX_RAW_LENGTH = 4 * MAX_LENGTH
 BUSY = "Too many people are logging in right now. Try again in a few seconds."
 ZXCVBN_LENGTH = 72  # zxcvbn raises on longer passwords; the first 72 characters decide
 # zxcvbn tries every combination of letters that these characters may stand for, which takes eight
@@ -34,6 +39,22 @@ class WeakPassword(DomainError):
     """The password is too short, too long or too easy to guess."""
 
     code = "weak-password"
+
+
+class Match(enum.IntEnum):
+    """Whether a password is right, and whether its hash is to be replaced at log-in."""
+
+    NO = 0
+    YES = 1
+    OUTDATED = 2  # right, but the hash is flask-base's, has other parameters or is of other text
+
+
+def normal_password(password: str) -> str:
+    """Return the form that is hashed: NFKC, as NIST SP 800-63B advises.
+
+    Keyboards and systems spell one text differently: macOS sends é as e and an accent.
+    """
+    return unicodedata.normalize("NFKC", password)
 
 
 class Passwords:
@@ -76,34 +97,25 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """Return the argon2id hash of a password, with its parameters and salt."""
-        return await self._run(self._hasher.hash, password)
+        return await self._run(self._hasher.hash, normal_password(password))
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str) -> Match:
         """Return whether the password matches the hash.
 
         Without a hash the answer is no, and takes as long.
         """
-        matches = await self._run(self._matches, password_hash or self._dummy, password)
-        return matches and password_hash is not None
-
-    def is_outdated(self, password_hash: str) -> bool:
-        """Return whether a hash is flask-base's or has other parameters than today's.
-
-        Logging in replaces it.
-        """
-        try:
-            return self._hasher.check_needs_rehash(password_hash)
-        except InvalidHashError:
-            return True
+        match = await self._run(self._match, password_hash or self._dummy, password)
+        return match if password_hash is not None else Match.NO
 
     async def strength(self, password: str, bad_words: Iterable[str] = ()) -> tuple[int, str]:
         """Return the zxcvbn score of a password, 0 to 4, and why it is refused ("" if it is not).
 
         `bad_words` are what an attacker who knows the user would try first, such as their name.
         """
+        password = normal_password(password)
         words = [
             part
-            for word in bad_words
+            for word in map(normal_password, bad_words)
             for part in (word, *re.split(r"[@.\s]+", word))
             if len(part) > 2
         ]
@@ -128,6 +140,21 @@ class Passwords:
     def close(self) -> None:
         """Stop the threads and drop what is queued."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _match(self, password_hash: str, password: str) -> Match:
+        normal = normal_password(password)
+        if self._matches(password_hash, normal):
+            return Match.OUTDATED if self._is_outdated(password_hash) else Match.YES
+        # An earlier release hashed what was sent. Whose hash it is makes no difference to the time.
+        if password != normal and self._matches(password_hash, password):
+            return Match.OUTDATED
+        return Match.NO
+
+    def _is_outdated(self, password_hash: str) -> bool:
+        try:
+            return self._hasher.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
 
     def _matches(self, password_hash: str, password: str) -> bool:
         try:

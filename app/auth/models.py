@@ -3,6 +3,7 @@
 import enum
 import re
 from datetime import datetime
+from typing import TypeVarTuple
 from uuid import UUID, uuid4
 
 import ua_parser
@@ -13,6 +14,7 @@ from sqlalchemy import (
     ExceptionContext,
     ForeignKey,
     LargeBinary,
+    Select,
     String,
     event,
     false,
@@ -22,7 +24,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.database import Base, utcnow
+from app.email_address import exact, normalised
 from app.errors import NotReady
+
+Columns = TypeVarTuple("Columns")
 
 
 class Permission(enum.IntFlag):
@@ -72,13 +77,14 @@ class User(Base):
 
     __tablename__ = "users"
     __table_args__ = (
-        # Stored in lower case, so that the plain unique constraint ignores case.
+        # In the normal form, so that the plain unique constraint ignores case.
         CheckConstraint("email = lower(email)", name="email_lower"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
+    email_as_typed: Mapped[str | None] = mapped_column(String(254))  # where it differs
     first_name: Mapped[str] = mapped_column(String(64), index=True)
     last_name: Mapped[str] = mapped_column(String(64), index=True)
     password_hash: Mapped[str | None] = mapped_column(String(255))
@@ -95,8 +101,15 @@ class User(Base):
     role: Mapped[Role] = relationship(lazy="raise")
 
     @validates("email")
-    def _lower(self, key: str, value: str) -> str:
-        return value.strip().lower()
+    def _normalise(self, key: str, value: str) -> str:
+        address = normalised(value)
+        self.email_as_typed = address.as_typed if address.as_typed != address else None
+        return str(address)
+
+    @property
+    def recipient(self) -> str:
+        """The address that mail is sent to: as it was typed."""
+        return self.email_as_typed or self.email
 
     @property
     def is_invited(self) -> bool:
@@ -120,6 +133,7 @@ class Credential(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     email: Mapped[str | None] = mapped_column(String(254))  # that a mailed link is bound to
+    email_as_typed: Mapped[str | None] = mapped_column(String(254))  # where it differs
     label: Mapped[str | None] = mapped_column(String(100))
     # Takes effect when the link is used: of several registrations, the one whose mail was read.
     pending: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
@@ -143,6 +157,18 @@ class Credential(Base):
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"
+
+
+def with_email(query: Select[*Columns], email: str) -> Select[*Columns]:
+    """Restrict a query of users to the account of an address in any spelling.
+
+    The very text comes first: two accounts of an earlier release may have the same normal form, and
+    the one whose address is not stored in it is found by the text that it is stored as. No new
+    account gets such an address, so nobody can put one in front of somebody else's.
+    """
+    # PostgreSQL takes no NUL, and no account has one.
+    own, normal = ("" if "\0" in form else form for form in (exact(email), str(normalised(email))))
+    return query.where(User.email.in_({own, normal})).order_by(User.email != own).limit(1)
 
 
 @event.listens_for(Engine, "handle_error")

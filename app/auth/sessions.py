@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.hashing import passwords
+from app.auth.hashing import Match, normal_password, passwords
 from app.auth.identity import ANONYMOUS, Client, Identity
-from app.auth.models import Credential, Permission, Purpose, Role, User
+from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
 from app.auth.tokens import digest, email_key, new_secret
 from app.away import REDIS_AWAY
 from app.config import DAY, DEFAULT_ADMIN_PASSWORD, settings
@@ -81,7 +81,7 @@ async def reauthenticate(actor: Identity, password: str, client: Client) -> None
 
 
 async def authenticate(email: str, password: str, client: Client) -> Verified:
-    """Check an email address and a password, within the rate limits of log-ins.
+    """Check an email address, in any spelling, and a password, within the limits of log-ins.
 
     Opens short sessions of its own, since hashing must not happen inside a transaction. Attempts
     are counted before they are checked, so that parallel ones cannot slip through. Raises
@@ -94,13 +94,12 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
         # Failures from elsewhere do not lock out whoever has logged in from this ip before.
         if not await _is_known_ip(account, ip):
             await limits.require_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
-        query = select(User.id, User.password_hash).where(
-            User.email == email, User.disabled_at.is_(None)
-        )
+        enabled = select(User.id, User.password_hash).where(User.disabled_at.is_(None))
+        query = with_email(enabled, email)
         async with db.session() as session:
             user = (await session.execute(query)).one_or_none()
         right = await passwords.verify(user.password_hash if user else None, password)
-        if right and user and passwords.is_outdated(user.password_hash):
+        if right is Match.OUTDATED and user:
             renewed = await passwords.hash(password)
             async with db.transaction() as session:
                 same = (User.id == user.id, User.password_hash == user.password_hash)
@@ -109,8 +108,8 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
                 user = (await session.execute(query)).one_or_none()
             if user and user.password_hash != renewed:
                 right = await passwords.verify(user.password_hash, password)
-        if password == DEFAULT_ADMIN_PASSWORD and not client.local:
-            right = False  # everybody knows it
+        if normal_password(password) == DEFAULT_ADMIN_PASSWORD and not client.local:
+            right = Match.NO  # everybody knows it
         if not right or user is None or user.password_hash is None:
             await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
             raise WrongCredentials

@@ -1,7 +1,12 @@
 """Random secrets, and the digests that are stored instead of them."""
 
 import hashlib
+import re
 import secrets
+
+from app.email_address import normalised
+
+SECRET = re.compile("[A-Za-z0-9_-]{43}")
 
 
 def new_secret() -> str:
@@ -17,6 +22,15 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+def mailed_secret(text: str) -> str | None:
+    """Return the secret that is the last part of a mailed link, or None if part of it is missing.
+
+    Mail programs take what surrounds a link for a part of it, such as a full stop or a bracket.
+    """
+    found = SECRET.match(text.lstrip(" \t\r\n\"'<([*"))
+    return found[0] if found else None
+
+
 def email_key(email: str) -> str:
-    """Return the key of an email address in Redis, so that Redis holds no addresses."""
-    return digest(email).hex()[:32]
+    """Return the key of an email address in Redis, in any spelling; Redis holds no addresses."""
+    return digest(normalised(email)).hex()[:32]

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from quart import current_app, url_for
 
-from app import validators
 from app.config import settings
+from app.email_address import email_address
 from app.jobs.context import GiveUp, current
 from app.senders import CONTROL, sender
 
@@ -26,9 +26,9 @@ class MailRefused(GiveUp):
 
 
 class Email:
-    """A mail to one recipient. Nothing is rendered yet.
+    """A mail to one recipient, whose address is kept as it was typed. Nothing is rendered yet.
 
-    `Email(to=user.email, subject="…", template="accounts/email/confirmation", user=user,
+    `Email(to=user.recipient, subject="…", template="accounts/email/confirmation", user=user,
     link=link)` will render `accounts/email/confirmation.txt` and `.html` with `user` and `link`.
     Raises `GiveUp` for an email or a subject that would inject headers or recipients.
     """
@@ -37,7 +37,7 @@ class Email:
         if CONTROL.search(to + subject):
             raise GiveUp("A mail's recipient or subject holds control characters.")
         try:
-            self.to = validators.email(to)
+            self.to = email_address(to).as_typed
         except ValueError as error:
             raise GiveUp(f"A mail's recipient is {error}.") from None
         self.subject, self.template, self.context = subject, template, context

@@ -33,7 +33,7 @@ async def test_the_new_address_counts_once_its_mail_was_read(app: Quart, client:
     await log_in(other, person)
     link, _ = await ask(client, "New@Example.com")
     mail = await newest(client, CONFIRM)
-    assert mail["to"] == ["new@example.com"]
+    assert mail["to"] == ["New@example.com"], "as it was typed"
     assert await address_of(person) == person.email
     assert "new@example.com" in await (await client.get(link)).get_data(as_text=True)
     assert await address_of(person) == person.email, "looking changes nothing"

@@ -64,7 +64,9 @@ async def test_the_api_registers_and_confirms(client: Browser) -> None:
     assert (again.status_code, (await again.get_json())["code"]) == (410, "link-expired")
 
 
-@pytest.mark.parametrize("path", ["/account/confirm-account/nonsense", "used", "expired", "moved"])
+@pytest.mark.parametrize(
+    "path", [f"/account/confirm-account/{43 * 'x'}", "used", "expired", "moved"]
+)
 async def test_a_link_that_does_not_work_explains_itself(client: Browser, path: str) -> None:
     if path in ("used", "expired", "moved"):
         await client.post("/account/register", form=FORM)
@@ -102,6 +104,7 @@ async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(
     app: Quart, client: Browser
 ) -> None:
     person = await make_person(email="Taken@Example.com")
+    as_typed = "Taken@example.com"  # where mail goes
     free = await app.test_client().post("/account/register", form=FORM)
     taken = await client.post("/account/register", form={**FORM, "email": "tAken@example.com"})
     assert (taken.status_code, taken.headers["Location"]) == (
@@ -110,9 +113,9 @@ async def test_a_taken_address_gets_the_same_answer_and_its_owner_a_mail(
     )
     assert len(await users()) == 2
     sent = {mail["to"][0]: mail for mail in await mails(client)}
-    assert "You already have an account" in sent[person.email]["subject"]
+    assert "You already have an account" in sent[as_typed]["subject"]
     assert "Confirm your account" in sent["robin@example.com"]["subject"]
-    assert "/account/confirm-account" not in sent[person.email]["text"]
+    assert "/account/confirm-account" not in sent[as_typed]["text"]
     async with db.session() as session:
         [user] = (await session.execute(select(User).where(User.id == person.id))).scalars()
     assert (user.first_name, user.email) == (person.first_name, "taken@example.com")

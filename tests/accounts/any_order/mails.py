@@ -16,7 +16,7 @@ from tests.accounts.any_order.events import (
     spelled,
     words,
 )
-from tests.accounts.any_order.model import Account, Password, Proof, right
+from tests.accounts.any_order.model import Account, Password, Proof, normal, right
 from tests.accounts.surfaces import (
     CHANGE_PASSWORD,
     REGISTER,
@@ -42,7 +42,7 @@ class MailSteps(Driver):
         assert await self._status(REGISTER, page, fields) == 200
         account, chosen = self._at(email), Password(password)
         if account is None:
-            account = Account(email.lower(), name, chosen)
+            account = Account(normal(email), name, chosen)
             self.accounts.append(account)
         if account.confirmed:
             self._will_mail(account, "You already have an account")
@@ -114,7 +114,7 @@ class MailSteps(Driver):
         self, by: Proof, password: str, email: str, page: bool
     ) -> None:
         expected = self._expected(by, page, password)
-        if expected != 401 and email.lower() == by.owner.email:
+        if expected != 401 and normal(email) == by.owner.email:
             expected = 409
         fields = {"email": email, "password": password}
         assert await self._status(REQUEST_EMAIL_CHANGE, page, fields, by=by) == expected
@@ -122,6 +122,6 @@ class MailSteps(Driver):
             if (taken := self._at(email)) and taken.confirmed:
                 self._will_mail(taken, "You already have an account")
             else:
-                self._prepare(Purpose.CHANGE_EMAIL, by.owner, email=email.lower())
+                self._prepare(Purpose.CHANGE_EMAIL, by.owner, email=normal(email))
             if by.owner.confirmed:
                 self._prepare(Purpose.OBJECT, by.owner)

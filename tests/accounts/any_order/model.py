@@ -1,5 +1,6 @@
 """The model: what accounts, sessions and links there are, and which of them work."""
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -12,11 +13,30 @@ from tests.accounts.surfaces import LINKS
 from tests.factories.people import PASSWORD
 
 # Few, so that they meet again and again.
-EMAILS = [f"{name}@example.com" for name in ("ada", "bob", "cyd", "dan", "eve")]
+EMAILS = [
+    *(f"{name}@example.com" for name in ("ada", "bob", "cyd")),
+    "dän@bücher.example",
+    "eve@example.com",
+]
 PASSWORDS = [PASSWORD, "nine green lanterns hum", "three copper anchors drift"]
 NAMES = [("Robin", "Example"), ("Kim", "Guest"), ("Mallory", "Sly")]
 
 REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT}  # what a new password ends
+
+
+def spellings(email: str) -> list[str]:
+    """Return how people, a Mac and a browser's field spell an address."""
+    decomposed = unicodedata.normalize("NFD", email)
+    encoded = email.replace("bücher", "xn--bcher-kva")
+    return [email, email.title(), email.upper(), decomposed, encoded]
+
+
+NORMAL = {spelling: email for email in EMAILS for spelling in spellings(email)}
+
+
+def normal(spelling: str) -> str:
+    """Return the address that this is a spelling of."""
+    return NORMAL.get(spelling) or NORMAL.get(spelling.lower(), spelling.lower())
 
 
 class Clock:
@@ -104,7 +124,7 @@ class World:
         return [*self.sessions, *self.prepared, *links]
 
     def _at(self, email: str) -> Account | None:
-        return next((account for account in self.accounts if account.email == email.lower()), None)
+        return next((account for account in self.accounts if account.email == normal(email)), None)
 
     def _pick(self, proofs: list[Proof], n: int) -> Proof:
         """Return a credential: 0 is the newest valid one, 1 the one before; below 0 any of them."""

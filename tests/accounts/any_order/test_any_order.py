@@ -40,7 +40,15 @@ from tests.accounts.any_order.driver import empty
 from tests.accounts.any_order.events import EVENTS, NEEDED, Event, event, in_the_loop
 from tests.accounts.any_order.links import LinkSteps
 from tests.accounts.any_order.mails import MailSteps
-from tests.accounts.any_order.model import EMAILS, NAMES, PASSWORDS, Account, Clock, Password
+from tests.accounts.any_order.model import (
+    EMAILS,
+    NAMES,
+    PASSWORDS,
+    Account,
+    Clock,
+    Password,
+    normal,
+)
 from tests.accounts.any_order.outside import OutsideSteps
 from tests.accounts.any_order.sessions import SessionSteps
 from tests.factories.people import PASSWORD, make_person
@@ -121,7 +129,7 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
             )
             alive = (await session.execute(wanted)).all()
         stored = {user.email: user for user, _ in users}
-        assert len({email.lower() for email in stored}) == len(users), (
+        assert len({normal(email) for email in stored}) == len(users), (
             "one account for each address"
         )
         assert {role for _, role in users} <= {service.USER}, "nobody becomes an administrator"
@@ -165,7 +173,7 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
             and self.hashes.get(user.password_hash) is not account.password
         ):
             for each in PASSWORDS:
-                assert await passwords.verify(user.password_hash, each) == (
+                assert bool(await passwords.verify(user.password_hash, each)) == (
                     each == account.password.words
                 ), each
             self.hashes[user.password_hash] = account.password
