@@ -10,9 +10,9 @@ import sys
 from quart import current_app
 
 from app import create_app
-from app.announcement import announce
 from app.errors import Problem
 from app.health import probes
+from app.health.announcement import announce
 from app.patches.hypercorn_header_size import read_announced_header_size
 from app.patches.hypercorn_shutdown import stop_in_order
 

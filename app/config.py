@@ -1,6 +1,6 @@
 """The named configurations, and the proxy to the settings of the current application.
 
-The settings themselves stand in `app.settings_fields`, by subject.
+The settings themselves stand in `app.settings.fields`, by subject.
 """
 
 import hashlib
@@ -15,10 +15,22 @@ from quart import current_app
 from sqlalchemy import make_url
 from werkzeug.local import LocalProxy
 
-from app import redis_url
 from app.environment import absolute, chosen_config, embedded_redis_url, instance_path, port
 from app.errors import ConfigurationError, Problem
-from app.setting_types import (
+from app.settings.agreement import require_agreement
+from app.settings.errors import explain
+from app.settings.fields import (
+    DatabaseSettings,
+    JobSettings,
+    LimitSettings,
+    LogSettings,
+    MailSettings,
+    PasswordSettings,
+    RedisSettings,
+    SessionSettings,
+    SiteSettings,
+)
+from app.settings.types import (
     DAY,
     HOUR,
     MINUTE,
@@ -30,20 +42,8 @@ from app.setting_types import (
     Site,
     setting,
 )
-from app.settings_errors import explain
-from app.settings_fields import (
-    DatabaseSettings,
-    JobSettings,
-    LimitSettings,
-    LogSettings,
-    MailSettings,
-    PasswordSettings,
-    RedisSettings,
-    SessionSettings,
-    SiteSettings,
-)
-from app.settings_together import require_agreement
-from app.validators import sqlite_url
+from app.validators import redis_url
+from app.validators.database_url import sqlite_url
 
 __all__ = [
     "DAY",

@@ -25,7 +25,7 @@ from werkzeug.local import LocalProxy
 from app.config import Config
 from app.enums import EnumText, check_enums
 from app.errors import NotReady
-from app.postgresql import connecting
+from app.validators.postgresql_url import connecting
 
 
 def utcnow() -> datetime:

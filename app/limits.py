@@ -16,7 +16,7 @@ from werkzeug.local import LocalProxy
 
 from app.away import REDIS_AWAY
 from app.errors import TooMany
-from app.rate_rules import rate_rules
+from app.validators.rate_rules import rate_rules
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from werkzeug.local import LocalProxy
 from app.config import Config
 from app.patches.arq_keys import prefix_keys
 from app.patches.arq_watch import UnwatchedArqRedis
-from app.redis_url import options
+from app.validators.redis_url import options
 
 # Errors that a worker retries. redis-py lets some of Python's own errors through, and a server that
 # refuses writes is no better than one that is away.

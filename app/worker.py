@@ -16,11 +16,11 @@ from arq import func
 from arq.connections import RedisSettings
 from redis.asyncio.connection import SSLConnection
 
-from app.announcement import announce
 from app.config import Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.health import probes
+from app.health.announcement import announce
 from app.jobs.engine.arq_queue import QUEUE, RUN
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
@@ -28,7 +28,7 @@ from app.jobs.engine.watchdog import GRACE
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY, identify_database
 from app.redis import deserialize, serialize, worker_redis
-from app.redis_url import options
+from app.validators.redis_url import options
 
 
 def worker_settings(config_name: str | None = None) -> type:

@@ -1,10 +1,10 @@
 """Preparation of `serve`: checks what it needs, and reports how to log in."""
 
 from app.accounts.commands import setup_dev
-from app.announcement import summary, warnings
 from app.config import DEFAULT_ADMIN_PASSWORD, Config, load_settings
 from app.environment import load_environment
 from app.health import probes
+from app.health.announcement import summary, warnings
 from app.health.database import EMPTY
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from app.environment import PROJECT_ROOT
-from app.validators import sqlite_url
+from app.validators.database_url import sqlite_url
 
 PARTS = ("app", "development", "alembic", "tests", "bench", "manage.py", "worker.py")
 PATHS = tuple(part for part in PARTS if (PROJECT_ROOT / part).exists())

@@ -13,9 +13,9 @@ from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import app.features  # noqa: F401  (every table)
-from app import validators
 from app.database import Base
 from app.environment import PROJECT_ROOT
+from app.validators.database_url import database_url
 
 TABLES = sorted(Base.metadata.tables)
 EMPTY = dict.fromkeys(TABLES, 0) | {"alembic_version": 1}
@@ -87,7 +87,7 @@ class Clone:
 
     async def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Execute a statement, bypassing the application."""
-        engine = create_async_engine(validators.database_url(self.database_url), poolclass=NullPool)
+        engine = create_async_engine(database_url(self.database_url), poolclass=NullPool)
         async with engine.begin() as connection:
             result = await connection.execute(text(statement))
             return [tuple(row) for row in result] if result.returns_rows else []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import create_app, environment, redis_url
+from app import create_app, environment
 from app.config import (
     Config,
     DevelopmentConfig,
@@ -18,8 +18,9 @@ from app.config import (
     load_settings,
 )
 from app.errors import ConfigurationError
-from app.origins import base_url
-from app.validators import database_url
+from app.validators import redis_url
+from app.validators.database_url import database_url
+from app.validators.origins import base_url
 
 PRODUCTION = {
     "SECRET_KEY": "k" * 32,

@@ -15,9 +15,9 @@ from quart import Quart
 from sqlalchemy import text
 
 from app.database import db
-from app.email_address import EmailAddress, bare, email_address, normalised
 from app.environment import PROJECT_ROOT
 from app.mail.message import Email
+from app.validators.email_address import EmailAddress, bare, email_address, normalised
 
 FREEZING = PROJECT_ROOT / "alembic/versions/20261126_0430_normal_form_of_email_addresses.py"
 ONE_LINE = policy.SMTPUTF8.clone(max_line_length=0)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from app import environment
-from app.announcement import announce, summary, warnings
 from app.config import Config, load_settings
 from app.environment import PROJECT_ROOT, chosen_by, chosen_config, load_environment, tidied
 from app.errors import ConfigurationError
+from app.health.announcement import announce, summary, warnings
 from tests.processes import variables
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app import environment, redis_url
+from app import environment
 from app.config import Config, load_settings
 from app.errors import ConfigurationError
+from app.validators import redis_url
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
 from app.config import Config
-from app.origins import base_url, host_name, origin, sent_origin
-from app.senders import mail_server, sender
+from app.validators.origins import base_url, host_name, origin, sent_origin
+from app.validators.senders import mail_server, sender
 from tests.factories.people import PASSWORD, make_person
 
 FORMS = [

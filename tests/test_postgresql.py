@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.config import Config, load_settings
 from app.database import create_engine
-from app.postgresql import SSL_MODES, connecting
-from app.validators import database_url
+from app.validators.database_url import database_url
+from app.validators.postgresql_url import SSL_MODES, connecting
 from tests.conftest import create_database
 
 # A self-signed certificate and its key, for `certificate.example`; nothing trusts it.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.rate_rules import rate_rules
+from app.validators.rate_rules import rate_rules
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from redis.asyncio.connection import SSLConnection
 
-from app import redis_url
 from app.config import Config
+from app.validators import redis_url
 from app.worker import redis_settings
 
 # Every character that means something in a URL, a blank, and one beyond ASCII.

@@ -10,9 +10,9 @@ from app.accounts import service
 from app.auth.hashing import normal_password, passwords
 from app.config import DEFAULT_ADMIN_PASSWORD, Config
 from app.database import db
-from app.email_address import EmailAddress, email_address
 from app.errors import Problem
 from app.health import probes
+from app.validators.email_address import EmailAddress, email_address
 
 
 async def setup_dev(config_name: str | None = None) -> None:

@@ -16,10 +16,10 @@ from app.auth.models import Purpose, User
 from app.auth.tokens import email_key
 from app.config import settings
 from app.database import db
-from app.email_address import normalised
 from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.limits import limits
+from app.validators.email_address import normalised
 
 
 class SameEmail(DomainError):

@@ -16,11 +16,11 @@ from app.auth.models import Credential, Purpose, User
 from app.auth.tokens import digest, mailed_secret, new_secret
 from app.config import settings
 from app.database import db, utcnow
-from app.email_address import EmailAddress, email_address
 from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.mail import delivery
 from app.mail.message import link as page_link
+from app.validators.email_address import EmailAddress, email_address
 
 # Purpose → the page that the link opens, and the subject and template of its email.
 MAILS = {

@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.models import User
-from app.email_address import normalised
 from app.health.findings import CheckMessage, Outcome, Services
+from app.validators.email_address import normalised
 
 # Addresses that are their own normal form, as the database can tell: nearly all. The others are
 # looked at one by one.

@@ -22,8 +22,8 @@ from app.accounts.names import clean_name
 from app.auth.hashing import MAX_LENGTH, MAX_RAW_LENGTH, normal_password
 from app.auth.identity import Identity
 from app.auth.models import Credential
-from app.email_address import bare, email_address
 from app.validators import Shape
+from app.validators.email_address import bare, email_address
 
 
 def _looks_like_an_email(value: str) -> str:

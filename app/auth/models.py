@@ -24,8 +24,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.database import Base, utcnow
-from app.email_address import exact, normalised
 from app.errors import NotReady
+from app.validators.email_address import exact, normalised
 
 Columns = TypeVarTuple("Columns")
 

@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 
-from app.email_address import normalised
+from app.validators.email_address import normalised
 
 SECRET = re.compile("[A-Za-z0-9_-]{43}")
 

@@ -5,8 +5,8 @@ import asyncio
 import click
 
 from app import application
-from app.announcement import summary
 from app.health import probes
+from app.health.announcement import summary
 from app.health.findings import CheckMessage
 from app.web.access import declared, rule_of
 

@@ -49,9 +49,10 @@ async def proxies(services: Services) -> list[Outcome]:
 
 async def _seen(services: Services) -> dict[str, int]:
     """Return when each thing was last seen, in seconds since 1970; nothing without Redis."""
+    key = services.settings.redis_key(SEEN_KEY)
     try:
         async with asyncio.timeout(services.patience):
-            stored: dict[bytes, bytes] = await services.redis.hgetall(SEEN_KEY)  # type: ignore[misc]  # of both kinds of clients
+            stored: dict[bytes, bytes] = await services.redis.hgetall(key)  # type: ignore[misc]  # of both kinds of clients
     except AWAY:
         return {}
     return {name.decode(): int(when) for name, when in stored.items()}

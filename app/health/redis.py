@@ -7,7 +7,7 @@ from redis.exceptions import NoPermissionError
 from app.away import AWAY
 from app.config import Config
 from app.health.findings import CheckMessage, Outcome, Services, reason, why_away
-from app.redis_url import shown
+from app.validators.redis_url import shown
 
 
 async def redis(services: Services) -> list[Outcome]:

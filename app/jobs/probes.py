@@ -11,7 +11,7 @@ from app.jobs.models import State
 from app.jobs.queue import KINDS
 from app.jobs.service import count_jobs
 from app.jobs.workers import identify_database, of_others, workers
-from app.redis_url import shown
+from app.validators.redis_url import shown
 
 
 async def worker(services: Services) -> list[Outcome]:

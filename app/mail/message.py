@@ -12,9 +12,9 @@ from uuid import uuid4
 from quart import current_app, url_for
 
 from app.config import settings
-from app.email_address import email_address
 from app.jobs.context import GiveUp, current
-from app.senders import CONTROL, sender
+from app.validators.email_address import email_address
+from app.validators.senders import CONTROL, sender
 
 
 class MailFailed(Exception):

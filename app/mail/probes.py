@@ -8,7 +8,7 @@ from app.config import Config
 from app.health.findings import CheckMessage, Outcome, Services
 from app.health.probes import add_probe
 from app.mail.trial import try_out
-from app.senders import sender
+from app.validators.senders import sender
 
 # https://www.rfc-editor.org/rfc/rfc2606: nobody can receive mail there.
 RESERVED = (".example", ".invalid", ".test", ".localhost", "example.com", "example.net")

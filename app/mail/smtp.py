@@ -10,7 +10,7 @@ from email_validator import validate_email
 
 from app.config import Config, settings
 from app.mail.message import MailFailed, MailRefused
-from app.senders import CONTROL
+from app.validators.senders import CONTROL
 
 # Replies that concern our configuration rather than the mail: log in first, use TLS first.
 CONFIGURATION_CODES = (530, 534, 535, 538)

@@ -9,7 +9,7 @@ import aiosmtplib
 
 from app.config import Config
 from app.mail.smtp import CONFIGURATION_CODES, connection, explained
-from app.senders import sender
+from app.validators.senders import sender
 
 PORTS = "usually 587 with MAIL_USE_TLS=true, or 465 with MAIL_USE_SSL=true"
 CERTIFICATE = (

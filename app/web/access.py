@@ -20,9 +20,9 @@ from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.errors import DomainError, TooMany
 from app.limits import limits, rate_limit_ip
-from app.origins import sent_origin
-from app.rate_rules import rate_rules
-from app.setting_types import is_rule
+from app.settings.types import is_rule
+from app.validators.origins import sent_origin
+from app.validators.rate_rules import rate_rules
 from app.web.cross_site import SAFE_METHODS, is_cross_site
 from app.web.identity import client, identity, load_identity
 

@@ -7,7 +7,7 @@ either header.
 from werkzeug.datastructures import Headers
 
 from app.config import Config
-from app.origins import sent_origin
+from app.validators.origins import sent_origin
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 

@@ -16,8 +16,8 @@ from app.auth.models import Purpose, User
 from app.auth.tokens import email_key
 from app.config import Config, load_settings
 from app.database import db
-from app.email_address import email_address
 from app.health.probes import check
+from app.validators.email_address import email_address
 from tests.accounts import surfaces
 from tests.accounts.surfaces import LINKS, Flow
 from tests.factories.people import PASSWORD, Person, invite, make_person

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.environment import PROJECT_ROOT
-from app.validators import database_url, sqlite_url
+from app.validators.database_url import database_url, sqlite_url
 from development import embedded, valkey
 from tests.clones import LEFT_OUT, environment
 from tests.processes import free_port, get

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.errors import NotReady
-from app.validators import database_url
+from app.validators.database_url import database_url
 from development import embedded, postgresql
 
 

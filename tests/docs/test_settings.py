@@ -7,7 +7,7 @@ import pytest
 
 from app.config import Config, HerokuConfig
 from app.environment import PROJECT_ROOT
-from app.settings_fields import GROUPS
+from app.settings.fields import GROUPS
 from development.settings import FILES, OTHERS, own_fields, title
 
 BESIDE = {name for variables in OTHERS.values() for name in variables}

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from app import validators
 from app.environment import PROJECT_ROOT
+from app.validators.database_url import database_url
 from tests.clones import LEFT_OUT
 from tests.conftest import create_database
 from tests.faults.serving import Serve, left_after
@@ -44,7 +44,7 @@ async def deployment(
 @asynccontextmanager
 async def transaction(env: dict[str, str]) -> AsyncIterator[AsyncSession]:
     """A session on a deployment's database, past its servers; commits when its block ends."""
-    engine = create_async_engine(validators.database_url(env["DATABASE_URL"]), poolclass=NullPool)
+    engine = create_async_engine(database_url(env["DATABASE_URL"]), poolclass=NullPool)
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             yield session

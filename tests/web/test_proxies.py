@@ -10,6 +10,7 @@ from quart import Quart, request
 from redis.asyncio import Redis
 
 from app import create_app
+from app.config import Config
 from app.errors import TooMany
 from app.health import probes
 from app.limits import UNKNOWN_IP_FACTOR, Limits
@@ -230,9 +231,14 @@ async def production(monkeypatch: pytest.MonkeyPatch, app: Quart) -> AsyncIterat
     monkeypatch.setenv("SECRET_KEY", "k" * 32)
     monkeypatch.setenv("DATABASE_URL", settings.DATABASE_URL)
     made = create_app("production")
-    await made.extensions["redis"].delete(sightings.SEEN_KEY)
+    await made.extensions["redis"].delete(seen_key(made))
     yield made
     await made.extensions["redis"].aclose(close_connection_pool=True)
+
+
+def seen_key(app: Quart) -> str:
+    settings: Config = app.extensions["settings"]
+    return settings.redis_key(sightings.SEEN_KEY)
 
 
 async def found(app: Quart) -> dict[str, str]:
@@ -252,20 +258,20 @@ async def test_check_says_what_web_processes_have_seen(production: Quart) -> Non
     assert "proxy_set_header X-Forwarded-Proto $scheme;" in seen["qb.E030"]
     assert time.strftime("%H:%M", time.gmtime()) in seen["qb.E030"]
     redis: Redis = production.extensions["redis"]
-    assert 0 < await redis.ttl(sightings.SEEN_KEY) <= 24 * 3600
+    assert 0 < await redis.ttl(seen_key(production)) <= 24 * 3600
 
 
 async def test_what_has_been_put_right_is_reported_no_more(production: Quart) -> None:
     redis: Redis = production.extensions["redis"]
     now = time.time()
     bad = {"no-ip": int(now - 600), "no-scheme": int(now - 600), "many-hops": int(now - 600)}
-    await redis.hset(sightings.SEEN_KEY, mapping=bad)  # type: ignore[misc]
+    await redis.hset(seen_key(production), mapping=bad)  # type: ignore[misc]
     assert set(await found(production)) == {"qb.W030", "qb.E030", "qb.W033"}
     good = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
     assert (await production.test_client().get("/robots.txt", headers=good)).status_code == 200
     assert await found(production) == {}
     for ago, ids in ((7200, set()), (600, {"qb.W035"})):
-        await redis.hset(sightings.SEEN_KEY, "prefix", str(int(now - ago)))  # type: ignore[misc]
+        await redis.hset(seen_key(production), "prefix", str(int(now - ago)))  # type: ignore[misc]
         assert set(await found(production)) == ids
 
 

@@ -192,7 +192,8 @@ class Sightings:
     async def _store(self, names: list[str], now: float) -> None:
         with suppress(*REDIS_AWAY):
             async with asyncio.timeout(self.settings.REDIS_TIMEOUT):
+                key = self.settings.redis_key(SEEN_KEY)
                 async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.hset(SEEN_KEY, mapping=dict.fromkeys(names, int(now)))
-                    pipe.expire(SEEN_KEY, DAY)
+                    pipe.hset(key, mapping=dict.fromkeys(names, int(now)))
+                    pipe.expire(key, DAY)
                     await pipe.execute()

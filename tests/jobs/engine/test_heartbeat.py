@@ -13,7 +13,7 @@ from app.database import create_engine, db
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.workers import NAMES_KEY, SHARED_KEY, identify_database, workers, write
 from app.redis import redis
-from app.validators import database_url
+from app.validators.database_url import database_url
 from tests.conftest import create_database
 
 

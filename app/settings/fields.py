@@ -11,9 +11,8 @@ from typing import Any, Self
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app import redis_url
 from app.environment import embedded_redis_url, instance_path, tidied
-from app.setting_types import (
+from app.settings.types import (
     DAY,
     HOUR,
     KIB,
@@ -42,6 +41,7 @@ from app.setting_types import (
     Timeout,
     setting,
 )
+from app.validators import redis_url
 
 
 class Fields(BaseSettings):

@@ -7,8 +7,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from app.environment import origin
-from app.settings_fields import Fields
-from app.settings_together import Contradiction
+from app.settings.agreement import Contradiction
+from app.settings.fields import Fields
 
 SHOWN = 60  # characters of a value
 

@@ -6,9 +6,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
-from app import origins, redis_url, senders, validators
-from app.email_address import email_address
-from app.rate_rules import rate_rules
+from app import validators
+from app.validators import origins, redis_url, senders
+from app.validators.database_url import database_url
+from app.validators.email_address import email_address
+from app.validators.rate_rules import rate_rules
 
 SECRET_LENGTH = 32
 
@@ -80,7 +82,7 @@ Product = Annotated[str, AfterValidator(_product)]
 Contact = Annotated[str, AfterValidator(validators.security_contact)]
 Email = Annotated[str, AfterValidator(email_address)]
 Site = Annotated[str, AfterValidator(origins.base_url)]
-DatabaseURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(validators.database_url)]
+DatabaseURL = Annotated[str, BeforeValidator(_stripped), AfterValidator(database_url)]
 RedisURL = Annotated[str, AfterValidator(redis_url.validate)]
 Installation = Annotated[str, AfterValidator(validators.installation_id)]
 Prefix = Annotated[str, AfterValidator(validators.redis_prefix)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.settings_fields import Fields, JobSettings, MailSettings, PasswordSettings, SessionSettings
+from app.settings.fields import Fields, JobSettings, MailSettings, PasswordSettings, SessionSettings
 
 
 class Contradiction(ValueError):

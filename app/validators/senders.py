@@ -8,7 +8,7 @@ import re
 from email.headerregistry import Address
 from typing import NamedTuple
 
-from app.origins import host_name
+from app.validators.origins import host_name
 
 # Characters that end a header's line, or that servers treat specially, must not get into a header.
 # "=?" begins an encoded word, which may hold any of them.
