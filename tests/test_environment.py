@@ -262,6 +262,8 @@ def test_a_line_that_a_later_one_replaces_is_named(project: Path) -> None:
     assert "sets MAIL_PORT more than once" in said
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_from_another_working_directory_no_second_database_is_made(tmp_path: Path) -> None:
     """As one meets it: manage.py, with a `.env` beside it, started from elsewhere."""
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"

@@ -39,7 +39,11 @@ GIVEN: dict[str, str] = {
     "MAIL_PASSWORD": CANARY,
     "MAIL_DEFAULT_SENDER": "Acme <post@example.org>",
     "INSTANCE_PATH": "/tmp/an-instance",
+    "REDIS_PASSWORD": CANARY,
     "REDIS_PREFIX": "acme",
+    "INSTALLATION_ID": "acme",
+    "SECURITY_CONTACT": "mailto:security@example.org",
+    "REDIS_VERIFY_CERTIFICATE": "true",
 }
 # Without these a configuration, or another setting, cannot be used.
 NEEDED = {"BASE_URL", "SECRET_KEY", "DATABASE_URL", "REDIS_URL"}
@@ -48,6 +52,8 @@ TOGETHER = {
     "MAIL_PASSWORD": {"MAIL_USERNAME"},
     "MAIL_SERVER": {"MAIL_DEFAULT_SENDER"},
 }
+# A password of Redis stands in its URL or beside it.
+BESIDE = {"REDIS_PASSWORD": {"REDIS_URL": "redis://cache.example.org:6379/2"}}
 # Settings that hold any text.
 TEXTS = {
     "APP_NAME",
@@ -56,6 +62,7 @@ TEXTS = {
     "SECRET_KEY_FALLBACKS",
     "MAIL_USERNAME",
     "MAIL_PASSWORD",
+    "REDIS_PASSWORD",
     "INSTANCE_PATH",
 }
 MISTAKES = {
@@ -113,7 +120,7 @@ def load(configuration: str, name: str, raw: str) -> Any:
     fields = config[configuration].model_fields
     needed = (NEEDED | TOGETHER.get(name, set())) - {name}
     for each in needed & fields.keys():
-        os.environ[variable(each, fields[each])] = GIVEN[each]
+        os.environ[variable(each, fields[each])] = (GIVEN | BESIDE.get(name, {}))[each]
     key = variable(name, fields[name])
     os.environ[key] = raw
     try:
@@ -183,7 +190,7 @@ def test_blanks_around_a_value_are_none_of_it_but_for_passwords(configuration: s
     for name, field in settings_of(configuration):
         value = load(configuration, name, f"  {right(name, field)} ")
         expected = load(configuration, name, right(name, field))
-        if name in ("ADMIN_PASSWORD", "MAIL_PASSWORD", "SECRET_KEY"):
+        if name in ("ADMIN_PASSWORD", "MAIL_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY"):
             expected = f"  {expected} "
         assert value == expected, name
 
@@ -224,18 +231,19 @@ def test_a_mistake_is_refused_or_is_a_text(configuration: str, mistake: str) -> 
 
 
 def may_be(name: str, mistake: str) -> bool:
-    """Tell whether these few settings can mean it: a host has any name."""
-    return (name == "MAIL_SERVER" and mistake.isalnum() and not mistake.isdigit()) or (
-        name == "REDIS_PREFIX"
+    """Tell whether these few settings can mean it: a host or an installation has any name."""
+    return (
+        (name == "MAIL_SERVER" and mistake.isalnum() and not mistake.isdigit())
+        or name == "REDIS_PREFIX"
+        or (name == "INSTALLATION_ID" and mistake.isalnum())
     )
 
 
 def used() -> set[str]:
     """Return every name of a setting that some source reads."""
     folders = ("app", "development", "alembic")
-    declared = {"settings_fields.py", "setting_types.py", "settings_errors.py"}
     paths = [path for folder in folders for path in (PROJECT_ROOT / folder).rglob("*.py")]
-    text = "\n".join(path.read_text() for path in paths if path.name not in declared)
+    text = "\n".join(path.read_text() for path in paths if path.parent.name != "settings")
     attributes = r"(?:settings|loaded|configured|self|config\[configuration\])\.([A-Z][A-Z0-9_]+)"
     return set(re.findall(attributes, text)) | set(re.findall(r'"([A-Z][A-Z0-9_]+)"', text))
 

@@ -57,12 +57,9 @@ def test_two_checkouts_have_two_names_and_each_keeps_its_own(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(
-            ("REDIS_PREFIX", value)
-            for value in ("a b", "a*", "a?", "[a]", "a\\", "ä:", "a\n", " a")
-        ),
+        *(("REDIS_PREFIX", value) for value in ("a b", "a*", "a?", "[a]", "a\\", "ä:")),
         ("REDIS_PREFIX", "x" * 65),
-        *(("INSTALLATION_ID", value) for value in ("A", "a;b", "a b", "a\n", "x" * 17, "ä")),
+        *(("INSTALLATION_ID", value) for value in ("A", "a;b", "a b", "x" * 17, "ä")),
         ("HSTS_SECONDS", "-1"),
         ("HSTS_SECONDS", "1 year"),
         ("HSTS_SECONDS", str(10**12)),

@@ -79,6 +79,8 @@ async def test_a_refused_hit_counts_in_no_part(counter: Limits) -> None:
     assert await passed(counter, 1, BOTH) == 1, "seven refused hits took nothing of the hour"
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_hit_that_the_longer_part_refuses_counts_in_no_shorter_one(counter: Limits) -> None:
     # The parts are counted under the same keys as a rule of one part.
     assert await passed(counter, 2, "2 per 4 seconds;3/hour") == 2

@@ -135,6 +135,8 @@ async def test_a_failed_migration_leaves_nothing(
     assert await schema(engine) is Schema.EMPTY
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_upgrades_at_once_follow_one_another(settings: Config, engine: AsyncEngine) -> None:
     """Upgrade several times at once, in one process and in several."""
     manage = [sys.executable, "manage.py", "-c", "testing", "db", "upgrade"]

@@ -65,6 +65,8 @@ async def altered(
     await app.shutdown()
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_changed_type_fails_no_reading_request(
     altered: tuple[Quart, list[Browser]],
 ) -> None:

@@ -100,7 +100,14 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
     roles = "feature models schemas service emails jobs views admin api commands probes __init__"
     # Services split by topic, one list for each feature that has some.
     topics = {
-        "accounts": {"registration", "passwords", "email_change", "links", "personal_data"},
+        "accounts": {
+            "registration",
+            "passwords",
+            "email_change",
+            "links",
+            "names",
+            "personal_data",
+        },
         "jobs": {"queue", "context", "schedule", "workers"},
     }
     features = {path.parent.name for path in sources() if path.name == "feature.py"}

@@ -58,8 +58,10 @@ class Fields(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _tidy(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or not value:
+            return value  # only a default is empty: a variable that is counts as unset
         is_secret = not cls.model_fields[str(info.field_name)].repr
-        return tidied(value, secret=is_secret) if isinstance(value, str) else value
+        return tidied(value, secret=is_secret)
 
 
 class SiteSettings(Fields):

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select
@@ -25,6 +26,8 @@ def registration() -> dict[str, str]:
     }
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_an_office_registers_logs_in_and_resets_within_minutes(app: Quart) -> None:
     emails = []
     for _ in range(OFFICE):

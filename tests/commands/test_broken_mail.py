@@ -53,6 +53,8 @@ def test_a_wrong_mail_server_is_named_with_the_fix(installed: dict[str, str]) ->
     )
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_a_wrong_sender_is_named_with_the_fix(installed: dict[str, str]) -> None:
     controller = Controller(Picky(), hostname="127.0.0.1", port=int(installed["MAIL_PORT"]))
     controller.start()
@@ -100,6 +102,8 @@ def test_routes_show_every_part_of_a_limit(installed: dict[str, str]) -> None:
     assert process.stdout.startswith("/"), "nothing but the table"
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize(
     "command",
     [

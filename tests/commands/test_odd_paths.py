@@ -62,6 +62,8 @@ def test_a_path_survives_being_a_url(name: str, tmp_path: Path) -> None:
     assert make_url(database_url(sqlite_url(path))).database == str(path)
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_migrations_run_in_an_oddly_named_folder(odd: OddClone, tmp_path: Path) -> None:
     odd.does("-m", "alembic", "upgrade", "head")
     odd.does("manage.py", "db", "check")

@@ -220,6 +220,8 @@ class Deployment:
                         return
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 async def test_a_deploy_under_load_loses_nothing(settings: Config, make_app: MakeApp) -> None:
     deployment = Deployment(settings.DATABASE_URL)

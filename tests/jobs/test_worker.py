@@ -145,6 +145,8 @@ async def test_a_running_worker_is_seen_and_one_that_stops_is_not(app: Quart) ->
     assert await workers(redis, configured) == {}
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_worker_stops_even_if_it_is_woken_at_that_moment(app: Quart, turns: int) -> None:
     worker = create_worker(worker_settings("testing"), handle_signals=False)
@@ -163,6 +165,8 @@ async def test_a_worker_stops_even_if_it_is_woken_at_that_moment(app: Quart, tur
     await worker.close()
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_worker_that_misses_the_signal_to_stop_gets_another(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +221,8 @@ async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_worker_waits_for_a_redis_that_is_away_and_can_be_stopped_meanwhile(
     app: Quart, tmp_path: Path
 ) -> None:

@@ -43,7 +43,8 @@ async def post(client: Browser, path: str, form: dict[str, str], **more: Any) ->
 def flashed(app: Quart, client: Browser) -> Any:
     """Return what is in Quart's own session."""
     assert client.cookie_jar is not None
-    flash = next(str(each.value) for each in client.cookie_jar if each.name == "flash")
+    flash_name = app.config["SESSION_COOKIE_NAME"]
+    flash = next(str(each.value) for each in client.cookie_jar if each.name == flash_name)
     serializer = SecureCookieSessionInterface().get_signing_serializer(app)
     assert serializer is not None
     return serializer.loads(flash)

@@ -227,6 +227,7 @@ async def production(monkeypatch: pytest.MonkeyPatch, app: Quart) -> AsyncIterat
     """An application in production behind one proxy, with nothing seen so far."""
     settings = app.extensions["settings"]
     monkeypatch.setenv("BASE_URL", "https://app.example.com")
+    monkeypatch.setenv("INSTALLATION_ID", settings.INSTALLATION_ID)
     monkeypatch.setenv("TRUSTED_PROXIES", "1")
     monkeypatch.setenv("SECRET_KEY", "k" * 32)
     monkeypatch.setenv("DATABASE_URL", settings.DATABASE_URL)
