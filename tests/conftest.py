@@ -77,6 +77,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TEST_POSTGRESQL"] = f"postgresql://postgres@/test?host={home}"
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run one worker more than there are cores, since tests wait for processes and databases."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers and delete their data."""
     if SERVERS:
@@ -183,6 +188,7 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     app: Quart = request.getfixturevalue("app")
     async with app.app_context():
         await insert_roles()
+        await redis.flushdb()  # tests of other processes leave keys of other installations
         yield
         async with db.transaction() as session:
             for table in reversed(Base.metadata.sorted_tables):

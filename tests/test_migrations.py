@@ -349,6 +349,8 @@ async def test_children_survive_a_rebuild_of_their_parents_table(
         assert (await connection.execute(text("SELECT count(*) FROM credentials"))).scalar() == 1
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_the_plain_alembic_command_works(tmp_path: Path) -> None:
     variables = {
         **os.environ,

@@ -105,6 +105,8 @@ async def test_one_logs_in_by_every_spelling(app: Quart, by_page: bool) -> None:
         assert not await logs_in(app, each, by_page=by_page), each
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("written", [SPELLINGS["a Mac's"], SPELLINGS["a browser's in capitals"]])
 @by_both
 async def test_a_changed_address_is_its_owners_by_any_spelling(
@@ -230,6 +232,8 @@ async def person_with(password: str) -> Person:
     return person
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @by_both
 @pytest.mark.parametrize("first", [COMPOSED, DECOMPOSED], ids=["composed", "decomposed"])
 async def test_a_password_is_the_same_however_it_is_typed(

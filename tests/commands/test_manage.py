@@ -154,6 +154,8 @@ def test_the_shell_awaits_a_script_from_stdin(env: dict[str, str]) -> None:
     assert process.stdout.startswith("2 testing "), process.stderr
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("clone", ["sqlite"], indirect=True)
 async def test_flask_bases_own_example_runs_in_the_shell_of_a_fresh_clone(clone: Clone) -> None:
     script = (

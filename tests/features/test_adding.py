@@ -39,6 +39,8 @@ async def notes(clone: Clone) -> Clone:
     return clone
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_feature_is_a_folder_and_one_line(notes: Clone) -> None:
     """Its own tests run on both databases, the base's on one: they look at the code."""
     notes.tests("-k", "notes or not postgresql", "tests/notes", *SWEEPS)

@@ -28,6 +28,8 @@ def broken(request: pytest.FixtureRequest, app: Quart, monkeypatch: pytest.Monke
     probes.add_probe(app, printer, ready=True)
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.usefixtures("broken")
 async def test_a_probe_that_fails_takes_no_other_down_with_it(client: Browser) -> None:
     async with asyncio.timeout(10):
@@ -38,6 +40,8 @@ async def test_a_probe_that_fails_takes_no_other_down_with_it(client: Browser) -
     assert "no printer" not in await response.get_data(as_text=True)
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.usefixtures("broken")
 async def test_check_names_a_probe_that_fails(app: Quart) -> None:
     found = {message.id: message.message for message in await probes.check(app)}

@@ -58,8 +58,8 @@ def test_without_redis_and_what_development_brings_it_says_what_to_do(
         worker_settings("testing")
 
 
-def test_embedded_valkey_is_started_where_no_redis_is_configured(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_embedded_valkey_is_started_where_no_redis_is_configured(
+    app: Quart, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("REDIS_URL")
     monkeypatch.setenv("INSTANCE_PATH", str(tmp_path))

@@ -56,6 +56,8 @@ BAD_QUERIES = [
 ]
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("body", BAD_JSON.values(), ids=BAD_JSON.keys())
 async def test_bad_json_is_the_senders_mistake_on_every_endpoint(app: Quart, body: bytes) -> None:
     browsers = await callers(app)
@@ -123,6 +125,8 @@ async def test_a_body_that_grows_too_large_while_it_is_read_is_no_body_that_ends
     assert response.status_code == 413
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS.keys())
 async def test_bad_forms_are_the_senders_mistake_on_every_page(app: Quart, body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
