@@ -18,11 +18,18 @@ from app.errors import DomainError
 from app.web import kept
 from app.web.access import FORM
 from app.web.errors import messages
+from app.web.identity import identity
 
 Schema = TypeVar("Schema", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Awaitable[Any]])
 
 FORM_PROBLEMS = ""  # the key of errors that concern the form as a whole
+
+
+class ShownToAnother(DomainError):
+    """The form was shown to another account: somebody has logged in in another tab since."""
+
+    code = "shown-to-another"
 
 
 @dataclass
@@ -62,6 +69,7 @@ class Form(Generic[Schema]):
         self.problems: list[str] = []
         self.status = 200
         self.retry_after: int | None = None
+        self.shown_to = ""  # the id of the user who is looking at it
         self._fields = {
             name: _field(name, info, values.get(name)) for name, info in schema.model_fields.items()
         }
@@ -114,12 +122,20 @@ class Form(Generic[Schema]):
         for name in posted:
             values = posted.getlist(name)
             data[name] = values[0] if len(values) == 1 else values
+        self._require_the_same_user(data.pop(kept.SHOWN_TO, ""))
         for name, field_ in self._fields.items():
             if field_.type == "checkbox":
                 field_.checked = data.setdefault(name, "off") != "off"
             elif field_.type != "password":
                 field_.value = str(data.get(name, ""))
         return data
+
+    def _require_the_same_user(self, shown_to: str) -> None:
+        if shown_to and self.shown_to and shown_to != self.shown_to:
+            raise ShownToAnother(
+                "This form was opened from another account. You are now logged in as "
+                f"{identity().email}, so this was not done."
+            )
 
     def refuse(self, error: DomainError) -> None:
         """Add an error of the domain: beside its field if it names one, else above the form."""
@@ -160,11 +176,11 @@ def form(
             shown = await context(**values) if context else {}
             typed = {}
             if request.method != "POST":
-                kept.form_is_shown()
                 typed = kept.take()
             if typed:
                 await flash("What you typed is here again. It is not saved yet.", "warning")
             form = Form(schema, **(shown | typed))
+            form.shown_to = str(identity().user_id or "")
             if refused := g.pop("refused", None):  # by the route's rate limit
                 await form.fill()
                 form.refuse(refused)

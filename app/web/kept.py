@@ -1,7 +1,7 @@
 """What was typed into a form whose session had ended, kept until its user has signed in again.
 
-It is kept in Quart's signed session cookie and shown only to the user to whom the form was shown.
-Passwords and codes are never kept.
+It is kept in Quart's signed session cookie, and shown only to the user to whom the form was shown:
+each form says who that was. Passwords and codes are never kept.
 """
 
 import json
@@ -16,35 +16,29 @@ from app.config import settings
 from app.web.access import FORM
 from app.web.identity import identity
 
-OWNER, TYPED = "form_of", "typed"  # keys in Quart's session
+SHOWN_TO = "shown_to"  # the field of every form that holds the id of who is looking at it
+TYPED = "typed"  # the key in Quart's session
 SECONDS = 3600
 # Characters of JSON. Browsers drop a cookie of more than 4 KB, which holds flashed messages too.
 MAX_SIZE = 2000
 
 
-def form_is_shown() -> None:
-    """Remember who is looking at a form, since a session that has ended does not tell."""
-    who = identity().user_id
-    if who and session.get(OWNER) != who:
-        session[OWNER] = who
-
-
 async def keep() -> bool:
     """Keep what was posted to a form; return whether it is kept.
 
-    It is not if nobody is known to have seen the form, or if it is long, or holds nothing but
+    It is not if the form was shown to nobody who is known, or if it is long, or holds nothing but
     passwords.
     """
     names_of = getattr(current_app.view_functions.get(str(request.endpoint)), FORM, None)
-    owner = identity().user_id or session.get(OWNER)
-    if not names_of or not owner:
+    if not names_of:
         return False
     try:
         posted = await request.form
     except HTTPException:  # too large, too slow or not storable
         return False
+    owner = posted.get(SHOWN_TO) or str(identity().user_id or "")
     fields = {name: posted.get(name, "") for name in names_of()}
-    if not any(fields.values()) or len(json.dumps(fields)) > MAX_SIZE:
+    if not owner or not any(fields.values()) or len(json.dumps(fields)) > MAX_SIZE:
         return False
     session[TYPED] = {
         "user": owner,
@@ -63,7 +57,7 @@ def take() -> dict[str, Any]:
     who, found = identity().user_id, session.get(TYPED)
     if not who or not found:
         return {}
-    is_mine = found["user"] == who and found["until"] > time.time()
+    is_mine = found["user"] == str(who) and found["until"] > time.time()
     if is_mine and found["path"] != request.path:
         return {}
     del session[TYPED]
@@ -72,7 +66,6 @@ def take() -> dict[str, Any]:
 
 def forget() -> None:
     """Drop everything, for somebody who logs out."""
-    session.pop(OWNER, None)
     session.pop(TYPED, None)
 
 
@@ -80,7 +73,10 @@ def page_of_form() -> str | None:
     """Return the path of the page whose form was posted, or None if it is not known."""
     if current_app.create_url_adapter(request).test(method="GET"):  # type: ignore[union-attr]  # there is a request
         return request.full_path.rstrip("?")
-    came_from = urlsplit(request.headers.get("Referer", ""))
+    try:
+        came_from = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return None
     if f"{came_from.scheme}://{came_from.netloc}" not in (settings.BASE_URL, request.host_url[:-1]):
         return None
     return came_from.path + (f"?{came_from.query}" if came_from.query else "")

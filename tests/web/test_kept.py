@@ -33,9 +33,12 @@ async def text(client: Browser, path: str) -> str:
     return unescape(await (await client.get(path)).get_data(as_text=True))
 
 
-async def post(client: Browser, path: str, form: dict[str, str], **more: Any) -> str:
-    """Post a form, and return where the answer leads."""
-    response = await client.post(path, form=form, **more)
+async def post(
+    client: Browser, path: str, form: dict[str, str], by: Person | None = None, **more: Any
+) -> str:
+    """Post a form, which was shown to somebody, and return where the answer leads."""
+    shown = {"shown_to": str(by.id)} if by else {}
+    response = await client.post(path, form=form | shown, **more)
     assert response.status_code == 303
     return response.headers["Location"]
 
@@ -60,7 +63,7 @@ async def test_what_was_typed_is_back_after_logging_in_again(client: Browser) ->
     await log_in(client, kim)
     await client.get("/account/manage")
     await end_sessions()
-    target = await post(client, "/account/manage", NAME)
+    target = await post(client, "/account/manage", NAME, by=kim)
     assert target == "/account/login?next=/account/manage"
     assert "Your session has ended, so this was not done." in (page := await text(client, target))
     assert "what you typed will be here again" in page
@@ -75,7 +78,7 @@ async def test_what_was_typed_is_back_after_logging_in_again(client: Browser) ->
     page = await text(client, "/account/manage")
     assert BACK not in page
     assert NAME["first_name"] not in page
-    await post(client, "/account/manage", NAME)
+    await post(client, "/account/manage", NAME, by=kim)
     assert await name_of(kim) == NAME["first_name"]
 
 
@@ -84,7 +87,7 @@ async def test_nobody_else_sees_what_was_typed(client: Browser) -> None:
     await log_in(client, kim)
     await client.get("/account/manage")
     await end_sessions()
-    await post(client, "/account/manage", NAME)
+    await post(client, "/account/manage", NAME, by=kim)
     await log_in(client, bob)
     for _ in range(2):
         page = await text(client, "/account/manage")
@@ -103,6 +106,7 @@ async def test_passwords_are_never_kept(app: Quart, client: Browser) -> None:
         client,
         "/account/manage/change-email",
         {"email": "new@example.com", "password": "my old secret", "password2": "another"},
+        by=kim,
     )
     content = flashed(app, client)
     assert content["typed"]["fields"] == {"email": "new@example.com"}
@@ -136,7 +140,12 @@ async def test_what_cannot_be_kept_is_said_to_be_lost(
 
 
 async def test_a_form_of_another_site_is_no_page_to_come_back_to(client: Browser) -> None:
-    for referer in ("http://evil.example/account/x", "nonsense", "http://localhost.evil.example/"):
+    for referer in (
+        "http://evil.example/account/x",
+        "nonsense",
+        "http://localhost.evil.example/",
+        "https://[",
+    ):
         target = await post(
             client, "/account/sessions/end-others", {}, headers={"Referer": referer}
         )
@@ -145,11 +154,33 @@ async def test_a_form_of_another_site_is_no_page_to_come_back_to(client: Browser
 
 
 async def test_logging_out_forgets_what_was_typed(client: Browser) -> None:
-    kim = await make_person()
+    kim, bob = await make_person(), await make_person()
     await log_in(client, kim)
-    await client.get("/account/manage")
+    await end_sessions()
+    await post(client, "/account/manage", NAME, by=kim)
+    await log_in(client, bob)
     await client.post("/account/logout")
+    await log_in(client, kim)
+    assert NAME["first_name"] not in await text(client, "/account/manage")
+
+
+async def test_a_form_that_was_shown_to_nobody_known_is_said_to_be_lost(client: Browser) -> None:
     assert "is lost" in await text(client, await post(client, "/account/manage", NAME))
+
+
+async def test_a_form_that_was_shown_to_somebody_else_does_nothing(client: Browser) -> None:
+    kim, bob = await make_person(), await make_person()
+    await log_in(client, kim)
+    assert f'name="shown_to" value="{kim.id}"' in await text(client, "/account/manage")
+    await log_in(client, bob)  # in another tab
+    response = await client.post("/account/manage", form=NAME | {"shown_to": str(kim.id)})
+    page = unescape(await response.get_data(as_text=True))
+    assert response.status_code == 409
+    assert f"You are now logged in as {bob.email}, so this was not done." in page
+    assert NAME["first_name"] not in page
+    assert await name_of(bob) == await name_of(kim) == "Robin"
+    assert await post(client, "/account/manage", NAME, by=bob) == "/account/manage"
+    assert await name_of(bob) == NAME["first_name"]
 
 
 async def test_logging_out_when_one_is_out_already_needs_no_log_in(client: Browser) -> None:
@@ -177,7 +208,7 @@ async def test_it_is_kept_for_an_hour(client: Browser, monkeypatch: pytest.Monke
     await client.get("/account/manage")
     await end_sessions()
     monkeypatch.setattr(kept, "SECONDS", -1)
-    await post(client, "/account/manage", NAME)
+    await post(client, "/account/manage", NAME, by=kim)
     await log_in(client, kim)
     assert NAME["first_name"] not in await text(client, "/account/manage")
 
