@@ -4,6 +4,7 @@ The settings themselves stand in `app.settings.fields`, by subject.
 """
 
 import hashlib
+import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ from app.settings.fields import (
     RedisSettings,
     SessionSettings,
     SiteSettings,
+    variables,
 )
 from app.settings.types import (
     DAY,
@@ -91,8 +93,8 @@ class Config(
         url = make_url(value)
         if url.get_backend_name() != "sqlite" or str(url.database).startswith("file:"):
             return value
-        names = ("DEV_DATABASE_URL", "DATABASE_URL", "TEST_DATABASE_URL")
-        file = absolute(str(url.database), *names)
+        read = next((name for name in variables(cls, "DATABASE_URL") if os.environ.get(name)), "")
+        file = absolute(str(url.database), read)
         return url.set(database=str(file)).render_as_string(hide_password=False)
 
     @model_validator(mode="after")

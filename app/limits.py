@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from werkzeug.local import LocalProxy
 
 from app.away import REDIS_AWAY
+from app.durations import in_words
 from app.errors import TooMany
 from app.validators.rate_rules import rate_rules
 
@@ -83,24 +84,23 @@ class Limits:
         self, name: str, rule: str, keys: tuple[object, ...], *, count: bool, shared: str = ""
     ) -> None:
         items, identifiers = _items(rule, keys), (name, *map(str, keys))
-        limiter = self._local
+        answered = False
         if self.is_shared:
             try:
                 async with asyncio.timeout(self._timeout):
                     full = await _full(self._shared, items, identifiers, count=count)
-                limiter = self._shared
+                    seconds = await _wait(self._shared, full, identifiers)
+                answered = True
             except REDIS_AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
                 logger.error(
                     "Redis does not answer (%s): each process counts rate limits by itself",
                     error or "in time",
                 )
-        if limiter is self._local:
+        if not answered:
             full = await _full(self._local, items, identifiers, count=count)
+            seconds = await _wait(self._local, full, identifiers)
         if full:
-            windows = [await limiter.get_window_stats(item, *identifiers) for item in full]
-            latest = max(window.reset_time for window in windows)
-            seconds = max(1, round(latest - time.time()))
             raise TooMany(_refusal(shared, seconds), retry_after=seconds)
 
 
@@ -127,6 +127,15 @@ async def _full(
     return []
 
 
+async def _wait(
+    limiter: MovingWindowRateLimiter, full: Sequence[RateLimitItem], identifiers: tuple[str, ...]
+) -> int:
+    """Return the seconds until all of these limits have room again, at least one."""
+    windows = [await limiter.get_window_stats(item, *identifiers) for item in full]
+    latest = max((window.reset_time for window in windows), default=0.0)
+    return max(1, round(latest - time.time()))
+
+
 def rate_limit_ip(address: str) -> str:
     """Return what counts as one client ip: an IPv4 address, or the /64 of an IPv6 address.
 
@@ -143,29 +152,24 @@ def rate_limit_ip(address: str) -> str:
     return address
 
 
-def _items(rule: str, keys: tuple[object, ...]) -> list[RateLimitItem]:
+def _items(rule: str, keys: tuple[object, ...]) -> Sequence[RateLimitItem]:
     """Return the parts of a rule, for clients without a known ip with more room."""
-    factor = UNKNOWN_IP_FACTOR if UNKNOWN_IP in keys else 1
+    if UNKNOWN_IP not in keys:
+        return rate_rules(rule)
     return [
-        type(item)(item.amount * factor, item.multiples, item.namespace)
+        type(item)(item.amount * UNKNOWN_IP_FACTOR, item.multiples, item.namespace)
         for item in rate_rules(rule)
     ]
 
 
 def _refusal(shared: str, seconds: int) -> str:
-    wait = f"Try again in {_in_words(seconds)}"
+    wait = f"Try again in {in_words(seconds)}"
     if not shared:
         return f"That was too often. {wait}."
     return (
         f"Too many {shared} from your network: everybody who shares your internet connection "
         f"counts together. {wait}, or use another connection."
     )
-
-
-def _in_words(seconds: int) -> str:
-    if seconds < 90:
-        return f"{seconds} seconds"
-    return f"{round(seconds / 60)} minutes"
 
 
 limits = cast(Limits, LocalProxy(lambda: current_app.extensions["limits"]))

@@ -23,10 +23,9 @@ from app.environment import (
     CHOSEN_BY,
     PROJECT_ROOT,
     chosen_by,
-    environment_files,
     first_set,
     instance_path,
-    stored,
+    origin,
 )
 from app.errors import NotReady
 from development import embedded, postgresql, valkey
@@ -141,10 +140,7 @@ def _environment(config_name: str) -> dict[str, str]:
 
     It leaves out what came from `.env`, which they read again whenever they start.
     """
-    found: dict[str, str] = {}
-    for file in reversed(environment_files()):
-        found |= stored(file)
-    environment = {name: value for name, value in os.environ.items() if found.get(name) != value}
+    environment = {name: value for name, value in os.environ.items() if origin(name) is None}
     # `-m` finds this application wherever the command was started from.
     path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment.get("PYTHONPATH")]))
     return environment | {

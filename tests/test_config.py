@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import model_validator
 
 from app import create_app, environment
 from app.config import (
@@ -354,3 +355,17 @@ def test_settings_land_in_the_apps_config(production: None) -> None:
 def test_secrets_are_in_no_repr(production: None) -> None:
     assert "canary" not in repr(load_settings("production"))
     assert "k" * 32 not in repr(load_settings("production"))
+
+
+def test_a_check_of_ones_own_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ours(TestingConfig):
+        @model_validator(mode="after")
+        def _check(self) -> "Ours":
+            raise ValueError("SHOP_OPENS is later than SHOP_CLOSES")
+
+    monkeypatch.setitem(config, "ours", Ours)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings("ours")
+    assert raised.value.message == (
+        "The testing configuration cannot be used:\n  SHOP_OPENS is later than SHOP_CLOSES"
+    )

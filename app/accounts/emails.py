@@ -1,6 +1,7 @@
 """The emails of accounts."""
 
 from app.auth.models import User
+from app.durations import in_words
 from app.mail.message import Email
 
 
@@ -27,10 +28,6 @@ def mailed_link(
     subject: str, template: str, user: User, to: str, link: str, lifetime: int = 0, **more: str
 ) -> Email:
     """Build an email about a link that works for `lifetime` seconds: see `links.MAILS`."""
-    minutes = max(1, lifetime // 60)
-    size, unit = next(
-        each for each in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % each[0] == 0
-    )
     return Email(
         to=to,
         subject=subject,
@@ -38,6 +35,6 @@ def mailed_link(
         user=user,
         link=link,
         address=to,
-        time=f"{minutes // size} {unit}{'' if minutes == size else 's'}",
+        time=in_words(lifetime),
         **more,
     )

@@ -73,16 +73,20 @@ def _upgrade(revision: str, sql: bool) -> None:
 @click.option("-m", "--message", required=True, help="What the migration does.")
 def migrate(message: str) -> None:
     """Generate a migration from the differences between the models and the database."""
-    script = _run(command.revision, message=message, autogenerate=True)
-    if find_spec("ruff"):  # so that it passes `lint`
-        for arguments in (("check", "-q", "--fix", "--select", "I"), ("format", "-q")):
+    _format(_run(command.revision, message=message, autogenerate=True))
+
+
+def _format(script: Any) -> None:
+    """Bring a new migration into the form that `lint` wants, where its tools are installed."""
+    if find_spec("ruff"):
+        for arguments in (("check", "-q", "--fix", "--select", "F401,I"), ("format", "-q")):
             subprocess.run([sys.executable, "-m", "ruff", *arguments, script.path], check=False)
 
 
 def _merge(revisions: tuple[str, ...], message: str | None) -> None:
     if revisions == ("heads",) and len(migrations.Revisions().heads) == 1:
         raise Problem("There is only one head, so there is nothing to merge.")
-    _run(command.merge, revisions=revisions, message=message)
+    _format(_run(command.merge, revisions=revisions, message=message))
 
 
 NEWEST = click.Argument(["revision"], default="head")

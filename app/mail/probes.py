@@ -11,7 +11,15 @@ from app.mail.trial import try_out
 from app.validators.senders import sender
 
 # https://www.rfc-editor.org/rfc/rfc2606: nobody can receive mail there.
-RESERVED = (".example", ".invalid", ".test", ".localhost", "example.com", "example.net")
+RESERVED = (
+    ".example",
+    ".invalid",
+    ".test",
+    ".localhost",
+    ".example.com",
+    ".example.net",
+    ".example.org",
+)
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -49,7 +57,7 @@ def _oddities(settings: Config) -> Iterator[CheckMessage]:
         return
     if settings.PRODUCTION and settings.MAIL_DEFAULT_SENDER:
         domain = sender(settings.MAIL_DEFAULT_SENDER).email.rpartition("@")[2]
-        if f".{domain}".endswith((*RESERVED, "example.org")):
+        if f".{domain}".endswith(RESERVED):
             message = f"MAIL_DEFAULT_SENDER is at {domain}, which is reserved for examples."
             yield CheckMessage("qb.W011", message, "Set it to an address of your own domain.")
     if settings.MAIL_PORT == 465 and not settings.MAIL_USE_SSL:

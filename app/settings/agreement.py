@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator
 
-from app.settings.fields import Fields, JobSettings, MailSettings, PasswordSettings, SessionSettings
+from app.settings.fields import (
+    Fields,
+    JobSettings,
+    MailSettings,
+    PasswordSettings,
+    SessionSettings,
+)
+from app.validators.senders import sender
 
 
 class Contradiction(ValueError):
@@ -23,7 +30,7 @@ def require_agreement(settings: Fields, *, production: bool) -> None:
     if isinstance(settings, JobSettings):
         reasons |= _jobs(settings)
     if isinstance(settings, MailSettings):
-        reasons |= _mail(settings, production)
+        reasons |= _mail(settings, getattr(settings, "ADMIN_EMAIL", None), production)
     if reasons:
         raise Contradiction(reasons)
 
@@ -51,7 +58,9 @@ def _jobs(settings: JobSettings) -> Iterator[tuple[str, str]]:
         yield "JOB_BACKOFF", "it is at most JOB_BACKOFF_MAX"
 
 
-def _mail(settings: MailSettings, production: bool) -> Iterator[tuple[str, str]]:
+def _mail(
+    settings: MailSettings, admin_email: str | None, production: bool
+) -> Iterator[tuple[str, str]]:
     if settings.MAIL_USE_TLS and settings.MAIL_USE_SSL:
         yield (
             "MAIL_USE_SSL",
@@ -62,6 +71,12 @@ def _mail(settings: MailSettings, production: bool) -> Iterator[tuple[str, str]]
         yield "MAIL_PASSWORD", "needed with MAIL_USERNAME; set both or neither"
     if settings.MAIL_PASSWORD and not settings.MAIL_USERNAME:
         yield "MAIL_USERNAME", "needed with MAIL_PASSWORD; set both or neither"
-    # No mail of production may come from a placeholder.
-    if production and settings.MAIL_SERVER and not settings.MAIL_DEFAULT_SENDER:
+    if not settings.MAIL_SERVER or settings.MAIL_DEFAULT_SENDER:
+        return
+    if production:  # none of its mails may come from a placeholder
         yield "MAIL_DEFAULT_SENDER", "needed with MAIL_SERVER"
+    elif admin_email:
+        try:
+            sender(admin_email)
+        except ValueError as error:
+            yield "MAIL_DEFAULT_SENDER", f"mail would come from ADMIN_EMAIL, but {error}"

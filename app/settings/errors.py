@@ -2,13 +2,13 @@
 
 import os
 
-from pydantic import AliasChoices, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from app.environment import origin
 from app.settings.agreement import Contradiction
-from app.settings.fields import Fields
+from app.settings.fields import Fields, variables
 
 SHOWN = 60  # characters of a value
 
@@ -18,9 +18,10 @@ def explain(name: str, cls: type[Fields], error: ValidationError) -> str:
 
     Secrets are not shown.
     """
-    reasons = _reasons(error)
+    reasons, together = _reasons(error)
     how_many = "1 variable is" if len(reasons) == 1 else f"{len(reasons)} variables are"
-    lines = [f"The {name} configuration cannot be used, {how_many} wrong:"]
+    wrong = f", {how_many} wrong" if reasons else ""
+    lines = [f"The {name} configuration cannot be used{wrong}:", *(f"  {why}" for why in together)]
     for place, reason in reasons.items():
         variable, field = _find(cls, place)
         given = ", ".join(filter(None, (_given(variable, field), reason)))
@@ -28,28 +29,29 @@ def explain(name: str, cls: type[Fields], error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _reasons(error: ValidationError) -> dict[int | str, str]:
-    """Return what is wrong with each field; nothing where the expectation says it all."""
+def _reasons(error: ValidationError) -> tuple[dict[int | str, str], list[str]]:
+    """Return what is wrong with each field, and with several together.
+
+    The former is empty where the expectation says it all.
+    """
     reasons: dict[int | str, str] = {}
+    together: list[str] = []
     for mistake in error.errors(include_url=False):
         cause = mistake.get("ctx", {}).get("error")
         if isinstance(cause, Contradiction):
             reasons.update(cause.reasons)
-        else:
+        elif mistake["loc"]:
             reasons[mistake["loc"][0]] = _reason(mistake)
-    return reasons
+        else:
+            together.append(_reason(mistake))
+    return reasons, together
 
 
 def _find(cls: type[Fields], place: int | str) -> tuple[str, FieldInfo]:
     """Find the field that an error is about, and the variable that its value came from."""
-    name, field = next((n, f) for n, f in cls.model_fields.items() if place in _variables(n, f))
-    return next((v for v in _variables(name, field) if os.environ.get(v)), name), field
-
-
-def _variables(name: str, field: FieldInfo) -> list[str]:
-    alias = field.validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
-    return [*map(str, choices), name]
+    name = next(n for n in cls.model_fields if place in (*variables(cls, n), n))
+    read = next((v for v in variables(cls, name) if os.environ.get(v)), name)
+    return read, cls.model_fields[name]
 
 
 def _given(variable: str, field: FieldInfo) -> str:

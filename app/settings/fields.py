@@ -64,6 +64,13 @@ class Fields(BaseSettings):
         return tidied(value, secret=is_secret)
 
 
+def variables(cls: type[Fields], name: str) -> list[str]:
+    """Return the environment variables that a setting is read from: the first that is set."""
+    alias = cls.model_fields[name].validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+    return [str(each) for each in choices]
+
+
 class SiteSettings(Fields):
     """The installation."""
 

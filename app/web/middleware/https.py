@@ -12,8 +12,9 @@ from app.web.middleware.answers import answer
 from app.web.middleware.headers import PROBES
 from app.web.middleware.sightings import LOOP, Sightings
 
-# Redirects of one client from one url within so many seconds; browsers give up after 20.
-REDIRECTS, WITHIN = 4, 10.0
+# Redirects of one client from one URL, and the seconds in which they are counted; browsers give up
+# after 20. Any request that arrives as https resets the count.
+REDIRECTS, WITHIN = 10, 10.0
 REMEMBERED = 1000
 
 # Browsers send Sec-Fetch-* to https and, since it is as safe, to this machine.

@@ -132,11 +132,12 @@ UNREADABLE_SCHEME = Sign(
     SCHEME,
 )
 LOOP = Sign(
-    "qb.E032",
+    "qb.W038",
     "loop",
-    "Requests look like http although the redirect to https was followed, so they would be "
-    "redirected for ever. They are answered with an error that explains this.",
-    "Let the proxy that ends TLS send X-Forwarded-Proto, and proxies behind it pass it on "
+    "Requests look like http although the browser used https, or the redirect to https was "
+    "followed again and again. They are answered with an error that explains this.",
+    "If pages open by https, a single client sent something odd, and nothing is wrong. If not: let "
+    "the proxy that ends TLS send X-Forwarded-Proto, and proxies behind it pass it on "
     f"unchanged (nginx: `proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;`), and set "
     f"TRUSTED_PROXIES to their number. {SEND_SCHEME}",
     HTTPS,
