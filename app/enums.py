@@ -12,6 +12,7 @@ LENGTH = 64
 
 # The values that a constraint such as "state IN ('open', 'closed')" lists.
 VALUES = re.compile(r"'((?:[^']|'')*)'")
+PARAMETER = re.compile(r"(?<![:\w]):\w+(?!:)")  # as SQLAlchemy finds them in text
 LISTS_VALUES = re.compile(r'(?s)\s*"?\w+"? IN \(.*\)\s*')
 
 
@@ -33,8 +34,13 @@ def check_enums(metadata: MetaData) -> None:
             return  # a copy, which has copies of the constraints as well
         if isinstance(column.type, Enum) and not column.type.native_enum:
             listed = ", ".join("'{}'".format(v.replace("'", "''")) for v in column.type.enums)
+            if PARAMETER.search(listed):
+                raise ValueError(
+                    f"{table.name}.{column.name}: a value of its enum has a colon before a word, "
+                    "which SQL takes for a parameter."
+                )
             table.append_constraint(
-                CheckConstraint(f"{column.name} IN ({listed})", name=str(column.name))
+                CheckConstraint(f'"{column.name}" IN ({listed})', name=str(column.name))
             )
 
 

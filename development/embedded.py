@@ -133,5 +133,7 @@ def _start(server: Server, log: IO[bytes]) -> None:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it left no message")
+    """Return the last line that says what is wrong, or else the last one."""
+    lines = [line.strip() for line in log.read_text(errors="replace").split("\n") if line.strip()]
+    errors = [line for line in lines if "FATAL:" in line]
+    return (errors or lines or ["it left no message"])[-1]

@@ -154,7 +154,10 @@ def make_data(programs: Path, data: Path) -> None:
 
 def _command(instance: Path) -> list[str]:
     home = instance.resolve() / "postgres"
-    home.mkdir(mode=0o700, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise NotReady(f"{home} cannot be a folder: {error.strerror}. Move it away.") from None
     user = database_user()
     if user:
         os.chown(home, *user)
@@ -169,6 +172,8 @@ def _command(instance: Path) -> list[str]:
     data = home / "data"
     if not data.is_dir():
         make_data(programs, data)
+    # The lock on its log is free, so no server is left: a process with this id is another one.
+    (data / "postmaster.pid").unlink(missing_ok=True)
     folder = socket_folder(instance)
     if folder != home:
         _make_private(folder, user)

@@ -1,11 +1,15 @@
 """Names of people: what people of any script type, in one form, and nothing that cannot be seen."""
 
 import unicodedata
+from itertools import pairwise
 
 MAX_LENGTH = 64  # characters, which is what the columns hold
 
 # Fillers of Hangul and Braille: letters to Unicode, blanks to whoever looks at them.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+FLAG = "\U0001f3f4"  # the flags of England, Scotland and Wales are this one and invisible tags
+# What programs write in place of something that they cannot show.
+REPLACEMENTS = frozenset("\ufffc\ufffd")
 # They shape what they stand in: Persian, Sinhala, Mongolian, and emoji of several parts.
 JOINERS = frozenset("\u200c\u200d\u180e")
 # Text that is copied brings them along. They show nothing and shape nothing: soft hyphen,
@@ -27,8 +31,9 @@ def clean_name(value: str) -> str:
     """
     if len(value) > 16 * MAX_LENGTH:  # normalising it would cost much, and it stays too long
         return value
-    for character in value.strip():
-        if (why := _refusal(character)) is not None:
+    for before, character in pairwise(f" {value.strip()}"):
+        in_flag = _is_tag(character) and (before == FLAG or _is_tag(before))
+        if not in_flag and (why := _refusal(character)) is not None:
             raise ValueError(f"A name cannot hold {why}.")
     plain = "".join(" " if _is_blank(character) else character for character in value)
     words = unicodedata.normalize("NFC", plain.translate(DROPPED)).split()
@@ -50,6 +55,8 @@ def _refusal(character: str) -> str | None:
     if category == "Cc":
         breaks = character in "\n\r\v\f\x85"
         return f"{'a line break' if breaks else 'a control character'} ({code})"
+    if character in REPLACEMENTS:
+        return f"a placeholder for something that was lost ({code})"
     if category in ("Zl", "Zp"):
         return f"a line break ({code})"
     if category == "Cs":
@@ -87,6 +94,10 @@ def _is_blank(character: str) -> bool:
 
 def _is_variation(character: str) -> bool:
     return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+
+
+def _is_tag(character: str) -> bool:
+    return "\U000e0020" <= character <= "\U000e007f"
 
 
 def _is_visible(character: str) -> bool:

@@ -56,7 +56,7 @@ def _alembic(text: str) -> str:
         changes = CHANGE.findall(text)
         listed = ", ".join(f"{change} {name}" for change, name in changes)
         return (
-            f"Models and migrations differ ({listed}). "
+            f"Models and migrations differ{f' ({listed})' if listed else ''}. "
             "Run: python manage.py db migrate -m 'What it does'"
         )
     remedy = next((remedy for words, remedy in REMEDIES.items() if text.startswith(words)), "")

@@ -26,6 +26,7 @@ class Note(Base):
 """
 COLUMN = """
     second: Mapped[Mood | None]
+    order: Mapped[Mood | None]
 """
 NATIVE = """
     third: Mapped[Mood] = mapped_column(sqlalchemy.Enum(Mood))
@@ -82,7 +83,7 @@ async def test_an_enum_is_created_and_changed(clone: Clone) -> None:
 
     write(clone, ENUM + COLUMN)
     migrate(clone, "a column of an enum on a table that exists")
-    await clone.query("UPDATE notes SET second = 'good'")
+    await clone.query("""UPDATE notes SET second = 'good', "order" = 'good'""")
 
     write(clone, (ENUM + COLUMN).replace("isn't it\"", 'isn\'t it"\n    AWFUL = "awful"'))
     assert "ck_notes_mood" in clone.refuses("db", "check")
