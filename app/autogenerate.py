@@ -11,7 +11,7 @@ from alembic.ddl.impl import DefaultImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations import ops
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import CheckConstraint, DefaultClause, Enum
 from sqlalchemy.sql.elements import False_, True_
@@ -27,8 +27,7 @@ def created_tables(script: ScriptDirectory) -> set[str]:
     """Return the names of all tables that a migration creates, also of those dropped later."""
     found = set()
     for revision in script.walk_revisions():
-        tree = ast.parse(Path(str(revision.module.__file__)).read_text(encoding="utf-8"))
-        for call in ast.walk(tree):
+        for call in ast.walk(_tree(revision)):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 for argument in call.args[: CREATE.get(call.func.attr, 0)]:
                     if isinstance(argument, ast.Constant):
@@ -36,18 +35,42 @@ def created_tables(script: ScriptDirectory) -> set[str]:
     return found
 
 
-def include_ours(script: ScriptDirectory) -> Callable[..., bool]:
-    """Return a filter that leaves out tables which neither a model nor a migration names.
+def indexes_of_models() -> set[str]:
+    """Return the names of all indexes of models."""
+    tables = Base.metadata.tables.values()
+    return {str(index.name) for table in tables for index in table.indexes}
 
-    They are somebody else's, such as PostGIS' `spatial_ref_sys`. A table of ours whose model was
-    deleted is compared, so that it is dropped. CHECK constraints are compared if they are named as
-    `Base` names them.
+
+def words_of_migrations(script: ScriptDirectory) -> set[str]:
+    """Return every text in a migration's code: among them are the names of all that it makes."""
+    return {
+        node.value
+        for revision in script.walk_revisions()
+        for node in ast.walk(_tree(revision))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def _tree(revision: Script) -> ast.Module:
+    return ast.parse(Path(str(revision.module.__file__)).read_text(encoding="utf-8"))
+
+
+def include_ours(script: ScriptDirectory) -> Callable[..., bool]:
+    """Return a filter that leaves out what neither a model nor a migration names.
+
+    It is somebody else's: a table such as PostGIS' `spatial_ref_sys`, or an index that was added to
+    a table of ours by hand. What is ours and has left the models is compared, so that it is dropped.
+    So are all columns of our tables: one that no model knows is drift. CHECK constraints are
+    compared if they are named as `Base` names them.
     """
     ours = set(Base.metadata.tables) | created_tables(script)
+    indexes = indexes_of_models() | words_of_migrations(script)
 
     def include(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         if kind == "check_constraint":
             return str(name).startswith("ck_")
+        if kind == "index":
+            return name in indexes
         return kind != "table" or name in ours
 
     return include

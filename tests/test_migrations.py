@@ -212,6 +212,35 @@ async def test_tables_of_others_are_neither_compared_nor_touched(
     assert await tables(engine) == {"spatial_ref_sys", "orders", "alembic_version"}
 
 
+async def test_indexes_that_others_add_to_our_tables_are_left_alone(
+    settings: Config, engine: AsyncEngine
+) -> None:
+    await migrations.upgrade(settings)
+    await execute(
+        engine,
+        "CREATE INDEX by_age ON users (created_at)",
+        "CREATE INDEX ix_users_email ON users (email)",
+    )
+    await migrations.run(settings, command.check)
+    await execute(engine, "DROP INDEX ix_users_first_name")
+    with pytest.raises(CommandError, match=r"add_index.*ix_users_first_name"):
+        await migrations.run(settings, command.check)
+
+
+async def test_an_index_that_has_left_its_model_is_still_dropped(
+    settings: Config, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrations.upgrade(settings)
+    without = MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.sorted_tables:
+        table.to_metadata(without)
+    users = without.tables["users"]
+    users.indexes -= {index for index in users.indexes if index.name == "ix_users_first_name"}
+    monkeypatch.setattr(Base, "metadata", without)
+    with pytest.raises(CommandError, match=r"remove_index.*ix_users_first_name"):
+        await migrations.run(settings, command.check)
+
+
 async def test_a_table_whose_model_was_deleted_is_still_dropped(
     settings: Config, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

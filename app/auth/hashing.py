@@ -145,8 +145,12 @@ class Passwords:
         normal = normal_password(password)
         if self._matches(password_hash, normal):
             return Match.OUTDATED if self._is_outdated(password_hash) else Match.YES
-        # An earlier release hashed what was sent. Whose hash it is makes no difference to the time.
-        if password != normal and self._matches(password_hash, password):
+        # An earlier release hashed what was sent, by a system that composes accents or one that
+        # does not. Whose hash it is makes no difference to the time.
+        sent = [password, *(unicodedata.normalize(form, password) for form in ("NFC", "NFD"))]
+        if any(
+            self._matches(password_hash, each) for each in dict.fromkeys(sent) if each != normal
+        ):
             return Match.OUTDATED
         return Match.NO
 

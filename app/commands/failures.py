@@ -14,7 +14,7 @@ from app.migrations import MERGE
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 
 # A difference in a message of Alembic: its kind, and the name of the table or of the constraint.
-CHANGE = re.compile(r"\('(\w+)', (?:None, )?(?:Table\(|CheckConstraint\(.*?name=)?'(\w+)'")
+CHANGE = re.compile(r"\('(\w+)', (?:None, )?(?:Table\(|Index\(|CheckConstraint\(.*?name=)?'(\w+)'")
 
 # The beginning of a message of Alembic, and what to do about it.
 REMEDIES = {

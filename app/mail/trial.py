@@ -79,7 +79,8 @@ def _hint(error: Exception, step: str, settings: Config) -> str:
         return "Correct MAIL_USERNAME and MAIL_PASSWORD."
     if step == "log in":
         return (
-            "Many servers let nobody log in without TLS: set MAIL_USE_TLS=true. A server that "
+            "Are MAIL_USERNAME and MAIL_PASSWORD right? Some servers delay the answer if not. Many "
+            "let nobody log in without TLS: set MAIL_USE_TLS=true. A server that "
             "wants no log-in needs neither MAIL_USERNAME nor MAIL_PASSWORD."
         )
     if getattr(error, "code", 0) in CONFIGURATION_CODES:
