@@ -59,9 +59,9 @@ def include_ours(script: ScriptDirectory) -> Callable[..., bool]:
     """Return a filter that leaves out what neither a model nor a migration names.
 
     It is somebody else's: a table such as PostGIS' `spatial_ref_sys`, or an index that was added to
-    a table of ours by hand. What is ours and has left the models is compared, so that it is dropped.
-    So are all columns of our tables: one that no model knows is drift. CHECK constraints are
-    compared if they are named as `Base` names them.
+    a table of ours by hand. What is ours and has left the models is compared, so that it is
+    dropped; so are all columns of our tables, since one that no model knows is drift. CHECK
+    constraints are compared if they are named as `Base` names them.
     """
     ours = set(Base.metadata.tables) | created_tables(script)
     indexes = indexes_of_models() | words_of_migrations(script)
