@@ -114,8 +114,8 @@ def test_a_mail_server_is_a_host(given: str, form: str) -> None:
         ("smtps://us:p@smtp.example.org:465", "is a URL"),
         ("us@smtp.example.org", "MAIL_USERNAME"),
         ("smtp.example.org/x", "path"),
-        ("smtp example", "one host"),
-        ("a.example,b.example", "one host"),
+        ("smtp example", "no spaces or commas"),
+        ("a.example,b.example", "no spaces or commas"),
         ("smtp..example.org", "not the name"),
     ],
 )
