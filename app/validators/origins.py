@@ -90,7 +90,7 @@ def _name(value: str) -> str:
     if not value:
         raise ValueError("the host is missing")
     if re.search(r"\s|,|;", value):
-        raise ValueError("a host has no spaces or commas")
+        raise ValueError("a host has no spaces, commas or semicolons")
     try:
         # As browsers do: lower case, full-width letters and dots become ordinary ones.
         labels = idna.uts46_remap(value, std3_rules=False, transitional=False).split(".")
