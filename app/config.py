@@ -163,7 +163,7 @@ class DevelopmentConfig(Config):
         validation_alias=AliasChoices("DEV_DATABASE_URL", "DATABASE_URL"),
     )
     ADMIN_EMAIL: Email | None = setting(
-        DEFAULT_ADMIN_EMAIL, "e-mail address of the first administrator", max_length=254
+        DEFAULT_ADMIN_EMAIL, "email address of the first administrator", max_length=254
     )
     ADMIN_PASSWORD: str | None = setting(
         DEFAULT_ADMIN_PASSWORD,
@@ -209,7 +209,7 @@ class TestingConfig(Config):
         validation_alias="TEST_DATABASE_URL",
     )
     ADMIN_EMAIL: Email | None = setting(
-        DEFAULT_ADMIN_EMAIL, "e-mail address of the first administrator", max_length=254
+        DEFAULT_ADMIN_EMAIL, "email address of the first administrator", max_length=254
     )
     ADMIN_PASSWORD: str | None = setting(
         DEFAULT_ADMIN_PASSWORD, "password of the first administrator", secret=True

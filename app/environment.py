@@ -134,11 +134,11 @@ def tidied(value: str, *, secret: bool = False) -> str:
     """Return a setting's value without blanks around it, or a secret without its last newline.
 
     Files of secrets end with a newline, which is never meant; a blank in a password may be. Raises
-    `ValueError` for what is no value at all: blanks only, quotes around it, control characters.
+    `ValueError` for what is no value at all: whitespace only, quotes around it, control characters.
     """
     value = value.rstrip("\r\n") if secret else value.strip()
     if not value.strip():
-        raise ValueError("it holds blanks only; leave it empty to unset it")
+        raise ValueError("only whitespace; leave it empty to unset it")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         raise ValueError(
             "the quotes around it would be part of the value, as docker's --env-file leaves them; "

@@ -49,7 +49,7 @@ class UntilStopped(ExponentialBackoff):
         return self  # each connection copies its retries, and all must see the same event
 
     def compute(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures. Raises when told to stop."""
+        """Return the seconds to wait after this number of failures. Raises when told to stop."""
         if self.stopping.is_set():
             raise RedisConnectionError("Redis is away, and this worker has been told to stop")
         return float(super().compute(failures))

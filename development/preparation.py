@@ -9,7 +9,7 @@ from app.health.database import EMPTY
 
 
 def announcement(config_name: str | None = None) -> list[str]:
-    """Return the lines to print first: which configuration runs, and what is set in vain."""
+    """Return the lines to print first: which configuration runs, and what has no effect."""
     load_environment()
     return [summary(load_settings(config_name), config_name), *warnings()]
 

@@ -142,7 +142,7 @@ def test_a_spelling_has_this_normal_form(written: str, normal: str, as_typed: st
     ],
 )
 def test_what_cannot_be_mailed_to_is_refused_and_never_raises_in_a_look_up(written: str) -> None:
-    with pytest.raises(ValueError, match="not an e-mail address"):
+    with pytest.raises(ValueError, match="not an email address"):
         email_address(written)
     assert str(normalised(written)) == written.strip().lower()
     assert bare(bare(written)) == bare(written)

@@ -174,7 +174,7 @@ def unset(configuration: str) -> dict[str, Any]:
 def test_blanks_alone_are_refused(configuration: str) -> None:
     for name, _ in settings_of(configuration):
         for raw in (" ", "\t  ", "\n", " \u00a0 "):
-            assert "blanks only" in refusal(configuration, name, raw), name
+            assert "only whitespace" in refusal(configuration, name, raw), name
 
 
 @pytest.mark.parametrize("configuration", CLASSES)

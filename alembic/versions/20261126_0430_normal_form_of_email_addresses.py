@@ -4,8 +4,8 @@ Revision: 3d94e0c1b7a2, after 8f0d3b62c7e5
 
 Brings the addresses of accounts and of unused links to the normal form: NFC and lower case before
 the @, the domain as Unicode labels after it. Two accounts whose addresses have one normal form stay
-as they are and are listed: each is found by the very text of its address. `manage.py check` goes on
-listing them.
+as they are and are listed: each is found by its address exactly as stored. `manage.py check` goes
+on listing them.
 
 Reads without a lock. The lock is held for the new columns and for the addresses that change, which
 are few unless another program has written them. The release before this one can go on working
@@ -180,7 +180,6 @@ def rename(table: sa.TableClause, changes: dict[object, tuple]) -> None:
 
 def downgrade() -> None:
     lock_tables()
-    # Not by rebuilding the table, which would lose its constraints on SQLite.
     op.drop_column("credentials", "email_as_typed")
     op.drop_column("users", "email_as_typed")
 

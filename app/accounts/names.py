@@ -1,4 +1,4 @@
-"""Names of people: what people of any script type, in one form, and nothing that cannot be seen."""
+"""Names of people: any script, one normal form, nothing invisible."""
 
 import unicodedata
 from itertools import pairwise

@@ -21,7 +21,7 @@ async def emails(services: Services) -> list[Outcome]:
     """Probe for addresses that are not stored in their normal form.
 
     A migration left them as they were where two accounts have one address. Their owners log in by
-    typing the very text.
+    typing it exactly as stored.
     """
     if not services.database_usable:
         return []  # the probe of the database, which comes first, says so
@@ -33,9 +33,10 @@ async def emails(services: Services) -> list[Outcome]:
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     message = f"Addresses that are not in their normal form: {'; '.join(lines)}{more}."
     hint = (
-        "Where two accounts have one address, ask its owner which one to keep, and delete the "
-        "other or give it another address. Then, and where there is no other account: "
-        "UPDATE users SET email = '<the normal form>' WHERE id = <its number>"
+        "Where no other account has the address, run: "
+        "UPDATE users SET email = '<the normal form>' WHERE id = <its number>. "
+        "Where two accounts have one address, ask its owner which one to keep, delete the other or "
+        "give it another address, and run the same for the one that is kept."
     )
     return [Outcome("emails", "ok", "some to merge", CheckMessage("qb.W050", message, hint))]
 

@@ -1,4 +1,4 @@
-"""Say at every start which configuration runs and what chose it, and what is set in vain."""
+"""Say at every start which configuration runs and what chose it, and what has no effect."""
 
 import logging
 import os
@@ -36,5 +36,5 @@ def summary(settings: Config, config_name: str | None = None) -> str:
 
 
 def warnings() -> list[str]:
-    """Return a line for every variable that is probably set in vain."""
+    """Return a line for every variable that probably has no effect."""
     return [f"{each.id}: {each.message} {each.hint}" for each in in_vain()]

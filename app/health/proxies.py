@@ -9,8 +9,8 @@ from app.health.findings import CheckMessage, Outcome, Services
 from app.web.middleware.sightings import HTTPS, SEEN_KEY, SIGNS
 
 RECENT = HOUR
-# A fault is cured if so much later (seconds) its opposite was still seen: each is stored at most
-# once a minute.
+# Seconds. A fault is cured if its opposite was seen this much later: each is stored at most once a
+# minute.
 CURED = 2 * MINUTE
 
 

@@ -25,7 +25,7 @@ SIMILAR = 0.92
 
 
 async def settings(services: Services) -> list[Outcome]:
-    """Check that no variable is set in vain."""
+    """Check that every variable that is set has an effect."""
     return [Outcome("settings", "degraded", "one has no effect", each) for each in in_vain()]
 
 

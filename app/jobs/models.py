@@ -26,7 +26,7 @@ from app.database import Base, UTCDateTime
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801  (used as a function of SQL)
-    """The time in so many seconds, by the database's clock: the clocks of workers may differ."""
+    """The time some seconds from now, by the database's clock: those of workers may differ."""
 
     type = UTCDateTime()
     inherit_cache = True

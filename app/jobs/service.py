@@ -90,9 +90,9 @@ async def _change(
 
 
 async def delete_finished(session: AsyncSession, seconds: float) -> int:
-    """Delete a batch of the jobs that were done or discarded so long ago; returns how many.
+    """Delete a batch of the jobs that ended more than `seconds` ago; returns how many.
 
-    Dead jobs stay until somebody retries or discards them.
+    These are done or discarded; dead jobs stay until somebody retries or discards them.
     """
     old = select(Job.id).where(
         Job.finished_at < db_now(-seconds), Job.state.in_([State.DONE, State.DISCARDED])

@@ -28,7 +28,7 @@ CLUSTER = "SELECT system_identifier FROM pg_control_system()"
 
 
 async def write(redis: Redis, settings: Config, name: str, database: str, seconds: int) -> None:
-    """Say that a worker is alive, for so many seconds, and which database it is on."""
+    """Say that a worker is alive, for `seconds`, and which database it is on."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.set(settings.redis_key(KEY_OF_ONE + name), database, ex=seconds)
         pipe.sadd(settings.redis_key(NAMES_KEY), name)

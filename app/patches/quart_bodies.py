@@ -45,7 +45,7 @@ class BoundedBody(Body):
             raise
 
     def lower_limit(self, limit: int) -> None:
-        """Lower the limit to so many bytes; applies to what was announced or received already."""
+        """Lower the limit, in bytes; applies to what was announced or received already."""
         self._max_content_length = limit
         if max(self._expected or 0, self._received) > limit:
             self._refuse()

@@ -1,1 +1,1 @@
-"""The settings: every field, its type, what excludes what, and mistakes in words."""
+"""The settings: every field, its type, what excludes what, and its error messages."""

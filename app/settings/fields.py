@@ -97,11 +97,11 @@ class SiteSettings(Fields):
     )
     INSTANCE_PATH: Path = Field(
         default_factory=instance_path,
-        description="folder for files that the installation creates itself; a relative path "
-        "begins at the .env file that it stands in, or at the working directory",
+        description="folder for files that the installation creates itself; a relative path is "
+        "relative to the folder of the .env file that sets it, else to the working directory",
     )
     ADMIN_EMAIL: Email | None = setting(
-        None, "e-mail address of the first administrator", max_length=254
+        None, "email address of the first administrator", max_length=254
     )
     ADMIN_PASSWORD: str | None = setting(
         None,
@@ -122,12 +122,11 @@ class SiteSettings(Fields):
     INSTALLATION_ID: Installation = setting(
         "",
         "name of this installation in its cookies and Redis keys, at most 16 letters a to z and "
-        "digits; a change signs everybody out",
+        "digits; a change ends every session",
     )
     HSTS_SECONDS: int = setting(
         0,
-        "seconds that browsers remember to use https only, while BASE_URL is https; 0 does not "
-        "ask them to",
+        "seconds that browsers remember to use https only, while BASE_URL is https; 0: no header",
         ge=0,
         le=2 * 366 * DAY,
     )
@@ -136,7 +135,7 @@ class SiteSettings(Fields):
     )
     SECURITY_CONTACT: Contact | None = setting(
         None,
-        "where to report vulnerabilities, shown in /.well-known/security.txt: an e-mail address or "
+        "where to report vulnerabilities, shown in /.well-known/security.txt: an email address or "
         "a URI with https://, mailto: or tel:",
     )
 
@@ -163,10 +162,10 @@ class SessionSettings(Fields):
     CONFIRM_LIFETIME: Age = setting(DAY, "seconds that a link to confirm a new account is valid")
     RESET_LIFETIME: Age = setting(30 * MINUTE, "seconds that a link to reset a password is valid")
     CHANGE_EMAIL_LIFETIME: Age = setting(
-        HOUR, "seconds that a link to confirm a changed e-mail address is valid"
+        HOUR, "seconds that a link to confirm a changed email address is valid"
     )
     OBJECT_LIFETIME: Age = setting(
-        7 * DAY, "seconds that the link to revert a change of e-mail address is valid"
+        7 * DAY, "seconds that the link to revert a change of email address is valid"
     )
     INVITE_LIFETIME: Age = setting(7 * DAY, "seconds that an invitation is valid")
 
@@ -312,13 +311,13 @@ class LimitSettings(Fields):
         "3/hour", "confirmation mails that a signed-in user may request, such as 3/hour"
     )
     RESET_LIMIT_ACCOUNT: Rule = setting(
-        "3/hour", "password resets per e-mail address, such as 3/hour"
+        "3/hour", "password resets per email address, such as 3/hour"
     )
     RESET_LIMIT_ADDRESS: Rule = setting(
         "150/hour", "password resets per client IP, which an office may share, such as 150/hour"
     )
     ACCOUNT_MAIL_LIMIT: Rule = setting(
-        "10/hour", "registrations with and changes to one e-mail address, such as 10/hour"
+        "10/hour", "registrations with and changes to one email address, such as 10/hour"
     )
     STRENGTH_LIMIT: Rule = setting(
         "600/minute", "password strength checks per user or client IP, such as 600/minute"

@@ -13,7 +13,7 @@ from app.validators.email_address import email_address
 
 
 def security_contact(value: str) -> str:
-    """Validate where to report vulnerabilities: a URI, or an e-mail address, which becomes one."""
+    """Validate where to report vulnerabilities: a URI, or an email address, which becomes one."""
     value = value.strip()
     if re.search(r"\s", value):
         raise ValueError("an address or a URI has no blanks")
@@ -27,7 +27,7 @@ def security_contact(value: str) -> str:
         "tel": re.fullmatch(r"\+?[0-9][0-9().-]*", rest) is not None,
     }
     if not valid.get(scheme) or not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("not an e-mail address, nor a URI with https://, mailto: or tel:")
+        raise ValueError("not an email address, nor a URI with https://, mailto: or tel:")
     return f"{scheme}:{rest}"
 
 
@@ -44,7 +44,7 @@ def redis_prefix(value: str) -> str:
     if not re.fullmatch(r"[!-~]{0,64}", value) or re.search(r"[*?\[\]\\]", value):
         raise ValueError(
             "at most 64 characters of ASCII without blanks and without * ? [ ] \\, "
-            "which mean more in patterns"
+            "which are wildcards in Redis"
         )
     return value
 

@@ -1,8 +1,8 @@
 """E-mail addresses: the one normal form under which they are stored, looked up and counted.
 
 The normal form is a fixed point: NFC and lower case before the @, the domain as IDNA's Unicode
-labels after it. `straße@` stays another mailbox than `strasse@`, so nothing is case-folded. Mail
-goes to the form that was typed, since a mail server may tell `Robin@` from `robin@`.
+labels after it. `straße@` stays a different mailbox from `strasse@`, so nothing is case-folded.
+Mail goes to the form that was typed, since a mail server may tell `Robin@` from `robin@`.
 """
 
 import unicodedata
@@ -89,10 +89,10 @@ def _valid(text: str) -> str:
         # Hosts of an internal network may have names without a dot.
         found = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
-        raise ValueError(f"not an e-mail address: {str(error).rstrip('.')}") from None
+        raise ValueError(f"not an email address: {str(error).rstrip('.')}") from None
     # The beginning of an encoded word (RFC 2047), which mail clients would decode.
     if "=?" in found.normalized:
-        raise ValueError("not an e-mail address that mail can be sent to")
+        raise ValueError("not an email address that mail can be sent to")
     return f"{found.local_part}@{_domain(found)}"
 
 

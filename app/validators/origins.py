@@ -90,7 +90,7 @@ def _name(value: str) -> str:
     if not value:
         raise ValueError("the host is missing")
     if re.search(r"\s|,|;", value):
-        raise ValueError("it is one host; several values are separated by commas")
+        raise ValueError("a host has no spaces, commas or semicolons")
     try:
         # As browsers do: lower case, full-width letters and dots become ordinary ones.
         labels = idna.uts46_remap(value, std3_rules=False, transitional=False).split(".")
@@ -105,5 +105,7 @@ def _name(value: str) -> str:
     if len(name) > 253 or not all(map(LABEL.fullmatch, ascii_labels)):
         raise ValueError(f"{value[:60]!r} is not the name of a host")
     if ascii_labels[-1].isdigit() or re.fullmatch("0x[0-9a-f]*", ascii_labels[-1]):
-        raise ValueError(f"{value[:60]!r} is not an IPv4 address, which has four numbers to 255")
+        raise ValueError(
+            f"{value[:60]!r} looks like an IPv4 address but is not four numbers from 0 to 255"
+        )
     return name

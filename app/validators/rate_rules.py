@@ -21,7 +21,7 @@ def rate_rules(text: str) -> tuple[RateLimitItem, ...]:
         if not (part := SINGLE_EXPR.fullmatch(each)):
             raise ValueError(f"not a rate limit; {FORM}")
         if len(part[1] + (part[3] or "")) > 12:
-            raise ValueError(f"a limit allows from 1 to {MOST:,} hits per at most one year")
+            raise ValueError(f"a limit is at most {MOST:,} hits and at most one year")
         # The library reads "5 per 0 minutes" as 5 per minute.
         if re.fullmatch("0+", part[3] or "1"):
             raise ValueError(f"a limit is per at least one unit of time; {FORM}")

@@ -108,7 +108,7 @@ def anonymous_only(view: View) -> View:
 
 
 def signs_in(view: View) -> View:
-    """Be like `anonymous_only`, but let a posted form through, whose session replaces the present.
+    """Treat like `anonymous_only`, but allow POST: the new session replaces the current one.
 
     The view says so when it changes who is signed in.
     """
@@ -299,12 +299,12 @@ def _check(access: Access) -> ResponseReturnValue | None:
         if request.path.startswith("/api/"):
             if access.confirmed:
                 raise NotConfirmed(
-                    "Confirm your e-mail address first: open the link that was mailed to you."
+                    "Confirm your email address first: open the link that was mailed to you."
                 )
         elif access.identify and not (access.unconfirmed_too or _is_about_accounts()):
             if request.method in SAFE_METHODS:
                 return redirect(sign_in_url("unconfirmed"), 303)
-            raise NotConfirmed("Confirm your e-mail address first.")
+            raise NotConfirmed("Confirm your email address first.")
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
     if access.recent and not recently_authenticated(who):
@@ -329,7 +329,7 @@ async def guard_websocket() -> None:
     if origin is not None and sent_origin(origin) != settings.BASE_URL:
         raise Forbidden("This websocket was opened by another site.")
     if access.signed_in:
-        # Refused rather than let in unseen.
+        # Refused rather than let in without a check.
         raise Forbidden("Nobody can be recognised on a websocket yet.")
     if declared_limit:
         await limits.hit(

@@ -40,13 +40,13 @@ logger = logging.getLogger(__name__)
 WORDS = {
     400: (
         "This request could not be understood.",
-        "Check the address and what was sent, then try again.",
+        "Check the URL and what was sent, then try again.",
     ),
     401: ("You are not logged in.", "Log in and try again."),
     403: ("You are not allowed to do this.", "If you should be, ask an administrator."),
-    404: ("This page does not exist.", "Check the address, or start from the home page."),
+    404: ("This page does not exist.", "Check the URL, or start from the home page."),
     405: (
-        "This address does not support that kind of request.",
+        "This URL does not support that kind of request.",
         "Go back, and try again from the page itself.",
     ),
     408: ("The request took too long to arrive.", "Try again."),

@@ -21,7 +21,10 @@ LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.
 
 
 def init_app(app: Quart) -> None:
-    """Configure Quart's own signed session, which holds nothing but flashed messages."""
+    """Configure Quart's own session: a cookie that is signed, not encrypted.
+
+    It holds flashed messages and, for an hour, what was typed into a form (`app.web.kept`).
+    """
     configured: Config = app.extensions["settings"]
     app.config.update(
         SESSION_COOKIE_NAME=cookie_name("flash", configured),

@@ -1,7 +1,7 @@
 """What was typed into a form whose session had ended, kept until its user has signed in again.
 
-It is kept in Quart's signed session cookie, and shown only to the user to whom the form was shown:
-each form says who that was. Passwords and codes are never kept.
+It is kept in Quart's session cookie, signed but readable, and shown only to the user to whom the
+form was shown: each form says who that was. Passwords and codes are never kept.
 """
 
 import json

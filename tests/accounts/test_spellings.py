@@ -196,7 +196,7 @@ async def test_two_accounts_of_one_address_are_listed_and_each_is_found(app: Qua
         await session.execute(update(User).where(User.id == older.id).values(**values))
     assert await logs_in(app, stored, "nine green lanterns hum")
     assert await logs_in(app, NORMAL)
-    assert not await logs_in(app, stored), "the very text decides"
+    assert not await logs_in(app, stored), "the address exactly as stored decides"
     assert not await logs_in(app, NORMAL, "nine green lanterns hum")
     client = app.test_client()
     await send(client, surfaces.REQUEST_RESET, False, email=stored)

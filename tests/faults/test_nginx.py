@@ -301,9 +301,15 @@ async def test_the_configuration_that_comes_with_the_product(
         check=True,
         capture_output=True,
     )
+    proof = tmp_path / ".well-known" / "acme-challenge" / "token"
+    proof.parent.mkdir(parents=True)
+    proof.write_text("proof")
     with served(env, tmp_path / "log") as app:
         text = (PROJECT_ROOT / "deploy" / "nginx.conf").read_text()
         for theirs, ours in {
+            "listen [::]:80;": "",
+            "listen [::]:443 ssl http2;": "",
+            "/var/www/html": f"{tmp_path}",
             "listen 80;": f"listen 127.0.0.1:{plain};",
             "listen 443 ": f"listen 127.0.0.1:{port} ",
             "/etc/letsencrypt/live/app.example.com/fullchain.pem": f"{tmp_path}/cert.pem",
@@ -321,10 +327,13 @@ async def test_the_configuration_that_comes_with_the_product(
             assert await ips(env) == {CLIENT}
             status, location, _ = Visitor(plain).send("GET", "/about?a=b")
             assert (status, location) == (308, "https://app.example.com/about?a=b")
+            status, _, text = Visitor(plain).send("GET", "/.well-known/acme-challenge/token")
+            assert (status, text) == (200, "proof"), "of a certificate authority"
             # What is too large gets the site's own words.
             cookies = "; ".join(f"c{number}={'x' * 3500}" for number in range(16))
-            status, _, text = visitor.send("GET", "/account/login", Cookie=cookies)
-            assert (status, "Delete this site's cookies" in text) == (431, True)
+            for each in (cookies, "c=" + "x" * 70_000):
+                status, _, text = visitor.send("GET", "/account/login", Cookie=each)
+                assert (status, "Delete this site's cookies" in text) == (431, True)
             status, _, text = visitor.send("POST", "/api/v1/session", {"email": "x" * 2_000_000})
             assert (status, json.loads(text)["status"]) == (413, 413)
             assert found(env) == set()

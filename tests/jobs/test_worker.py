@@ -214,7 +214,7 @@ async def test_a_connection_that_is_lost_while_a_job_is_started_does_not_end_the
 
 
 async def until_alive(client: Redis, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when a worker shows its sign of life."""
+    """Return when a worker has written its heartbeat."""
     async with asyncio.timeout(20):
         while not await client.exists(f"qb-testing:{SHARED_KEY}"):
             assert process.poll() is None, log.read_text()

@@ -17,7 +17,7 @@ COOKIES = "; ".join(f"c{number}={'x' * 3500}" for number in range(20))  # 70 kB
             431,
             "The headers of this request are",
         ),
-        ("/account/login?" + "x" * 20_000, {}, 414, "The address of this page is too long"),
+        ("/account/login?" + "x" * 20_000, {}, 414, "The URL of this page is too long"),
     ],
 )
 async def test_what_is_too_large_is_answered_in_words(

@@ -45,7 +45,7 @@ class Heartbeat:
             try:
                 await self._beat()
             except (RedisError, OSError) as error:
-                logger.warning("The sign of life could not be written: %s", error)
+                logger.warning("The heartbeat could not be written: %s", error)
 
     async def _beat(self) -> None:
         # Twice the interval: one late beat does not make a worker dead.

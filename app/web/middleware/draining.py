@@ -15,7 +15,7 @@ from hypercorn.typing import (
 
 from app.config import Config
 
-# Seconds: at most so long altogether, and so long without anything arriving.
+# Seconds: the total, and the longest pause without anything arriving.
 LONGEST = 10.0
 IDLE = 0.25
 

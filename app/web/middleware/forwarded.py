@@ -67,7 +67,7 @@ def forwarded(headers: dict[str, str], parameter: str) -> list[str]:
 
 
 def entry(entries: Sequence[str], proxies: int) -> str | None:
-    """Return the entry that the outermost of so many proxies wrote, None without entries.
+    """Return the entry that the outermost of the proxies wrote, None without entries.
 
     If there are fewer entries, the request passed by some of the proxies, and the first entry was
     written by the outermost of the others.

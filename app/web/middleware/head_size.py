@@ -10,7 +10,7 @@ from app.web.middleware.answers import answer
 MAX_URL = 16 * 1024
 MAX_HEADERS = 32 * 1024
 
-URL = "The address of this page is too long."
+URL = "The URL of this page is too long."
 COOKIES = "Your browser sent too many cookies. Delete this site's cookies and try again."
 HEADERS = "The headers of this request are too large."
 

@@ -1,4 +1,4 @@
-"""The redirect from http to https, which never goes round in circles: an ASGI layer."""
+"""The redirect from http to https, without redirect loops: an ASGI layer."""
 
 import re
 import time
@@ -62,7 +62,7 @@ class HttpsRedirect:
     ) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["scheme"] == "https":
-            self._redirected.clear()  # https arrives as such, so nobody goes round in circles
+            self._redirected.clear()  # https arrives as such, so there is no loop
         if (
             not self.base_url
             or scope["type"] != "http"

@@ -20,7 +20,7 @@ from app.web.middleware.headers import PROBES
 from app.web.middleware.sightings import Sightings
 
 SECURE = ("https", "wss")
-# So many requests in a row through more proxies than are trusted are not a client's doing.
+# This many requests in a row through more proxies than are trusted are not a client's doing.
 IN_A_ROW = 20
 # What X-Forwarded-* and Forwarded both say.
 COMPARED: tuple[tuple[str, Callable[[str], str | None]], ...] = (
@@ -30,7 +30,7 @@ COMPARED: tuple[tuple[str, Callable[[str], str | None]], ...] = (
 
 
 class TrustedProxies:
-    """Take ip and scheme from X-Forwarded-For and -Proto, behind so many trusted proxies.
+    """Take ip and scheme from X-Forwarded-For and -Proto, behind TRUSTED_PROXIES proxies.
 
     Each proxy appends the ip that called it. So with n proxies the nth entry from the right was
     written by the outermost one, and everything to the left of it may be forged. `Forwarded`

@@ -30,7 +30,10 @@ SHARED = (
     "So the clients' ips are unknown: everybody together shares the limits per ip, which are wider "
     "meanwhile, and lists of sessions show no ip."
 )
-EXPLAINED = "So http and https look the same, and pages are an error that explains this."
+EXPLAINED = (
+    "So http and https look the same, and every page answers with an error that names the header "
+    "to set."
+)
 
 # What requests show that arrive as they should.
 IP, HOPS, SCHEME, HTTPS = "ip", "hops", "scheme", "https"
@@ -61,8 +64,7 @@ NO_IP = Sign(
 UNREADABLE_IP = Sign(
     "qb.W031",
     "unreadable-ip",
-    "Requests arrive with an X-Forwarded-For (or Forwarded) whose entry of the outermost proxy is "
-    "no ip. " + SHARED,
+    "The outermost proxy's entry in X-Forwarded-For (or Forwarded) is not an ip. " + SHARED,
     f"Let the proxy send the client's ip. {SEND_IP}",
     IP,
 )
@@ -135,7 +137,8 @@ LOOP = Sign(
     "qb.W038",
     "loop",
     "Requests look like http although the browser used https, or the redirect to https was "
-    "followed again and again. They are answered with an error that explains this.",
+    "followed again and again: a redirect loop. They are answered with an error that names the "
+    "header to set.",
     "If pages open by https, a single client sent something odd, and nothing is wrong. If not: let "
     "the proxy that ends TLS send X-Forwarded-Proto, and proxies behind it pass it on "
     f"unchanged (nginx: `proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;`), and set "
