@@ -327,6 +327,8 @@ def test_no_secret_is_in_logs_jobs_or_redis(system: System) -> None:
     for key in client.scan_iter():
         read = {
             b"string": client.get,
+            b"set": client.smembers,
+            b"hash": client.hgetall,
             b"list": all_of(client.lrange),
             b"zset": all_of(client.zrange),
         }
