@@ -50,6 +50,10 @@ WORDS = {
         "Go back, and try again from the page itself.",
     ),
     408: ("The request took too long to arrive.", "Try again."),
+    409: (
+        "This cannot be done as things are now.",
+        "Open the page again to see how they are, and decide then.",
+    ),
     410: (
         "This is no longer available.",
         "You may be done already: log in and see. If you have no password yet, or have forgotten "

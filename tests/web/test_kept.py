@@ -177,6 +177,7 @@ async def test_a_form_that_was_shown_to_somebody_else_does_nothing(client: Brows
     page = unescape(await response.get_data(as_text=True))
     assert response.status_code == 409
     assert f"You are now logged in as {bob.email}, so this was not done." in page
+    assert "Open the page again" in page
     assert NAME["first_name"] not in page
     assert await name_of(bob) == await name_of(kim) == "Robin"
     assert await post(client, "/account/manage", NAME, by=bob) == "/account/manage"
