@@ -138,3 +138,21 @@ async def test_two_heads_that_are_applied_are_a_warning(clone: Clone) -> None:
     (clone.folder / "alembic" / "versions" / "second.py").write_text(HEADS.format("second"))
     clone.does("db", "upgrade", "heads")
     assert "qb.W041" in clone.run("check").stderr
+
+
+async def test_a_database_of_another_application_is_named_with_the_way_out(clone: Clone) -> None:
+    await clone.query("CREATE TABLE users (id integer)")
+    for command in (["check"], ["setup-dev"], ["db", "upgrade"], ["recreate-db"]):
+        words = clone.refuses(*command)
+        assert "users" in words, command
+        assert "Name a database" in words, command
+    assert await clone.query("SELECT count(*) FROM users") == [(0,)]
+
+
+async def test_tables_of_others_beside_ours_are_no_finding(clone: Clone) -> None:
+    clone.does("setup-dev")
+    await clone.query("CREATE TABLE spatial_ref_sys (srid integer)")
+    clone.does("db", "check")
+    words = clone.run("check")
+    assert "spatial" not in words.stdout + words.stderr
+    assert "qb.E04" not in words.stdout + words.stderr
