@@ -60,6 +60,8 @@ async def counter(
 BOTH = "3/second;5/hour"
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_every_part_of_a_rule_applies(counter: Limits) -> None:
     assert await passed(counter, 10, BOTH) == 3
     await asyncio.sleep(1.1)
@@ -119,6 +121,8 @@ async def test_without_redis_each_process_goes_on_counting(
     assert await passed(alone, 20) == 5
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_redis_that_hangs_costs_one_wait_and_not_one_each(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -93,6 +93,8 @@ async def stored(engine: AsyncEngine, table: str, key: str) -> dict[int, tuple[A
         return {row.key: (row.email, row.email_as_typed) for row in rows}
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_addresses_become_normal_and_conflicts_stay_and_are_listed(
     old: Config, engine: AsyncEngine, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -42,6 +42,8 @@ async def test_the_api_accepts_an_invitation(client: Browser) -> None:
     assert (await client.post("/api/v1/session", json=GUEST)).status_code == 201
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("kind", ["used", "expired", "unknown"])
 async def test_a_link_that_works_no_more_explains_itself_and_mails_nobody(
     client: Browser, kind: str

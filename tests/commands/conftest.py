@@ -12,7 +12,13 @@ from tests.conftest import create_database
 from tests.processes import variables
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        # By default on the database that a clean clone has; on both in the continuous check.
+        pytest.param("postgresql", marks=[pytest.mark.faults, pytest.mark.waits]),
+    ]
+)
 async def clone(request: pytest.FixtureRequest, tmp_path: Path, worker_number: int) -> Clone:
     """Make a clean clone on an empty database of each kind."""
     url = f"sqlite:///{tmp_path / 'test.sqlite3'}"

@@ -222,6 +222,8 @@ def test_routes_lists_each_route_with_access_and_limit(env: dict[str, str]) -> N
     assert "1200/minute" in admin
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_tests_exit_status_is_passed_on(tmp_path: Path) -> None:
     failing = tmp_path / "test_failing.py"
     failing.write_text("def test_fails(): assert False")

@@ -8,6 +8,8 @@ from tests.jobs.conftest import Work, jobs, put
 from tests.jobs.declared import RAN
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_a_job_that_fails_is_tried_again_and_then_dead(work: Work, quick: None) -> None:
     await put("tests.fail")
     await work()
