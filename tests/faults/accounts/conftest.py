@@ -39,7 +39,7 @@ async def env(tmp_path_factory: pytest.TempPathFactory, worker_number: int) -> d
 
 @pytest.fixture(scope="package")
 def pair(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Start two processes with limits per ip that are soon reached, and the default ones per account.
+    """Start two processes with low limits per ip, and with the default ones per account.
 
     They wait long for Redis: on a busy machine each would otherwise begin to count by itself, as it
     should when Redis is away.
