@@ -72,12 +72,21 @@ def test_each_character_that_changes_leads_to_a_fixed_point() -> None:
     assert sum(map(is_fixed_and_mailable, texts)) > 500
 
 
+ALIKE = ("CJK UNIFIED IDEOGRAPH", "HANGUL SYLLABLE", "TANGUT", "NUSHU", "KHITAN", "CUNEIFORM")
+
+
 @pytest.mark.soak
 def test_each_character_leads_to_a_fixed_point() -> None:
-    for character in map(chr, range(0x110000)):
-        if unicodedata.category(character) not in ("Cs", "Co", "Cn"):
-            is_fixed_and_mailable(f"a{character}Σ@example.com")
-            is_fixed_and_mailable(f"a@x{character}y.example")
+    assigned = [
+        character
+        for character in map(chr, range(0x110000))
+        if unicodedata.category(character) not in ("Cs", "Co", "Cn")
+    ]
+    # Ideographs and syllables of Hangul, eleven of twelve characters, are alike.
+    alike = [each for each in assigned if unicodedata.name(each, "").startswith(ALIKE)]
+    for character in [*(set(assigned) - set(alike)), *alike[::500]]:
+        is_fixed_and_mailable(f"a{character}Σ@example.com")
+        is_fixed_and_mailable(f"a@x{character}y.example")
 
 
 @settings(max_examples=100, deadline=None)

@@ -66,12 +66,15 @@ async def test_logging_in_twice_renews_the_session_without_a_word(client: Browse
         assert await session.scalar(select(func.count(Credential.id))) == 1
 
 
-async def test_the_log_in_page_sends_whoever_is_in_where_they_wanted_to_go(client: Browser) -> None:
+async def test_the_log_in_page_sends_whoever_is_in_where_they_wanted_to_go(
+    app: Quart, client: Browser
+) -> None:
+    home = "/" if "home" in app.extensions else "/account/manage"
     await log_in(client, await make_person())
     for target, path in (
-        ("/account/login?next=/account/manage", "/account/manage"),
-        ("/account/login?next=//evil.example", "/"),
-        ("/account/register", "/"),
+        ("/account/login?next=/account/sessions", "/account/sessions"),
+        ("/account/login?next=//evil.example", home),
+        ("/account/register", home),
     ):
         response = await client.get(target)
         assert (response.status_code, response.headers["Location"]) == (303, path)
