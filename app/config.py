@@ -4,7 +4,6 @@ The settings themselves stand in `app.settings.fields`, by subject.
 """
 
 import hashlib
-import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,14 @@ from quart import current_app
 from sqlalchemy import make_url
 from werkzeug.local import LocalProxy
 
-from app.environment import absolute, chosen_config, embedded_redis_url, instance_path, port
+from app.environment import (
+    absolute,
+    chosen_config,
+    embedded_redis_url,
+    first_that_is_set,
+    instance_path,
+    port,
+)
 from app.errors import ConfigurationError, Problem
 from app.settings.agreement import require_agreement
 from app.settings.errors import explain
@@ -93,7 +99,7 @@ class Config(
         url = make_url(value)
         if url.get_backend_name() != "sqlite" or str(url.database).startswith("file:"):
             return value
-        read = next((name for name in variables(cls, "DATABASE_URL") if os.environ.get(name)), "")
+        read = first_that_is_set(*variables(cls, "DATABASE_URL")) or ""
         file = absolute(str(url.database), read)
         return url.set(database=str(file)).render_as_string(hide_password=False)
 

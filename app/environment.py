@@ -10,7 +10,6 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
@@ -127,7 +126,13 @@ def origin(name: str) -> Path | None:
 
 def first_set(*names: str) -> str | None:
     """Return the value of the first of these environment variables that is set and not empty."""
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+    name = first_that_is_set(*names)
+    return os.environ[name] if name else None
+
+
+def first_that_is_set(*names: str) -> str | None:
+    """Return the first of these names that is an environment variable and not empty."""
+    return next((name for name in names if os.environ.get(name)), None)
 
 
 def tidied(value: str, *, secret: bool = False) -> str:
@@ -158,7 +163,7 @@ def chosen_by(name: str) -> str:
     """Return what has chosen the configuration of this name, in words that follow a comma."""
     if told := os.environ.get(CHOSEN_BY):
         return told
-    if (variable := next(filter(os.environ.get, CHOICES), None)) is None:
+    if (variable := first_that_is_set(*CHOICES)) is None:
         if name == "default":
             return f"the default, since neither {' nor '.join(CHOICES)} is set"
     elif chosen_config() == name:
@@ -206,16 +211,12 @@ def absolute(path: str | Path, *names: str) -> Path:
 
 
 def _tidied_variable(*names: str) -> str | None:
-    for name in _set(names):
-        try:
-            return tidied(os.environ[name])
-        except ValueError as error:
-            raise ConfigurationError(f"{name}: got {os.environ[name]!r}, but {error}.") from None
-    return None
-
-
-def _set(names: tuple[str, ...]) -> Iterator[str]:
-    return (name for name in names if os.environ.get(name))
+    if (name := first_that_is_set(*names)) is None:
+        return None
+    try:
+        return tidied(os.environ[name])
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: got {os.environ[name]!r}, but {error}.") from None
 
 
 def embedded_redis_url(instance: Path) -> str:

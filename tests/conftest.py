@@ -199,6 +199,17 @@ async def clean(request: pytest.FixtureRequest) -> AsyncIterator[None]:
         assert not others, "every key of the application begins with REDIS_PREFIX"
 
 
+async def settings_of_an_empty_database(
+    backend: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Config:
+    """Return settings for a new database of this kind, which is in the environment too."""
+    url = f"sqlite:///{folder / 'test.sqlite3'}"
+    if backend == "postgresql":
+        url = await create_database(name)
+    monkeypatch.setenv("TEST_DATABASE_URL", url)
+    return load_settings("testing")
+
+
 def reset_limits(app: Quart) -> None:
     """Give an app limits without local counters."""
     settings: Config = app.extensions["settings"]

@@ -23,7 +23,7 @@ from app.health.database import database
 from app.health.findings import messages
 from app.health.probes import standalone
 from app.migrations import Revisions, Schema
-from tests.conftest import create_database
+from tests.conftest import create_database, settings_of_an_empty_database
 
 PARTS = re.compile(
     r",\s(?![^()]*\))|(?<=\w) \(\s|\s\)$"
@@ -38,11 +38,8 @@ async def settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Config:
     """Return settings for an empty database."""
-    url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
-    if request.param == "postgresql":
-        url = await create_database(f"test_migrations_{worker_number}")
-    monkeypatch.setenv("TEST_DATABASE_URL", url)
-    return load_settings("testing")
+    name = f"test_migrations_{worker_number}"
+    return await settings_of_an_empty_database(request.param, name, tmp_path, monkeypatch)
 
 
 @pytest.fixture

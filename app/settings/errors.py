@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from app.environment import origin
+from app.environment import first_that_is_set, origin
 from app.settings.agreement import Contradiction
 from app.settings.fields import Fields, variables
 
@@ -50,8 +50,7 @@ def _reasons(error: ValidationError) -> tuple[dict[int | str, str], list[str]]:
 def _find(cls: type[Fields], place: int | str) -> tuple[str, FieldInfo]:
     """Find the field that an error is about, and the variable that its value came from."""
     name = next(n for n in cls.model_fields if place in (*variables(cls, n), n))
-    read = next((v for v in variables(cls, name) if os.environ.get(v)), name)
-    return read, cls.model_fields[name]
+    return first_that_is_set(*variables(cls, name)) or name, cls.model_fields[name]
 
 
 def _given(variable: str, field: FieldInfo) -> str:

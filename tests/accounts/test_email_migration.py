@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrations
-from app.config import Config, load_settings
+from app.config import Config
 from app.database import create_engine, utcnow
-from tests.conftest import MakeApp, create_database
+from tests.conftest import MakeApp, settings_of_an_empty_database
 from tests.factories.people import PASSWORD
 
 BEFORE, AFTER = "8f0d3b62c7e5", "3d94e0c1b7a2"
@@ -43,11 +43,8 @@ async def old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Config:
     """Return settings for a database as the release before had it."""
-    url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
-    if request.param == "postgresql":
-        url = await create_database(f"test_email_migration_{worker_number}")
-    monkeypatch.setenv("TEST_DATABASE_URL", url)
-    settings = load_settings("testing")
+    name = f"test_email_migration_{worker_number}"
+    settings = await settings_of_an_empty_database(request.param, name, tmp_path, monkeypatch)
     await migrations.run(settings, command.upgrade, BEFORE)
     return settings
 

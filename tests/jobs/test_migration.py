@@ -14,11 +14,11 @@ from sqlalchemy import Row, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrations
-from app.config import Config, load_settings
+from app.config import Config
 from app.database import create_engine, db, utcnow
 from app.jobs.engine import leases
 from app.jobs.queue import enqueue
-from tests.conftest import MakeApp, create_database
+from tests.conftest import MakeApp, settings_of_an_empty_database
 
 BEFORE, AFTER = "5c1e7b0a94d2", "8f0d3b62c7e5"
 
@@ -42,11 +42,8 @@ async def settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Config:
     """Settings for a database as the release before had it."""
-    url = f"sqlite:///{tmp_path / 'test.sqlite3'}"
-    if request.param == "postgresql":
-        url = await create_database(f"test_jobs_migration_{worker_number}")
-    monkeypatch.setenv("TEST_DATABASE_URL", url)
-    settings = load_settings("testing")
+    name = f"test_jobs_migration_{worker_number}"
+    settings = await settings_of_an_empty_database(request.param, name, tmp_path, monkeypatch)
     await migrations.run(settings, command.upgrade, BEFORE)
     return settings
 
