@@ -21,7 +21,6 @@ from app.health import views as health
 from app.jobs import queue, schedule
 from app.limits import Limits
 from app.mail import mailbox
-from app.mail import probes as mail_probes
 from app.redis import request_redis
 from app.web import access, api, bodies, dashboard, errors, identity, menus, pages, well_known
 from app.web.middleware.draining import DrainedRefusals
@@ -93,7 +92,6 @@ def create_app(config_name: str | None = None) -> Quart:
         well_known,
         errors,
         probes,
-        mail_probes,
         dashboard,
     ):
         part.init_app(app)

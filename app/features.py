@@ -9,6 +9,7 @@ from types import ModuleType
 
 from app.accounts import feature as accounts
 from app.jobs import feature as jobs
+from app.mail import feature as mail
 from app.site import feature as site
 
 # Every feature imported above, in that order.

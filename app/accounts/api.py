@@ -7,16 +7,25 @@ from quart import Blueprint, Response, ResponseReturnValue, after_this_request
 from quart.typing import ResponseTypes
 from quart_schema import tag_blueprint, validate_request, validate_response
 
-from app.accounts import email_change, passwords, personal_data, registration, service
+from app.accounts import (
+    email_change,
+    guessing,
+    passwords,
+    personal_data,
+    registration,
+    service,
+)
 from app.accounts.schemas import (
     Accepted,
     AccountOut,
+    AddressSetUp,
     Candidate,
     Confirmed,
     DataExport,
     EmailChange,
     FullName,
     InvitationAccepted,
+    LinkAndPassword,
     LogIn,
     MailedToken,
     NewLink,
@@ -38,6 +47,7 @@ from app.web.access import limit, public, reauthenticated, signed_in
 from app.web.identity import (
     bearer,
     client,
+    client_to_remember,
     cookie,
     delete_cookie,
     identity,
@@ -65,10 +75,10 @@ async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
     Returns a token for `Authorization: Bearer`, and sets a cookie for browsers. A session that came
     with the request ends. An unknown address and a wrong password get the same answer.
     """
-    begun = await sessions.log_in(
+    begun = await guessing.log_in(
         data.email,
         data.password.get_secret_value(),
-        client(),
+        client_to_remember(),
         remember=data.remember_me,
         replaces=bearer() or cookie(),
     )
@@ -137,19 +147,41 @@ async def register(data: Registration) -> tuple[Accepted, int]:
 
     The answer is the same whether or not the address has an account; the email says what to do.
     """
-    await registration.register(data, client())
+    await registration.register(data, client_to_remember())
     return EMAIL_SENT, 202
 
 
 @accounts_api.post("/account/confirmation")
 @public
 @limit("API_LIMIT")
-@validate_request(MailedToken)
-async def confirm(data: MailedToken) -> ResponseReturnValue:
-    """Confirm an email address with the secret of the link that was mailed to it, once."""
-    async with db.transaction() as session:
-        await registration.confirm(session, data.token)
-    return Response(status=204)
+@validate_request(LinkAndPassword)
+@validate_response(Confirmed)
+async def confirm(data: LinkAndPassword) -> Confirmed:
+    """Confirm an email address with the secret of the link that was mailed to it, once.
+
+    The caller is signed in to the registration, or sends its password, and gets a session for it.
+    Where there is no such registration the answer is `set-up-required`: set the account up.
+    """
+    begun = await registration.confirm(
+        data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
+    )
+    return Confirmed(session=_session_out(begun) if begun else None)
+
+
+@accounts_api.post("/account/set-up")
+@public
+@limit("API_LIMIT")
+@validate_request(AddressSetUp)
+@validate_response(SessionOut, 201)
+async def set_up(data: AddressSetUp) -> tuple[SessionOut, int]:
+    """Choose a name and a password with the secret of a link that confirms an address.
+
+    An unconfirmed account that somebody has registered with this address ends.
+    """
+    begun = await registration.set_up(
+        data.token, data, client_to_remember(), replaces=bearer() or cookie()
+    )
+    return _session_out(begun), 201
 
 
 @accounts_api.post("/account/confirmation/mail")
@@ -225,7 +257,7 @@ async def list_sessions() -> SessionRows:
 async def end_other_sessions() -> ResponseReturnValue:
     """End all of the caller's sessions except this one."""
     async with db.transaction() as session:
-        await sessions.end_other_sessions(session, identity())
+        await sessions.end_other_sessions(session, identity(), client().device)
     return Response(status=204)
 
 
@@ -271,7 +303,9 @@ async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
 async def reset_password(data: PasswordReset) -> ResponseReturnValue:
     """Set a new password with the secret of a mailed link. All sessions and tokens end."""
     password = data.new_password.get_secret_value()
-    await passwords.set_by_link(data.token, Purpose.RESET, password, client(), field="new_password")
+    await passwords.set_by_link(
+        data.token, Purpose.RESET, password, client_to_remember(), field="new_password"
+    )
     return Response(status=204)
 
 
@@ -282,7 +316,9 @@ async def reset_password(data: PasswordReset) -> ResponseReturnValue:
 async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
     """Accept an invitation with the secret of its link, and choose a password."""
     password = data.password.get_secret_value()
-    await passwords.set_by_link(data.token, Purpose.INVITE, password, client(), field="password")
+    await passwords.set_by_link(
+        data.token, Purpose.INVITE, password, client_to_remember(), field="password"
+    )
     return Response(status=204)
 
 
@@ -303,16 +339,18 @@ async def change_email(data: EmailChange) -> tuple[Accepted, int]:
 @accounts_api.post("/account/email/confirmation")
 @public
 @limit("API_LIMIT")
-@validate_request(MailedToken)
+@validate_request(LinkAndPassword)
 @validate_response(Confirmed)
-async def confirm_change_of_email(data: MailedToken) -> Confirmed:
+async def confirm_change_of_email(data: LinkAndPassword) -> Confirmed:
     """Confirm the new address with the secret of the link that was mailed to it.
 
-    All sessions end; the answer holds a new one if the caller is signed in to this account.
+    The caller is signed in to the account, or sends its password. All its sessions end, and the
+    answer holds a new one; API tokens stay valid.
     """
-    async with db.transaction() as session:
-        renewed = await email_change.confirm(session, data.token, identity(), client())
-    return Confirmed(session=_session_out(renewed) if renewed else None)
+    begun = await email_change.confirm(
+        data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
+    )
+    return Confirmed(session=_session_out(begun) if begun else None)
 
 
 @accounts_api.post("/account/email/objection")

@@ -8,16 +8,20 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import links, service
+from app.accounts import emails, links, service
 from app.accounts.schemas import EmailChange
 from app.auth import sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
-from app.auth.tokens import email_key
+from app.auth.password_checks import (
+    Verified,
+    WrongPassword,
+    require_password,
+    require_password_of,
+)
 from app.config import settings
 from app.database import db
 from app.errors import DomainError
-from app.jobs.queue import enqueue
 from app.limits import limits
 from app.validators.email_address import normalised
 
@@ -37,14 +41,13 @@ async def request(actor: Identity, change: EmailChange, client: Client) -> None:
     """
     if change.email == actor.email:
         raise SameEmail
-    verified = await sessions.require_password(actor, change.password.get_secret_value(), client)
+    verified = await require_password(actor, change.password.get_secret_value(), client)
     await limits.hit("change-email", settings.CONFIRMATION_LIMIT, actor.user_id)
-    await limits.hit("mail", settings.ACCOUNT_MAIL_LIMIT, email_key(change.email))
     async with db.transaction() as session:
         await mail_links(session, verified, change.email)
 
 
-async def mail_links(session: AsyncSession, verified: sessions.Verified, email: str) -> None:
+async def mail_links(session: AsyncSession, verified: Verified, email: str) -> None:
     """Mail a link to the new address, and one that reverts the change to a confirmed present one.
 
     If the new address has an account, its owner is told instead. Raises `WrongPassword` if the
@@ -52,49 +55,78 @@ async def mail_links(session: AsyncSession, verified: sessions.Verified, email: 
     """
     user = await service.get_user(session, verified.user_id, lock=True)
     if user.password_hash != verified.password_hash:
-        raise sessions.WrongPassword(field="password")
-    if (taken := await service.find_user(session, email)) and taken.confirmed:
-        await enqueue(session, "accounts.send_already_registered", user_id=taken.id)
-    else:
-        await links.mail_link(session, user, Purpose.CHANGE_EMAIL, email)
+        raise WrongPassword(field="password")
+    await links.mail_link(session, user, Purpose.CHANGE_EMAIL, email)
     if user.confirmed:
         await links.mail_link(session, user, Purpose.OBJECT)
 
 
 async def confirm(
-    session: AsyncSession, secret: str, actor: Identity, client: Client
+    secret: str, password: str, actor: Identity, client: Client, *, replaces: str | None = None
 ) -> sessions.NewSession | None:
     """Consume the link mailed to the new address, which becomes the account's confirmed address.
 
-    All sessions and links of the user end, API tokens do not. Returns a new session if the actor
-    is that user. Raises `LinkExpired`, or `EmailTaken` if the address got an account meanwhile.
+    The link proves the mailbox. That the account is their own, people show by being signed in to it
+    or by its password. All its sessions and links end, API tokens do not. Returns a new session,
+    which takes the place of `replaces`, or None to whoever is signed in by a token. Raises
+    `LinkExpired`, `WrongPassword`, `TooMany`, `Busy`, or `EmailTaken` if the address got an account
+    meanwhile.
     """
-    link, user = await links.use_link(session, secret, Purpose.CHANGE_EMAIL)
-    await _set_email(session, user, link)
-    await service.revoke_credentials(session, user.id, service.REVOCABLE - {Purpose.TOKEN})
-    return await sessions.renew_session(session, actor, user.id, client)
+    async with db.session() as session:
+        link = await links.read_link(session, secret, Purpose.CHANGE_EMAIL)
+    verified = None
+    if actor.user_id != link.user_id:
+        if not password:
+            raise WrongPassword("Type the password of the account.", field="password")
+        guesser = ("change-email", str(link.user_id), link.email)
+        verified = await require_password_of(link.user_id, password, client, guesser=guesser)
+    async with db.transaction() as session:
+        link, user = await links.use_link(session, secret, Purpose.CHANGE_EMAIL)
+        is_theirs = (
+            user.password_hash == verified.password_hash
+            if verified
+            else await sessions.is_valid(session, actor)
+        )
+        if not is_theirs:  # the password has changed meanwhile, or the session has ended
+            raise WrongPassword("Type the password of the account.", field="password")
+        await _set_email(session, user, link)
+        await service.revoke_credentials(session, user.id, service.REVOCABLE - {Purpose.TOKEN})
+        if verified is None:
+            return await sessions.renew_session(session, actor, user.id, client)
+        return await sessions.start_session(
+            session, verified, client, remember=False, replaces=replaces
+        )
 
 
 async def revert_email_change(session: AsyncSession, secret: str) -> str:
     """Consume the link mailed to the previous address, and give the account that address back.
 
     Works before and after the change has taken effect. The password is removed and all credentials
-    of the user end. Returns the secret of a link that sets a new password. Raises `LinkExpired` or
-    `EmailTaken`.
+    of the user end. Whoever loses an address by it is told by mail. Returns the secret of a link
+    that sets a new password. Raises `LinkExpired` or `EmailTaken`.
     """
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
+    if user.email != link.email and user.confirmed:
+        await emails.tell_address_lost(session, user.address)
     await _set_email(session, user, link)
     user.password_hash = None
-    await service.revoke_credentials(session, user.id)
-    return links.new_link(session, user, Purpose.RESET)
+    await service.revoke_credentials(session, user.id, service.REVOCABLE | {Purpose.DEVICE})
+    return links.new_link(session, Purpose.RESET, user.address, user_id=user.id)
 
 
 async def _set_email(session: AsyncSession, user: User, link: links.Link) -> None:
     if user.email != link.email:
         email = normalised(link.recipient)
-        # An unconfirmed account never proved that the address is its own: it gives way.
-        unproven = (User.email == email, User.confirmed.is_(False), User.id != user.id)
+        # An unconfirmed account never proved that the address is its own: it gives way. One that is
+        # disabled stays, or whoever disabled it would be got round.
+        unproven = (
+            User.email == email,
+            User.confirmed.is_(False),
+            User.disabled_at.is_(None),
+            User.id != user.id,
+        )
         await session.execute(delete(User).where(*unproven))
+        await service.end_confirmations(session, email)
         user.email = email
     user.confirmed = True
     try:

@@ -2,16 +2,11 @@
 
 from uuid import UUID
 
-from app.accounts import links, passwords, registration
+from app.accounts import guessing, links, passwords, registration
 from app.auth import sessions
 from app.database import db
 from app.jobs.queue import job
-
-# With JOB_BACKOFF as it is, these attempts take about twelve hours.
-MAIL_ATTEMPTS = 20
-# Seconds. A slow mail server must be able to finish: if it is cut off before it acknowledges the
-# mail, the next attempt sends it a second time.
-MAIL_TIMEOUT = 120
+from app.mail.jobs import MAIL_ATTEMPTS, MAIL_TIMEOUT
 
 
 @job("accounts.send_link", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
@@ -20,22 +15,22 @@ async def send_link(link_id: str) -> None:
     await links.send_link(UUID(link_id))
 
 
+@job("accounts.send_registration", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_registration(mail_id: str) -> None:
+    """Mail whoever owns a registered address what to do next."""
+    await registration.send_registration(UUID(mail_id))
+
+
 @job("accounts.send_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
-async def send_reset(user_id: int) -> None:
+async def send_reset(mail_id: str) -> None:
     """Mail a link that sets a new password, if the account exists."""
-    await passwords.send_reset(user_id)
+    await passwords.send_reset(UUID(mail_id))
 
 
-@job("accounts.send_password_changed", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
-async def send_password_changed(user_id: int) -> None:
-    """Tell a user that their password has been changed."""
-    await passwords.send_password_changed(user_id)
-
-
-@job("accounts.send_already_registered", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
-async def send_already_registered(user_id: int) -> None:
-    """Tell the owner of an account that somebody tried to register with their address."""
-    await registration.send_already_registered(user_id)
+@job("accounts.send_guessing_notice", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_guessing_notice(mail_id: str) -> None:
+    """Tell the owner of an account that strangers guess at its password."""
+    await guessing.send_notice(UUID(mail_id))
 
 
 @job("accounts.delete_expired_credentials", timeout=300)

@@ -1,14 +1,14 @@
 """Mailed links: single-use secrets for one purpose and one email address, which expire.
 
 A request prepares a link; the job that mails it gives it a secret. So neither a row nor a job holds
-one.
+one. A link proves a mailbox, and nothing else.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails
@@ -19,43 +19,12 @@ from app.database import db, utcnow
 from app.errors import DomainError
 from app.jobs.queue import enqueue
 from app.mail import delivery
-from app.mail.message import link as page_link
+from app.mail.message import Email
 from app.validators.email_address import EmailAddress, email_address
+from app.validators.rate_rules import rate_rules
 
-# Purpose → the page that the link opens, and the subject and template of its email.
-MAILS = {
-    Purpose.CONFIRM: (
-        "accounts.confirm_account",
-        "Confirm your account",
-        "accounts/email/confirmation",
-    ),
-    Purpose.RESET: ("accounts.set_password", "Reset your password", "accounts/email/reset"),
-    Purpose.CHANGE_EMAIL: (
-        "accounts.confirm_change_of_email",
-        "Confirm your new email",
-        "accounts/email/change_of_email",
-    ),
-    Purpose.INVITE: (
-        "accounts.join_from_invite",
-        "You are invited to join",
-        "accounts/email/invitation",
-    ),
-    Purpose.OBJECT: (
-        "accounts.keep_email",
-        "Your email address is about to change",
-        "accounts/email/email_change_notice",
-    ),
-}
 # What a link that is mailed takes over from the prepared one.
-COPIED = (
-    "purpose",
-    "user_id",
-    "email",
-    "email_as_typed",
-    "pending",
-    "created_at",
-    "expires_at",
-)
+COPIED = ("purpose", "user_id", "email", "email_as_typed", "created_at", "expires_at")
 
 
 class LinkExpired(DomainError):
@@ -78,50 +47,60 @@ class LinkIncomplete(LinkExpired):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The user and the address that a link is for, and what takes effect when it is used.
+    """The user and the address that a link is for.
 
-    `recipient` is the address that it was mailed to: `email` as it was typed.
+    `user_id` is 0 if it is for an address alone; `registration` is then the id of the account that
+    it was mailed for, or 0. `recipient` is the address that it was mailed to: `email` as it was
+    typed.
     """
 
     user_id: int
     email: str
     recipient: str
-    pending: dict[str, str] | None
+    registration: int
     created_at: datetime
 
 
 async def mail_link(
-    session: AsyncSession,
-    user: User,
-    purpose: Purpose,
-    email: str | None = None,
-    pending: dict[str, str] | None = None,
+    session: AsyncSession, user: User, purpose: Purpose, email: str | None = None
 ) -> None:
     """Prepare a link and enqueue its mail, to the user's address or another one.
 
     Its lifetime begins now.
     """
-    to = email_address(email) if email else _own(user)
-    prepared = _credential(user.id, purpose, to, pending)
+    to = email_address(email) if email else user.address
+    prepared = _credential(purpose, to, user.id, utcnow())
     prepared.id, prepared.digest = uuid4(), digest(new_secret())  # of a secret that is thrown away
     session.add(prepared)
     await enqueue(session, "accounts.send_link", link_id=str(prepared.id))
 
 
-def new_link(session: AsyncSession, user: User, purpose: Purpose) -> str:
-    """Create a link for the user's own address that works at once, and return its secret."""
-    credential, secret = _credential(user.id, purpose, _own(user)), new_secret()
+def new_link(
+    session: AsyncSession,
+    purpose: Purpose,
+    to: EmailAddress,
+    *,
+    user_id: int | None,
+    registration: int = 0,
+    created_at: datetime | None = None,
+) -> str:
+    """Create a link that works at once, and return its secret."""
+    credential, secret = _credential(purpose, to, user_id, created_at or utcnow()), new_secret()
     credential.digest = digest(secret)
+    if registration:
+        credential.pending = {"registration": str(registration)}
     session.add(credential)
     return secret
 
 
 async def send_link(link_id: UUID) -> None:
-    """Mail a prepared link, unless it has expired or is no longer needed.
+    """Mail a prepared link, unless it has expired or enough such links are in the mailbox.
 
     Each attempt creates a secret of its own, and all of them work, since a failed attempt may have
-    been delivered nevertheless.
+    been delivered nevertheless. The owner of an address that has an account by now is told of it
+    instead.
     """
+    email = None
     async with db.transaction() as session:
         owner = (
             select(User)
@@ -131,25 +110,69 @@ async def send_link(link_id: UUID) -> None:
         user = (await session.execute(owner.with_for_update(of=User))).scalar_one_or_none()
         # Read once its owner is locked, so that nobody revokes it meanwhile.
         prepared = await session.get(Credential, link_id)
-        if user is None or prepared is None:
+        if user is None or prepared is None or user.disabled_at:
             return
         if prepared.consumed_at or prepared.expires_at <= utcnow():
             return
-        if user.disabled_at or (prepared.purpose == Purpose.CONFIRM and user.confirmed):
-            return
-        secret = new_secret()
-        session.add(
-            Credential(digest=digest(secret), **{name: getattr(prepared, name) for name in COPIED})
+        purpose = Purpose(prepared.purpose)
+        to = EmailAddress(str(prepared.email), prepared.email_as_typed)
+        taken = await _account_at(session, to) if purpose is Purpose.CHANGE_EMAIL else None
+        if await is_enough(session, purpose, to, user.id, prepared.created_at):
+            prepared.expires_at = utcnow()
+        elif taken and taken.disabled_at is None:
+            email = emails.already_registered(taken)
+        elif taken is None:
+            secret = new_secret()
+            copied = {name: getattr(prepared, name) for name in COPIED}
+            session.add(Credential(digest=digest(secret), **copied))
+            email = email_of(purpose, to, secret, user)
+    if email:
+        await delivery.deliver(email)
+
+
+async def _account_at(session: AsyncSession, email: str) -> User | None:
+    """Return the account whose owner has proved this address, or that is disabled."""
+    query = select(User).where(User.email == email, _is_settled())
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+def _is_settled() -> ColumnElement[bool]:
+    return or_(User.confirmed, User.disabled_at.is_not(None))
+
+
+def email_of(
+    purpose: Purpose, to: EmailAddress, secret: str, user: User | None, *, set_up: bool = False
+) -> Email:
+    """Build the mail with a link. Only the owner of this very address is greeted by name."""
+    name = emails.greeting(user) if user and user.email == to else ""
+    return emails.mailed_link(purpose, to, secret, lifetime(purpose), name=name, set_up=set_up)
+
+
+async def is_enough(
+    session: AsyncSession, purpose: Purpose, email: str, user_id: int | None, before: datetime
+) -> bool:
+    """Return whether links that still work were mailed as often as the limit on mails allows.
+
+    So the limit is silent, and never leaves the owner of a mailbox without a link that works. The
+    notice of a change of address has none.
+    """
+    if purpose is Purpose.OBJECT:
+        return False
+    is_reset = purpose is Purpose.RESET
+    rule = settings.RESET_LIMIT_ACCOUNT if is_reset else settings.ACCOUNT_MAIL_LIMIT
+    for item in rate_rules(rule):
+        mailed = select(func.count(func.distinct(Credential.created_at))).where(
+            Credential.purpose == purpose,
+            Credential.email == str(email),
+            Credential.user_id.is_not_distinct_from(user_id),
+            Credential.created_at > before - timedelta(seconds=item.get_expiry()),
+            Credential.created_at < before,
+            Credential.consumed_at.is_(None),
+            Credential.expires_at > utcnow(),
         )
-    to = prepared.email_as_typed or str(prepared.email)
-    await deliver(user, Purpose(prepared.purpose), to, secret)
-
-
-async def deliver(user: User, purpose: Purpose, to: str, secret: str) -> None:
-    """Deliver the mail with a link. Call this outside of any transaction."""
-    endpoint, subject, template = MAILS[purpose]
-    link = page_link(endpoint, token=secret)
-    await delivery.deliver(emails.mailed_link(subject, template, user, to, link, lifetime(purpose)))
+        if (await session.execute(mailed)).scalar_one() >= item.amount:
+            return True
+    return False
 
 
 async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Link:
@@ -165,32 +188,50 @@ async def read_link(session: AsyncSession, secret: str, purpose: Purpose) -> Lin
     if row is None:
         raise LinkExpired
     email = str(row.email)
-    return Link(row.user_id, email, row.email_as_typed or email, row.pending, row.created_at)
+    registration = int((row.pending or {}).get("registration", 0))
+    return Link(row.user_id or 0, email, row.email_as_typed or email, registration, row.created_at)
 
 
 async def use_link(session: AsyncSession, secret: str, purpose: Purpose) -> tuple[Link, User]:
-    """Consume the link and expire the user's other links of this purpose.
+    """Consume the link of a user and expire their other links of this purpose.
 
     Of concurrent calls exactly one succeeds; the rest raise `LinkExpired`. Returns the link and its
     user, whose row is locked: all code that revokes credentials locks their user first.
     """
     link = await read_link(session, secret, purpose)
     user = await session.get(User, link.user_id, with_for_update=True)
-    statement = update(Credential).where(*_usable(secret, purpose)).values(consumed_at=utcnow())
-    used = (await session.execute(statement.returning(Credential.id))).one_or_none()
-    if user is None or used is None:
-        raise LinkExpired
-    others = update(Credential).where(
-        Credential.user_id == link.user_id, Credential.purpose == purpose
-    )
+    others = Credential.user_id == link.user_id
     if purpose is Purpose.OBJECT:
         # Somebody who took the account over may hold a later one, mailed to the address that they
         # chose. The earliest address has the last word.
-        others = others.where(Credential.created_at >= link.created_at)
-    await session.execute(
-        others.where(Credential.consumed_at.is_(None)).values(expires_at=utcnow())
-    )
+        others &= Credential.created_at >= link.created_at
+    await _consume(session, secret, purpose, others)
+    if user is None:
+        raise LinkExpired
     return link, user
+
+
+async def use_confirmation(session: AsyncSession, secret: str) -> tuple[Link, User | None]:
+    """Consume a link that confirms an address, and expire the other ones of this address.
+
+    Of concurrent calls exactly one succeeds; the rest raise `LinkExpired`. Returns the link and the
+    account that has the address, if there is one; its row is locked.
+    """
+    link = await read_link(session, secret, Purpose.CONFIRM)
+    query = select(User).where(User.email == link.email).with_for_update()
+    user = (await session.execute(query)).scalar_one_or_none()
+    await _consume(session, secret, Purpose.CONFIRM, Credential.email == link.email)
+    return link, user
+
+
+async def _consume(
+    session: AsyncSession, secret: str, purpose: Purpose, others: ColumnElement[bool]
+) -> None:
+    statement = update(Credential).where(*_usable(secret, purpose)).values(consumed_at=utcnow())
+    if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
+        raise LinkExpired
+    unused = (Credential.purpose == purpose, Credential.consumed_at.is_(None))
+    await session.execute(update(Credential).where(others, *unused).values(expires_at=utcnow()))
 
 
 def lifetime(purpose: Purpose) -> int:
@@ -198,23 +239,16 @@ def lifetime(purpose: Purpose) -> int:
     return int(getattr(settings, f"{purpose.upper()}_LIFETIME"))
 
 
-def _own(user: User) -> EmailAddress:
-    return EmailAddress(user.email, user.email_as_typed)
-
-
 def _credential(
-    user_id: int, purpose: Purpose, to: EmailAddress, pending: dict[str, str] | None = None
+    purpose: Purpose, to: EmailAddress, user_id: int | None, created_at: datetime
 ) -> Credential:
-    now = utcnow()
-    expires_at = now + timedelta(seconds=lifetime(purpose))
     return Credential(
         purpose=purpose,
         user_id=user_id,
         email=str(to),
         email_as_typed=to.as_typed if to.as_typed != to else None,
-        pending=pending,
-        created_at=now,
-        expires_at=expires_at,
+        created_at=created_at,
+        expires_at=created_at + timedelta(seconds=lifetime(purpose)),
     )
 
 
@@ -222,10 +256,12 @@ def _usable(text: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
     secret = mailed_secret(text)
     if secret is None:
         raise LinkIncomplete
+    owner = exists().where(User.id == Credential.user_id, User.disabled_at.is_(None))
+    settled = exists().where(User.email == Credential.email, _is_settled())
     return (
         Credential.digest == digest(secret),
         Credential.purpose == purpose,
         Credential.consumed_at.is_(None),
         Credential.expires_at > utcnow(),
-        exists().where(User.id == Credential.user_id, User.disabled_at.is_(None)),
+        ~settled if purpose is Purpose.CONFIRM else owner,
     )

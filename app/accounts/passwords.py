@@ -1,22 +1,27 @@
 """Changing a password with the current one, and setting one with a mailed link."""
 
+from uuid import UUID
+
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails, links, service
 from app.accounts.schemas import PasswordChange, Registration
-from app.auth import sessions
+from app.auth import devices, sessions
 from app.auth.hashing import passwords
 from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
-from app.auth.sessions import NewSession, Verified
-from app.auth.tokens import email_key
+from app.auth.password_checks import (
+    Verified,
+    WrongCredentials,
+    forget_guesses,
+    require_password,
+)
+from app.auth.sessions import NewSession
 from app.config import settings
 from app.database import db
-from app.jobs.queue import enqueue
 from app.limits import limits, rate_limit_ip
-from app.mail import delivery
-from app.mail.message import link as page_link
+from app.mail import delivery, outbox
 
 
 async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSession:
@@ -26,7 +31,7 @@ async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSe
     `WrongPassword`, `WeakPassword`, `TooMany`, `Busy`, or `WrongCredentials` if the password
     changed while it was being checked.
     """
-    verified = await sessions.require_password(
+    verified = await require_password(
         actor, data.old_password.get_secret_value(), client, "old_password"
     )
     password = data.new_password.get_secret_value()
@@ -47,9 +52,10 @@ async def _set_password(
     )
     statement = update(User).where(*unchanged).values(password_hash=password_hash)
     if (await session.execute(statement.returning(User.id))).one_or_none() is None:
-        raise sessions.WrongCredentials
+        raise WrongCredentials
     await service.revoke_credentials(session, verified.user_id)
-    await enqueue(session, "accounts.send_password_changed", user_id=verified.user_id)
+    user = await service.get_user(session, verified.user_id)
+    await emails.tell_password_changed(session, user)
     renewed = Verified(verified.user_id, password_hash)
     return await sessions.start_session(session, renewed, client, remember=actor.remember)
 
@@ -57,26 +63,42 @@ async def _set_password(
 async def request_reset(email: str, client: Client) -> None:
     """Mail a link that sets a new password, if the address has an account.
 
-    The caller cannot tell whether it has one, not even by the time this takes: a job is enqueued
-    in either case. Raises `TooMany`, also for addresses without an account.
+    The caller cannot tell whether it has one, not even by the time this takes: a mail is posted in
+    either case, and dropped later. Raises `TooMany` for the client's ip alone: how many such mails
+    an address gets is limited silently.
     """
     ip = rate_limit_ip(client.ip)
     await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, ip, shared="password resets")
-    await limits.hit("reset", settings.RESET_LIMIT_ACCOUNT, email_key(email))
     async with db.transaction() as session:
-        user = await service.find_user(session, email)
-        await enqueue(session, "accounts.send_reset", user_id=user.id if user else 0)
+        user_id, to = await service.addressee(session, email)
+        await outbox.post(session, "accounts.send_reset", to, user_id=user_id)
 
 
-async def send_reset(user_id: int) -> None:
-    """Mail a reset link; to a user who has not accepted their invitation yet, a new invitation."""
+async def send_reset(mail_id: UUID) -> None:
+    """Mail a reset link; to a user who has not accepted their invitation yet, a new invitation.
+
+    The owner of an address that is not confirmed chooses a name as well: a stranger may have
+    registered it.
+    """
+    email = None
     async with db.transaction() as session:
-        user = await session.get(User, user_id)
-        if user is None or user.disabled_at:
-            return
-        purpose = Purpose.INVITE if user.is_invited else Purpose.RESET
-        secret = links.new_link(session, user, purpose)
-    await links.deliver(user, purpose, user.recipient, secret)
+        mail = await outbox.find_unsent(session, mail_id)
+        user = await session.get(User, mail.content["user_id"]) if mail else None
+        if mail and user and user.email == mail.email and not user.disabled_at:
+            purpose = Purpose.RESET if user.confirmed else Purpose.CONFIRM
+            purpose = Purpose.INVITE if user.is_invited else purpose
+            user_id = None if purpose is Purpose.CONFIRM else user.id
+            if not await links.is_enough(session, purpose, mail.email, user_id, mail.created_at):
+                secret = links.new_link(
+                    session, purpose, user.address, user_id=user_id, created_at=mail.created_at
+                )
+                set_up = purpose is Purpose.CONFIRM
+                email = links.email_of(purpose, user.address, secret, user, set_up=set_up)
+    if email is None:
+        await outbox.drop(mail_id)
+        return
+    await delivery.deliver(email)
+    await outbox.mark_sent(mail_id)
 
 
 async def set_by_link(
@@ -84,38 +106,33 @@ async def set_by_link(
 ) -> None:
     """Set a password with a reset link or an invitation, which is consumed by it.
 
-    The address is confirmed too, and all credentials of the user end. Raises `LinkExpired`,
-    `WeakPassword` for this field of the form, or `Busy`.
+    The address is confirmed too, and all credentials of the user end; the client becomes a known
+    device. Raises `LinkExpired`, `WeakPassword` for this field of the form, or `Busy`.
     """
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
         user = await service.get_user(session, link.user_id)
     await passwords.require_strong(password, bad_words(user), field)
-    # Failed log-ins are often what led to the reset.
-    await sessions.forget_failures(user.email, client)
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         await _set_password_by_link(session, secret, purpose, password_hash)
+        await devices.remember(session, client.device, link.user_id)
+    # Guesses are often what led to the reset, and what was guessed is not the password any more.
+    await forget_guesses(user.email, client)
 
 
 async def _set_password_by_link(
     session: AsyncSession, secret: str, purpose: Purpose, password_hash: str
 ) -> None:
     link, user = await links.use_link(session, secret, purpose)
-    if user.email != link.email or (purpose is Purpose.INVITE and not user.is_invited):
+    is_theirs = user.is_invited if purpose is Purpose.INVITE else user.confirmed
+    if user.email != link.email or not is_theirs:
         raise links.LinkExpired
     user.password_hash, user.confirmed = password_hash, True
     await service.revoke_credentials(session, user.id)
+    await service.end_confirmations(session, user.email)
     if purpose is Purpose.RESET:
-        await enqueue(session, "accounts.send_password_changed", user_id=user.id)
-
-
-async def send_password_changed(user_id: int) -> None:
-    """Tell a user that their password has been changed."""
-    async with db.session() as session:
-        user = await session.get(User, user_id)
-    if user is not None:
-        await delivery.deliver(emails.password_changed(user, page_link("accounts.reset_password")))
+        await emails.tell_password_changed(session, user)
 
 
 def bad_words(person: Identity | User | Registration) -> list[str]:

@@ -149,6 +149,41 @@ class MailedToken(Shape):
     token: str = Field(min_length=1, max_length=100)
 
 
+class ShownPassword(Shape):
+    """The password of an account, for a link that does not show by itself whose account it is."""
+
+    password: GivenPassword | None = Field(
+        None,
+        title="Password",
+        json_schema_extra={"autocomplete": "current-password", "required": True},
+    )
+
+    @property
+    def typed(self) -> str:
+        """The password in clear, "" if there is none."""
+        return self.password.get_secret_value() if self.password else ""
+
+
+class LinkAndPassword(ShownPassword, MailedToken):
+    """The secret of a mailed link, and the password of an account that one is not signed in to."""
+
+
+class SetUp(FullName):
+    """The name and the password that the owner of an address chooses."""
+
+    password: GivenPassword = _new_password("Password")
+
+
+class SetUpForm(SetUp):
+    """The form of it, where the password is typed twice."""
+
+    password2: RepeatedPassword
+
+
+class AddressSetUp(SetUp, MailedToken):
+    """A name and a password, and the secret of the link that was mailed to the address."""
+
+
 class OwnPassword(Shape):
     """The current password of the caller."""
 
@@ -274,7 +309,10 @@ class SessionOut(BaseModel):
 
 
 class Confirmed(BaseModel):
-    """The address has changed; `session` replaces the session of the caller, if it had one."""
+    """The address is confirmed.
+
+    `session` has begun, in place of the one that the caller had; it is null where that goes on.
+    """
 
     session: SessionOut | None
 

@@ -3,17 +3,18 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.names import clean_name
-from app.accounts.schemas import FullName
-from app.auth import sessions
+from app.accounts.schemas import FullName, Registration
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
-from app.database import Base, db, utcnow
+from app.auth.password_checks import require_password
+from app.database import Base, db, insert_into, utcnow
 from app.errors import DomainError, NotFound
+from app.validators.email_address import EmailAddress, email_address
 
 USER, ADMINISTRATOR = "User", "Administrator"
 
@@ -24,8 +25,8 @@ ROLES = {
 }
 
 # The link that reverts a change of email is not revoked with the rest: else whoever took an account
-# over would revoke it first.
-REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT}
+# over would revoke it first. Known devices stay: their cookies log nobody in.
+REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT, Purpose.DEVICE}
 SECRET_COLUMNS = {"password_hash", "digest", "pending"}  # not part of a data export
 
 
@@ -118,6 +119,54 @@ async def create_user(
     return user
 
 
+async def add_unconfirmed(session: AsyncSession, person: Registration, password_hash: str) -> int:
+    """Create an unconfirmed account, and return its id; 0 if the address has an account already.
+
+    One statement that does as much in either case, so that the time it takes tells nothing.
+    """
+    user = {
+        "email": str(person.email),
+        "email_as_typed": typed
+        if (typed := email_address(person.email).as_typed) != person.email
+        else None,
+        "first_name": clean_name(person.first_name),
+        "last_name": clean_name(person.last_name),
+        "password_hash": password_hash,
+        "confirmed": False,
+    }
+    columns = User.__table__.c
+    values = [literal(value, columns[name].type) for name, value in user.items()]
+    row = select(*values).where(~with_email(select(User.id), person.email).exists())
+    statement = insert_into(session, User).from_select([*user], row).on_conflict_do_nothing()
+    return (await session.execute(statement.returning(User.id))).scalar_one_or_none() or 0
+
+
+async def addressee(session: AsyncSession, email: str) -> tuple[int, EmailAddress]:
+    """Return the id and the address of the user that a mail is for, as things stand now.
+
+    For an address without an account that is 0 and no address: what strangers type is not kept.
+    """
+    user = await find_user(session, email)
+    return (user.id, user.address) if user else (0, EmailAddress(""))
+
+
+async def disable_user(session: AsyncSession, user_id: int) -> None:
+    """Shut a user out, in every process at once. Raises `NotFound`.
+
+    All their credentials end, and the links mailed to their address: `enable_user` brings none of
+    them back.
+    """
+    user = await get_user(session, user_id, lock=True)
+    user.disabled_at = user.disabled_at or utcnow()
+    await revoke_credentials(session, user.id, frozenset(Purpose))
+    await end_confirmations(session, user.email)
+
+
+async def enable_user(session: AsyncSession, user_id: int) -> None:
+    """Let a disabled user log in again, with their password or a link mailed from now on."""
+    (await get_user(session, user_id, lock=True)).disabled_at = None
+
+
 async def make_administrator(session: AsyncSession, email: str, password_hash: str) -> bool:
     """Create a confirmed administrator, or give an account that role and this password.
 
@@ -135,6 +184,8 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
             role_name=ADMINISTRATOR,
         )
         return True
+    if not user.confirmed:  # a stranger may have chosen the name
+        user.first_name, user.last_name = "Admin", "Account"
     user.role_id = (await role_named(session, ADMINISTRATOR)).id
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
     # Whoever could revert a change of email would get the role.
@@ -148,6 +199,12 @@ async def revoke_credentials(
     """Expire a user's sessions, API tokens and mailed links at once."""
     revoked = (Credential.user_id == user_id, Credential.purpose.in_(purposes))
     await session.execute(update(Credential).where(*revoked).values(expires_at=utcnow()))
+
+
+async def end_confirmations(session: AsyncSession, email: str) -> None:
+    """Expire the links that confirm an address, which belong to no user."""
+    mailed = (Credential.email == email, Credential.purpose == Purpose.CONFIRM)
+    await session.execute(update(Credential).where(*mailed).values(expires_at=utcnow()))
 
 
 async def rename_user(session: AsyncSession, actor: Identity, name: FullName) -> None:
@@ -179,7 +236,7 @@ async def delete_account(actor: Identity, password: str, client: Client) -> None
 
     Raises `WrongPassword`, `LastAdministrator`, `TooMany` or `Busy`.
     """
-    await sessions.require_password(actor, password, client)
+    await require_password(actor, password, client)
     async with db.transaction() as session:
         # All administrators are locked, so that the last two cannot delete themselves at once.
         enabled = administrators().where(User.disabled_at.is_(None)).order_by(User.id)
@@ -187,6 +244,9 @@ async def delete_account(actor: Identity, password: str, client: Client) -> None
         if set(found.scalars()) == {actor.user_id}:
             raise LastAdministrator
         await session.execute(delete(User).where(User.id == actor.user_id))
+        if actor.confirmed:
+            # Those of an address that nobody has proved may be somebody else's: they stay.
+            await end_confirmations(session, actor.email)
 
 
 def _plain(row: Base) -> dict[str, Any]:

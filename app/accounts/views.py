@@ -17,7 +17,15 @@ from quart import (
     url_for,
 )
 
-from app.accounts import email_change, links, passwords, personal_data, registration, service
+from app.accounts import (
+    email_change,
+    guessing,
+    links,
+    passwords,
+    personal_data,
+    registration,
+    service,
+)
 from app.accounts.schemas import (
     AcceptanceForm,
     EmailChange,
@@ -29,9 +37,13 @@ from app.accounts.schemas import (
     RegistrationForm,
     ResetRequest,
     SessionRows,
+    SetUpForm,
+    ShownPassword,
 )
 from app.auth import sessions
+from app.auth.identity import Identity
 from app.auth.models import Purpose
+from app.auth.sessions import NewSession
 from app.database import db
 from app.web import bodies, kept
 from app.web.access import (
@@ -45,7 +57,15 @@ from app.web.access import (
     signs_in,
 )
 from app.web.forms import form
-from app.web.identity import client, cookie, delete_cookie, identity, set_cookie, shown_secrets
+from app.web.identity import (
+    client,
+    client_to_remember,
+    cookie,
+    delete_cookie,
+    identity,
+    set_cookie,
+    shown_secrets,
+)
 
 accounts = Blueprint("accounts", __name__, url_prefix="/account", template_folder="templates")
 bodies.bound_forms(accounts)
@@ -59,6 +79,34 @@ async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
         return {"link": await links.read_link(session, token, purpose)}
 
 
+async def _confirmation(token: str) -> dict[str, Any]:
+    """Return what the page of a confirmation link shows. Raises `LinkExpired`."""
+    async with db.session() as session:
+        asked = await registration.look(session, token, identity(), client())
+    return {"link": asked.link, "proof": asked.proof, "token": token}
+
+
+async def _objection(token: str) -> dict[str, Any]:
+    """Return what the page of an objection shows: who has the account now. Raises `LinkExpired`."""
+    async with db.session() as session:
+        link = await links.read_link(session, token, Purpose.OBJECT)
+        user = await service.get_user(session, link.user_id)
+    return {"link": link, "present": user.email}
+
+
+async def _logged_in(begun: NewSession, target: str) -> ResponseReturnValue:
+    """Go on to a page with a new session, and say so if somebody else was logged in before."""
+    before: Identity = identity()
+    if before.is_authenticated:
+        now = await sessions.identify(begun.secret, (Purpose.SESSION,))
+        if now.user_id != before.user_id:
+            words = f"You are now logged in as {now.email}. {before.email} has been logged out."
+            await flash(words, "info")
+    response = redirect(target, 303)
+    set_cookie(response, begun.secret, remember=begun.remember)
+    return response
+
+
 @accounts.route("/login", methods=BOTH)
 @signs_in
 @limit("PAGE_LIMIT")
@@ -68,22 +116,14 @@ async def login(data: LogIn) -> ResponseReturnValue:
 
     Whoever was logged in before, in another tab perhaps, is logged out, and the page says so.
     """
-    before = identity()
-    begun = await sessions.log_in(
+    begun = await guessing.log_in(
         data.email,
         data.password.get_secret_value(),
-        client(),
+        client_to_remember(),
         remember=data.remember_me,
         replaces=cookie(),
     )
-    if before.is_authenticated:
-        now = await sessions.identify(begun.secret, (Purpose.SESSION,))
-        if now.user_id != before.user_id:
-            words = f"You are now logged in as {now.email}. {before.email} has been logged out."
-            await flash(words, "info")
-    response = redirect(safe_target(request.args.get("next")), 303)
-    set_cookie(response, begun.secret, remember=begun.remember)
-    return response
+    return await _logged_in(begun, safe_target(request.args.get("next")))
 
 
 @accounts.route("/register", methods=BOTH)
@@ -92,7 +132,7 @@ async def login(data: LogIn) -> ResponseReturnValue:
 @form("accounts/register.html", RegistrationForm)
 async def register(data: RegistrationForm) -> ResponseReturnValue:
     """Register. The answer is the same whether or not the address has an account."""
-    await registration.register(data, client())
+    await registration.register(data, client_to_remember())
     await flash(f"Almost done: open the link in the email we sent to {data.email}.", "success")
     return redirect(url_for("accounts.login"), 303)
 
@@ -123,19 +163,29 @@ async def send_confirmation_again() -> ResponseReturnValue:
 @accounts.route("/confirm-account/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
-async def confirm_account(token: str) -> ResponseReturnValue:
+@form("accounts/confirm_account.html", ShownPassword, _confirmation)
+async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValue:
     """Show a button that confirms the address, and confirm it when it is pressed.
 
-    Opening the link is not enough, since mail scanners do that as well.
+    Opening the link is not enough, since mail scanners do that as well. On another device the page
+    asks for the password too.
     """
-    if request.method != "POST":
-        return await render_template(
-            "accounts/confirm_account.html", **await _link(Purpose.CONFIRM, token)
-        )
-    async with db.transaction() as session:
-        user_id = await registration.confirm(session, token)
+    begun = await registration.confirm(
+        token, data.typed, identity(), client_to_remember(), replaces=cookie()
+    )
     await flash("Your email address is confirmed.", "success")
-    return redirect(home_url() if identity().user_id == user_id else url_for("accounts.login"), 303)
+    return await _logged_in(begun, home_url()) if begun else redirect(home_url(), 303)
+
+
+@accounts.route("/set-up/<token>", methods=BOTH)
+@public
+@limit("PAGE_LIMIT")
+@form("accounts/set_up.html", SetUpForm, partial(_link, Purpose.CONFIRM))
+async def set_up(data: SetUpForm, token: str) -> ResponseReturnValue:
+    """Choose a name and a password for an address, whoever may have registered it."""
+    begun = await registration.set_up(token, data, client_to_remember(), replaces=cookie())
+    await flash("Welcome! Your account is ready.", "success")
+    return await _logged_in(begun, home_url())
 
 
 @accounts.route("/reset-password", methods=BOTH)
@@ -160,7 +210,9 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
 async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
     """Set a new password with a mailed link."""
     password = data.new_password.get_secret_value()
-    await passwords.set_by_link(token, Purpose.RESET, password, client(), field="new_password")
+    await passwords.set_by_link(
+        token, Purpose.RESET, password, client_to_remember(), field="new_password"
+    )
     await flash("Your password has been reset. Log in with the new one.", "success")
     return redirect(url_for("accounts.login"), 303)
 
@@ -172,7 +224,9 @@ async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue
 async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
     """Accept an invitation by choosing a password, which confirms the address as well."""
     password = data.password.get_secret_value()
-    await passwords.set_by_link(token, Purpose.INVITE, password, client(), field="password")
+    await passwords.set_by_link(
+        token, Purpose.INVITE, password, client_to_remember(), field="password"
+    )
     await flash("Welcome! Log in with your new password.", "success")
     return redirect(url_for("accounts.login"), 303)
 
@@ -261,19 +315,18 @@ async def change_email(data: EmailChange) -> ResponseReturnValue:
 @accounts.route("/manage/change-email/<token>", methods=BOTH)
 @public
 @limit("PAGE_LIMIT")
-async def confirm_change_of_email(token: str) -> ResponseReturnValue:
-    """Show a button that changes the address, and change it when it is pressed."""
-    if request.method != "POST":
-        return await render_template(
-            "accounts/confirm_change_of_email.html", **await _link(Purpose.CHANGE_EMAIL, token)
-        )
-    async with db.transaction() as session:
-        renewed = await email_change.confirm(session, token, identity(), client())
+@form("accounts/confirm_change_of_email.html", ShownPassword, partial(_link, Purpose.CHANGE_EMAIL))
+async def confirm_change_of_email(data: ShownPassword, token: str) -> ResponseReturnValue:
+    """Show a button that changes the address, and change it when it is pressed.
+
+    Whoever is not signed in to the account types its password.
+    """
+    begun = await email_change.confirm(
+        token, data.typed, identity(), client_to_remember(), replaces=cookie()
+    )
     await flash("Your email address has been changed. All other sessions have ended.", "success")
-    response = redirect(url_for("accounts.manage" if renewed else "accounts.login"), 303)
-    if renewed:
-        set_cookie(response, renewed.secret, remember=renewed.remember)
-    return response
+    manage = url_for("accounts.manage")
+    return await _logged_in(begun, manage) if begun else redirect(manage, 303)
 
 
 @accounts.route("/keep-email/<token>", methods=BOTH)
@@ -285,9 +338,7 @@ async def keep_email(token: str) -> ResponseReturnValue:
     The notice that was mailed to the previous address links to it.
     """
     if request.method != "POST":
-        return await render_template(
-            "accounts/keep_email.html", **await _link(Purpose.OBJECT, token)
-        )
+        return await render_template("accounts/keep_email.html", **await _objection(token))
     async with db.transaction() as session:
         secret = await email_change.revert_email_change(session, token)
     words = "Your address stays the same, and everyone is logged out of your account."
@@ -325,7 +376,7 @@ async def end_session(session_id: UUID) -> ResponseReturnValue:
 async def end_other_sessions() -> ResponseReturnValue:
     """End all of the user's sessions except this one."""
     async with db.transaction() as session:
-        await sessions.end_other_sessions(session, identity())
+        await sessions.end_other_sessions(session, identity(), client().device)
     await flash("All other sessions have ended.", "success")
     return redirect(url_for("accounts.list_sessions"), 303)
 

@@ -11,12 +11,14 @@ from app.auth.models import Permission, Purpose
 class Client:
     """Where a request comes from.
 
-    `local` means from this machine itself, with no proxy in between.
+    `local` means from this machine itself, with no proxy in between. `device` is the secret of the
+    browser's device cookie, "" if it has none.
     """
 
     ip: str
     user_agent: str
     local: bool
+    device: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,21 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     ForeignKey,
+    Index,
     LargeBinary,
     Select,
     String,
     event,
     false,
     select,
+    text,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.database import Base, utcnow
 from app.errors import NotReady
-from app.validators.email_address import exact, normalised
+from app.validators.email_address import EmailAddress, exact, normalised
 
 Columns = TypeVarTuple("Columns")
 
@@ -50,6 +52,7 @@ class Purpose(enum.StrEnum):
     CHANGE_EMAIL = "change_email"
     INVITE = "invite"
     OBJECT = "object"  # mailed to the previous address: reverts a change of email
+    DEVICE = "device"  # the cookie of a browser that the user has logged in with
 
 
 class Role(Base):
@@ -107,9 +110,14 @@ class User(Base):
         return str(address)
 
     @property
+    def address(self) -> EmailAddress:
+        """The address of the account, and the form of it that was typed."""
+        return EmailAddress(self.email, self.email_as_typed)
+
+    @property
     def recipient(self) -> str:
         """The address that mail is sent to: as it was typed."""
-        return self.email_as_typed or self.email
+        return self.address.as_typed
 
     @property
     def is_invited(self) -> bool:
@@ -123,19 +131,32 @@ class User(Base):
 class Credential(Base):
     """A random secret that proves who somebody is: a session, an API token or a mailed link.
 
-    Only the digest of the secret is stored.
+    Only the digest of the secret is stored. A link that confirms an address belongs to the address
+    alone and has no user, so that nothing that happens to an account ends it.
     """
 
     __tablename__ = "credentials"
+    __table_args__ = (
+        CheckConstraint("user_id IS NOT NULL OR purpose = 'confirm'", name="has_user"),
+        Index(
+            "ix_credentials_email",
+            "email",
+            postgresql_where=text("email IS NOT NULL"),
+            sqlite_where=text("email IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     purpose: Mapped[str] = mapped_column(String(16))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    email: Mapped[str | None] = mapped_column(String(254))  # that a mailed link is bound to
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    # That a mailed link is bound to.
+    email: Mapped[str | None] = mapped_column(String(254))
     email_as_typed: Mapped[str | None] = mapped_column(String(254))  # where it differs
     label: Mapped[str | None] = mapped_column(String(100))
-    # Takes effect when the link is used: of several registrations, the one whose mail was read.
+    # `registration`: the id of the account that a link confirms, once it is shown to be one's own.
     pending: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     remember: Mapped[bool] = mapped_column(default=False, server_default=false())
     address: Mapped[str | None] = mapped_column(String(45))  # an ip; IPv6 takes 45 characters

@@ -1,7 +1,6 @@
 """Sessions: logging in, identifying the caller of a request, logging out."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,43 +8,16 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.hashing import Match, normal_password, passwords
+from app.auth import devices
 from app.auth.identity import ANONYMOUS, Client, Identity
-from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
-from app.auth.tokens import digest, email_key, new_secret
-from app.away import REDIS_AWAY
-from app.config import DAY, DEFAULT_ADMIN_PASSWORD, settings
+from app.auth.models import Credential, Permission, Purpose, Role, User
+from app.auth.password_checks import Verified, WrongCredentials, authenticate, require_password
+from app.auth.tokens import digest, new_secret
+from app.config import settings
 from app.database import db, utcnow
-from app.errors import DomainError, NotFound
-from app.limits import UNKNOWN_IP, limits, rate_limit_ip
-from app.redis import redis
+from app.errors import NotFound
 
-KNOWN_IP_SECONDS = 30 * DAY  # how long an ip counts as one that the user logs in from
 LIST_LIMIT = 100  # sessions or tokens in a list
-
-
-class WrongCredentials(DomainError):
-    """No account has this email address and password. Never says which of the two is wrong."""
-
-    code = "wrong-credentials"
-    status = 401
-    message = "The email address or the password is wrong."
-
-
-class WrongPassword(DomainError):
-    """A signed-in user was asked for their password and gave another one."""
-
-    code = "wrong-password"
-    status = 403
-    message = "This is not your password."
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A user whose password was checked, and the hash that it was checked against."""
-
-    user_id: int
-    password_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,91 +52,6 @@ async def reauthenticate(actor: Identity, password: str, client: Client) -> None
         await mark_reauthenticated(session, actor)
 
 
-async def authenticate(email: str, password: str, client: Client) -> Verified:
-    """Check an email address, in any spelling, and a password, within the limits of log-ins.
-
-    Opens short sessions of its own, since hashing must not happen inside a transaction. Attempts
-    are counted before they are checked, so that parallel ones cannot slip through. Raises
-    `WrongCredentials`, `TooMany` or `Busy`.
-    """
-    with passwords.queue_slot():
-        account, ip = email_key(email), rate_limit_ip(client.ip)
-        await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, ip, shared="log-ins")
-        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, ip)
-        # Failures from elsewhere do not lock out whoever has logged in from this ip before.
-        if not await _is_known_ip(account, ip):
-            await limits.require_room("login", settings.LOGIN_LIMIT_ACCOUNT, account)
-        enabled = select(User.id, User.password_hash).where(User.disabled_at.is_(None))
-        query = with_email(enabled, email)
-        async with db.session() as session:
-            user = (await session.execute(query)).one_or_none()
-        right = await passwords.verify(user.password_hash if user else None, password)
-        if right is Match.OUTDATED and user:
-            renewed = await passwords.hash(password)
-            async with db.transaction() as session:
-                same = (User.id == user.id, User.password_hash == user.password_hash)
-                await session.execute(update(User).where(*same).values(password_hash=renewed))
-                # A concurrent log-in or change of password may have been faster.
-                user = (await session.execute(query)).one_or_none()
-            if user and user.password_hash != renewed:
-                right = await passwords.verify(user.password_hash, password)
-        if normal_password(password) == DEFAULT_ADMIN_PASSWORD and not client.local:
-            right = Match.NO  # everybody knows it
-        if not right or user is None or user.password_hash is None:
-            await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT, account)
-            raise WrongCredentials
-        await forget_failures(email, client)
-        await _remember_ip(account, ip)
-        return Verified(user.id, user.password_hash)
-
-
-async def require_password(
-    actor: Identity, password: str, client: Client, field: str = "password"
-) -> Verified:
-    """Check the password of a user who is signed in.
-
-    Raises `WrongPassword` for this field of the form, `TooMany` or `Busy`.
-    """
-    try:
-        verified = await authenticate(actor.email, password, client)
-    except WrongCredentials:
-        raise WrongPassword(field=field) from None
-    if verified.user_id != actor.user_id:  # another account has that address now
-        raise WrongPassword(field=field)
-    return verified
-
-
-async def forget_failures(email: str, client: Client) -> None:
-    """Reset the count of failed log-ins to this account from this ip."""
-    await limits.clear(
-        "login",
-        settings.LOGIN_LIMIT_ACCOUNT_ADDRESS,
-        email_key(email),
-        rate_limit_ip(client.ip),
-    )
-
-
-async def _is_known_ip(account: str, ip: str) -> bool:
-    try:
-        return (
-            ip != UNKNOWN_IP
-            and limits.is_shared
-            and bool(await redis.exists(_known_ip_key(account, ip)))
-        )
-    except REDIS_AWAY:
-        return False
-
-
-async def _remember_ip(account: str, ip: str) -> None:
-    if ip != UNKNOWN_IP and limits.is_shared:
-        with suppress(*REDIS_AWAY):
-            await redis.set(_known_ip_key(account, ip), b"", ex=KNOWN_IP_SECONDS)
-
-
-def _known_ip_key(account: str, ip: str) -> str:
-    return settings.redis_key(f"known:{account}:{ip}")
-
-
 async def start_session(
     session: AsyncSession,
     verified: Verified,
@@ -172,11 +59,15 @@ async def start_session(
     *,
     remember: bool,
     replaces: str | None = None,
+    typed: bool = True,
 ) -> NewSession:
     """Begin a session for a user whose password has just been checked.
 
-    `replaces` is the secret of a session that the client had before; it ends. Raises
-    `WrongCredentials` if the account was disabled or its password changed since the check.
+    Without `typed` it was not, and sensitive actions ask for it.
+
+    The client becomes a known device. `replaces` is the secret of a session that it had before; it
+    ends. Raises `WrongCredentials` if the account was disabled or its password changed since the
+    check.
     """
     query = select(User.id).where(
         User.id == verified.user_id,
@@ -187,7 +78,11 @@ async def start_session(
         raise WrongCredentials
     if replaces:
         await end_session(session, replaces)
-    return _begin(session, verified.user_id, client, remember=remember, authenticated_at=utcnow())
+    await devices.remember(session, client.device, verified.user_id)
+    authenticated_at = utcnow() if typed else None
+    return _begin(
+        session, verified.user_id, client, remember=remember, authenticated_at=authenticated_at
+    )
 
 
 async def renew_session(
@@ -250,6 +145,14 @@ async def end_session(session: AsyncSession, secret: str) -> None:
     )
 
 
+async def is_valid(session: AsyncSession, actor: Identity) -> bool:
+    """Return whether the credential of a request is still valid, as of this transaction."""
+    valid = select(Credential.id).where(
+        Credential.id == actor.credential_id, Credential.expires_at > utcnow()
+    )
+    return (await session.execute(valid)).first() is not None
+
+
 async def mark_reauthenticated(session: AsyncSession, actor: Identity) -> None:
     """Record that the password has just been checked in the actor's session."""
     mine = Credential.id == actor.credential_id
@@ -289,12 +192,16 @@ async def end_credential(
         raise NotFound("This session does not exist, or it has already ended.")
 
 
-async def end_other_sessions(session: AsyncSession, actor: Identity) -> None:
-    """End all of the actor's sessions except the current one."""
+async def end_other_sessions(session: AsyncSession, actor: Identity, device: str) -> None:
+    """End all of the actor's sessions except the current one, and what they know of other devices.
+
+    `device` is the cookie of the present one.
+    """
     others = delete(Credential).where(
         *_own(actor, Purpose.SESSION), Credential.id != actor.credential_id
     )
     await session.execute(others)
+    await devices.forget_others(session, device, actor.user_id)
 
 
 def _own(actor: Identity, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:

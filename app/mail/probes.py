@@ -2,11 +2,8 @@
 
 from collections.abc import Iterator
 
-from quart import Quart
-
 from app.config import Config
 from app.health.findings import CheckMessage, Outcome, Services
-from app.health.probes import add_probe
 from app.mail.trial import try_out
 from app.validators.senders import sender
 
@@ -21,11 +18,6 @@ RESERVED = (
     ".example.org",
 )
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-
-
-def init_app(app: Quart) -> None:
-    """Add the probe to `check` alone: /readyz must not talk to another server."""
-    add_probe(app, mail)
 
 
 async def mail(services: Services) -> list[Outcome]:

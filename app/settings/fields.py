@@ -168,6 +168,9 @@ class SessionSettings(Fields):
         7 * DAY, "seconds that the link to revert a change of email address is valid"
     )
     INVITE_LIFETIME: Age = setting(7 * DAY, "seconds that an invitation is valid")
+    DEVICE_LIFETIME: Age = setting(
+        180 * DAY, "seconds after its last log-in that a browser counts as known to the account"
+    )
 
 
 class PasswordSettings(Fields):
@@ -299,10 +302,11 @@ class LimitSettings(Fields):
     )
     LOGIN_LIMIT_ACCOUNT_ADDRESS: Rule = setting(
         "5 per 5 minutes",
-        "failed log-ins per account and client IP, such as 5 per 5 minutes",
+        "wrong passwords per account and client IP, known device or session, such as "
+        "5 per 5 minutes",
     )
     LOGIN_LIMIT_ACCOUNT: Rule = setting(
-        "50/hour", "failed log-ins per account from all client IPs, such as 50/hour"
+        "50/hour", "wrong passwords per account from all unknown devices, such as 50/hour"
     )
     REGISTRATION_LIMIT: Rule = setting(
         "150/hour", "registrations per client IP, which an office may share, such as 150/hour"
@@ -311,13 +315,16 @@ class LimitSettings(Fields):
         "3/hour", "confirmation mails that a signed-in user may request, such as 3/hour"
     )
     RESET_LIMIT_ACCOUNT: Rule = setting(
-        "3/hour", "password resets per email address, such as 3/hour"
+        "3/hour",
+        "mails to one address with reset links that still work, such as 3/hour; silent beyond",
     )
     RESET_LIMIT_ADDRESS: Rule = setting(
         "150/hour", "password resets per client IP, which an office may share, such as 150/hour"
     )
     ACCOUNT_MAIL_LIMIT: Rule = setting(
-        "10/hour", "registrations with and changes to one email address, such as 10/hour"
+        "10/hour",
+        "mails of each other kind to one address whose links still work, such as 10/hour; silent "
+        "beyond",
     )
     STRENGTH_LIMIT: Rule = setting(
         "600/minute", "password strength checks per user or client IP, such as 600/minute"

@@ -61,7 +61,8 @@ class Form(Generic[Schema]):
     """A form for a schema: empty, or as it was posted, with its errors.
 
     Labels are the titles of the schema's fields, hints their descriptions. `json_schema_extra` may
-    set `input` (the type of input), `autocomplete`, `inputmode` and `options`.
+    set `input` (the type of input), `autocomplete`, `inputmode`, `options`, and `required` for a
+    field that the page shows only where it is needed.
     """
 
     def __init__(self, schema: type[Schema], **values: Any) -> None:
@@ -221,7 +222,7 @@ def _field(name: str, info: FieldInfo, value: Any) -> FormField:
         else False,
         options=[(str(v), str(label)) for v, label in extra.get("options", ())],
         hint=hint,
-        required=info.is_required(),
+        required=info.is_required() or extra.get("required") is True,
         autocomplete=extra.get("autocomplete"),
         inputmode=extra.get("inputmode"),
         minlength=limits["min_length"],

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import re
+from dataclasses import replace
 
 from quart import Quart, after_this_request, g, request
 from quart.typing import ResponseTypes
@@ -10,6 +11,7 @@ from quart.typing import ResponseTypes
 from app.auth import sessions
 from app.auth.identity import ANONYMOUS, Client, Identity
 from app.auth.models import Purpose
+from app.auth.tokens import SECRET, new_secret
 from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.database import db
@@ -72,8 +74,39 @@ def identity() -> Identity:
 def client() -> Client:
     """Return where the request comes from."""
     return Client(
-        request.remote_addr or "", request.headers.get("User-Agent", ""), is_from_this_machine()
+        request.remote_addr or "",
+        request.headers.get("User-Agent", ""),
+        is_from_this_machine(),
+        _device_cookie(),
     )
+
+
+def client_to_remember() -> Client:
+    """Return where the request comes from, and give a browser without a device cookie one.
+
+    Whether the cookie is sent tells nothing about an account: it depends on the request alone.
+    """
+    device = _device_cookie() or new_secret()
+
+    @after_this_request
+    async def with_cookie(response: ResponseTypes) -> ResponseTypes:
+        response.set_cookie(
+            cookie_name("device", settings),
+            device,
+            max_age=settings.DEVICE_LIFETIME,
+            secure=settings.secure,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+    return replace(client(), device=device)
+
+
+def _device_cookie() -> str:
+    """Return the secret in the device cookie, or "" if there is none, or none of ours."""
+    sent = request.cookies.get(cookie_name("device", settings), "")
+    return sent if SECRET.fullmatch(sent) else ""
 
 
 def is_from_this_machine() -> bool:

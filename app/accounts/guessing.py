@@ -1,0 +1,54 @@
+"""Logging in, and telling the owner of an account that strangers guess at its password."""
+
+from uuid import UUID
+
+from app.accounts import emails, service
+from app.auth import sessions
+from app.auth.identity import Client
+from app.auth.models import User
+from app.auth.password_checks import TooManyGuesses
+from app.auth.tokens import email_key
+from app.database import db
+from app.errors import TooMany
+from app.limits import limits
+from app.mail import delivery, outbox
+
+NOTICES = "1/day"  # for one account
+
+
+async def log_in(
+    email: str, password: str, client: Client, *, remember: bool, replaces: str | None = None
+) -> sessions.NewSession:
+    """Check an email address and a password, and begin a session: see `sessions.log_in`.
+
+    When strangers have guessed too often, the owner of the account gets a mail that says so, one a
+    day. Raises `WrongCredentials`, `TooMany` or `Busy`.
+    """
+    try:
+        return await sessions.log_in(email, password, client, remember=remember, replaces=replaces)
+    except TooManyGuesses:
+        await _post_notice(email)
+        raise
+
+
+async def _post_notice(email: str) -> None:
+    try:
+        await limits.hit("guessing-notice", NOTICES, email_key(email))
+    except TooMany:
+        return
+    async with db.transaction() as session:
+        user_id, to = await service.addressee(session, email)
+        # For an address without an account as well, so that the time this takes tells nothing.
+        await outbox.post(session, "accounts.send_guessing_notice", to, user_id=user_id)
+
+
+async def send_notice(mail_id: UUID) -> None:
+    """Send the notice, unless the account has gone, is disabled or has another address by now."""
+    async with db.session() as session:
+        mail = await outbox.find_unsent(session, mail_id)
+        user = await session.get(User, mail.content["user_id"]) if mail else None
+    if not (mail and user and user.email == mail.email and user.confirmed and not user.disabled_at):
+        await outbox.drop(mail_id)
+        return
+    await delivery.deliver(emails.guessing(user))
+    await outbox.mark_sent(mail_id)

@@ -1,0 +1,108 @@
+"""The outbox: a mail that is added in a transaction is sent if and only if that commits.
+
+To whom it goes and what it says is settled then. So whoever takes an account over, or deletes it,
+does not change who is told.
+"""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.config import DAY
+from app.database import db, utcnow
+from app.jobs.queue import enqueue
+from app.mail import delivery
+from app.mail.message import Email
+from app.mail.models import OutboxMail
+from app.validators.email_address import EmailAddress
+from app.validators.rate_rules import rate_rules
+
+KEPT_SENT = DAY  # seconds; the limits on mails to one address look so far back
+KEPT_UNSENT = 30 * DAY  # seconds; a dead job may be retried so long
+
+
+async def notify(
+    session: AsyncSession, to: EmailAddress, *, subject: str, template: str, **values: Any
+) -> None:
+    """Add a mail to this transaction, rendered from `template` with `values`, which are JSON.
+
+    For what is decided only when the mail is sent, such as the secret of a link, use `post` with a
+    job of your own.
+    """
+    await post(session, "mail.send_notice", to, subject=subject, template=template, values=values)
+
+
+async def post(session: AsyncSession, job: str, to: EmailAddress, **values: Any) -> None:
+    """Add a mail to this transaction that the job of this name sends.
+
+    The job is called with `mail_id`, for `find_unsent`, and ends with `mark_sent` or `drop`.
+    """
+    mail = OutboxMail(
+        kind=job,
+        email=str(to),
+        email_as_typed=to.as_typed if to.as_typed != to else None,
+        content=values,
+    )
+    session.add(mail)
+    await session.flush()
+    await enqueue(session, job, mail_id=str(mail.id))
+
+
+async def find_unsent(session: AsyncSession, mail_id: UUID) -> OutboxMail | None:
+    """Return a mail, or None if it has been sent or dropped."""
+    mail = await session.get(OutboxMail, mail_id)
+    return mail if mail and mail.sent_at is None else None
+
+
+async def send_notice(mail_id: UUID) -> None:
+    """Render and send a mail that `notify` has added. Raises `MailFailed` or `MailRefused`."""
+    async with db.session() as session:
+        mail = await find_unsent(session, mail_id)
+    if mail is None:
+        return
+    says: dict[str, Any] = mail.content
+    email = Email(
+        to=mail.to.as_typed, subject=says["subject"], template=says["template"], **says["values"]
+    )
+    await delivery.deliver(email)
+    await mark_sent(mail_id)
+
+
+async def mark_sent(mail_id: UUID) -> None:
+    """Record that a mail has been sent, so that a retry of its job does not send it again."""
+    async with db.transaction() as session:
+        sent = update(OutboxMail).where(OutboxMail.id == mail_id).values(sent_at=utcnow())
+        await session.execute(sent)
+
+
+async def drop(mail_id: UUID) -> None:
+    """Delete a mail that is not to be sent after all."""
+    async with db.transaction() as session:
+        await session.execute(delete(OutboxMail).where(OutboxMail.id == mail_id))
+
+
+async def is_enough(session: AsyncSession, mail: OutboxMail, rule: str) -> bool:
+    """Return whether as many mails of this kind as `rule` allows were sent to its address."""
+    for item in rate_rules(rule):
+        since = utcnow() - timedelta(seconds=item.get_expiry())
+        sent = select(func.count(OutboxMail.id)).where(
+            OutboxMail.email == mail.email,
+            OutboxMail.kind == mail.kind,
+            OutboxMail.sent_at > since,
+        )
+        if (await session.execute(sent)).scalar_one() >= item.amount:
+            return True
+    return False
+
+
+async def delete_old(session: AsyncSession) -> None:
+    """Delete what was sent more than a day ago, and what could not be sent within 30 days."""
+    now = utcnow()
+    is_old = or_(
+        OutboxMail.sent_at < now - timedelta(seconds=KEPT_SENT),
+        OutboxMail.created_at < now - timedelta(seconds=KEPT_UNSENT),
+    )
+    await session.execute(delete(OutboxMail).where(is_old))
