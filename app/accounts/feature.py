@@ -4,7 +4,8 @@ from typing import Any
 
 from quart import Quart
 
-import app.accounts.jobs  # noqa: F401  (declares the jobs)
+import app.accounts.jobs  # declares the jobs
+import app.accounts.link_views  # noqa: F401  (adds its pages to the blueprint)
 from app.accounts import service
 from app.accounts.api import accounts_api
 from app.accounts.personal_data import add_export

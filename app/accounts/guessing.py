@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.accounts import emails, service
 from app.auth import sessions
 from app.auth.identity import Client
@@ -11,7 +13,9 @@ from app.auth.tokens import email_key
 from app.database import db
 from app.errors import TooMany
 from app.limits import limits
-from app.mail import delivery, outbox
+from app.mail import outbox
+from app.mail.message import Email
+from app.mail.models import OutboxMail
 
 NOTICES = "1/day"  # for one account
 
@@ -44,11 +48,11 @@ async def _post_notice(email: str) -> None:
 
 async def send_notice(mail_id: UUID) -> None:
     """Send the notice, unless the account has gone, is disabled or has another address by now."""
-    async with db.session() as session:
-        mail = await outbox.find_unsent(session, mail_id)
-        user = await session.get(User, mail.content["user_id"]) if mail else None
-    if not (mail and user and user.email == mail.email and user.confirmed and not user.disabled_at):
-        await outbox.drop(mail_id)
-        return
-    await delivery.deliver(emails.guessing(user))
-    await outbox.mark_sent(mail_id)
+    await outbox.send(mail_id, _notice)
+
+
+async def _notice(session: AsyncSession, mail: OutboxMail) -> Email | None:
+    user = await session.get(User, mail.content["user_id"])
+    if user is None or user.email != mail.email or user.disabled_at or not user.confirmed:
+        return None
+    return emails.guessing(user)

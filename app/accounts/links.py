@@ -246,7 +246,7 @@ def _credential(
         purpose=purpose,
         user_id=user_id,
         email=str(to),
-        email_as_typed=to.as_typed if to.as_typed != to else None,
+        email_as_typed=to.differing,
         created_at=created_at,
         expires_at=created_at + timedelta(seconds=lifetime(purpose)),
     )

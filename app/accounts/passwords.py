@@ -21,7 +21,9 @@ from app.auth.sessions import NewSession
 from app.config import settings
 from app.database import db
 from app.limits import limits, rate_limit_ip
-from app.mail import delivery, outbox
+from app.mail import outbox
+from app.mail.message import Email
+from app.mail.models import OutboxMail
 
 
 async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSession:
@@ -80,25 +82,23 @@ async def send_reset(mail_id: UUID) -> None:
     The owner of an address that is not confirmed chooses a name as well: a stranger may have
     registered it.
     """
-    email = None
-    async with db.transaction() as session:
-        mail = await outbox.find_unsent(session, mail_id)
-        user = await session.get(User, mail.content["user_id"]) if mail else None
-        if mail and user and user.email == mail.email and not user.disabled_at:
-            purpose = Purpose.RESET if user.confirmed else Purpose.CONFIRM
-            purpose = Purpose.INVITE if user.is_invited else purpose
-            user_id = None if purpose is Purpose.CONFIRM else user.id
-            if not await links.is_enough(session, purpose, mail.email, user_id, mail.created_at):
-                secret = links.new_link(
-                    session, purpose, user.address, user_id=user_id, created_at=mail.created_at
-                )
-                set_up = purpose is Purpose.CONFIRM
-                email = links.email_of(purpose, user.address, secret, user, set_up=set_up)
-    if email is None:
-        await outbox.drop(mail_id)
-        return
-    await delivery.deliver(email)
-    await outbox.mark_sent(mail_id)
+    await outbox.send(mail_id, _reset_mail)
+
+
+async def _reset_mail(session: AsyncSession, mail: OutboxMail) -> Email | None:
+    user = await session.get(User, mail.content["user_id"])
+    if user is None or user.disabled_at or user.email != mail.email:
+        return None
+    purpose = Purpose.RESET if user.confirmed else Purpose.CONFIRM
+    purpose = Purpose.INVITE if user.is_invited else purpose
+    set_up = purpose is Purpose.CONFIRM
+    user_id = None if set_up else user.id
+    if await links.is_enough(session, purpose, mail.email, user_id, mail.created_at):
+        return None
+    secret = links.new_link(
+        session, purpose, user.address, user_id=user_id, created_at=mail.created_at
+    )
+    return links.email_of(purpose, user.address, secret, user, set_up=set_up)
 
 
 async def set_by_link(

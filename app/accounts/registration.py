@@ -21,7 +21,7 @@ from app.config import settings
 from app.database import db
 from app.errors import DomainError
 from app.limits import limits, rate_limit_ip
-from app.mail import delivery, outbox
+from app.mail import outbox
 from app.mail.message import Email
 from app.mail.models import OutboxMail
 from app.validators.email_address import email_address
@@ -88,14 +88,7 @@ async def _post(session: AsyncSession, email: str, user_id: int) -> None:
 
 async def send_registration(mail_id: UUID) -> None:
     """Mail the owner of an address, for which somebody has registered, what they can do."""
-    async with db.transaction() as session:
-        mail = await outbox.find_unsent(session, mail_id)
-        email = await _what_to_do(session, mail) if mail else None
-    if email is None:
-        await outbox.drop(mail_id)
-        return
-    await delivery.deliver(email)
-    await outbox.mark_sent(mail_id)
+    await outbox.send(mail_id, _what_to_do)
 
 
 async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:

@@ -124,11 +124,10 @@ async def add_unconfirmed(session: AsyncSession, person: Registration, password_
 
     One statement that does as much in either case, so that the time it takes tells nothing.
     """
+    address = email_address(person.email)
     user = {
-        "email": str(person.email),
-        "email_as_typed": typed
-        if (typed := email_address(person.email).as_typed) != person.email
-        else None,
+        "email": str(address),
+        "email_as_typed": address.differing,
         "first_name": clean_name(person.first_name),
         "last_name": clean_name(person.last_name),
         "password_hash": password_hash,
@@ -190,6 +189,7 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
     # Whoever could revert a change of email would get the role.
     await revoke_credentials(session, user.id, frozenset(Purpose))
+    await end_confirmations(session, user.email)
     return False
 
 
@@ -220,12 +220,12 @@ async def export_account(session: AsyncSession, actor: Identity) -> dict[str, An
 
 
 async def export_credentials(session: AsyncSession, actor: Identity) -> list[dict[str, Any]]:
-    """Return the actor's newest sessions and tokens, at most 1,000, without their secrets.
+    """Return the actor's newest sessions, tokens and devices, at most 1,000, without their secrets.
 
     Mailed links are left out: whether one was prepared for another address would tell whether that
     address has an account.
     """
-    purposes = (Purpose.SESSION, Purpose.TOKEN)
+    purposes = (Purpose.SESSION, Purpose.TOKEN, Purpose.DEVICE)
     mine = (Credential.user_id == actor.user_id, Credential.purpose.in_(purposes))
     newest = select(Credential).where(*mine).order_by(Credential.created_at.desc()).limit(1000)
     return [_plain(each) for each in (await session.execute(newest)).scalars()]

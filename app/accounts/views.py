@@ -1,7 +1,6 @@
 """The pages of a user's own account."""
 
 import asyncio
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,25 +19,20 @@ from quart import (
 from app.accounts import (
     email_change,
     guessing,
-    links,
     passwords,
     personal_data,
     registration,
     service,
 )
 from app.accounts.schemas import (
-    AcceptanceForm,
     EmailChange,
     FullName,
     LogIn,
-    NewPasswordForm,
     OwnPassword,
     PasswordChangeForm,
     RegistrationForm,
     ResetRequest,
     SessionRows,
-    SetUpForm,
-    ShownPassword,
 )
 from app.auth import sessions
 from app.auth.identity import Identity
@@ -50,7 +44,6 @@ from app.web.access import (
     anonymous_only,
     home_url,
     limit,
-    public,
     reauthenticated,
     safe_target,
     signed_in,
@@ -73,28 +66,7 @@ bodies.bound_forms(accounts)
 BOTH = ["GET", "POST"]
 
 
-async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
-    """Return what the page of a mailed link shows. Raises `LinkExpired`."""
-    async with db.session() as session:
-        return {"link": await links.read_link(session, token, purpose)}
-
-
-async def _confirmation(token: str) -> dict[str, Any]:
-    """Return what the page of a confirmation link shows. Raises `LinkExpired`."""
-    async with db.session() as session:
-        asked = await registration.look(session, token, identity(), client())
-    return {"link": asked.link, "proof": asked.proof, "token": token}
-
-
-async def _objection(token: str) -> dict[str, Any]:
-    """Return what the page of an objection shows: who has the account now. Raises `LinkExpired`."""
-    async with db.session() as session:
-        link = await links.read_link(session, token, Purpose.OBJECT)
-        user = await service.get_user(session, link.user_id)
-    return {"link": link, "present": user.email}
-
-
-async def _logged_in(begun: NewSession, target: str) -> ResponseReturnValue:
+async def logged_in(begun: NewSession, target: str) -> ResponseReturnValue:
     """Go on to a page with a new session, and say so if somebody else was logged in before."""
     before: Identity = identity()
     if before.is_authenticated:
@@ -123,7 +95,7 @@ async def login(data: LogIn) -> ResponseReturnValue:
         remember=data.remember_me,
         replaces=cookie(),
     )
-    return await _logged_in(begun, safe_target(request.args.get("next")))
+    return await logged_in(begun, safe_target(request.args.get("next")))
 
 
 @accounts.route("/register", methods=BOTH)
@@ -160,34 +132,6 @@ async def send_confirmation_again() -> ResponseReturnValue:
     return redirect(url_for("accounts.unconfirmed"), 303)
 
 
-@accounts.route("/confirm-account/<token>", methods=BOTH)
-@public
-@limit("PAGE_LIMIT")
-@form("accounts/confirm_account.html", ShownPassword, _confirmation)
-async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValue:
-    """Show a button that confirms the address, and confirm it when it is pressed.
-
-    Opening the link is not enough, since mail scanners do that as well. On another device the page
-    asks for the password too.
-    """
-    begun = await registration.confirm(
-        token, data.typed, identity(), client_to_remember(), replaces=cookie()
-    )
-    await flash("Your email address is confirmed.", "success")
-    return await _logged_in(begun, home_url()) if begun else redirect(home_url(), 303)
-
-
-@accounts.route("/set-up/<token>", methods=BOTH)
-@public
-@limit("PAGE_LIMIT")
-@form("accounts/set_up.html", SetUpForm, partial(_link, Purpose.CONFIRM))
-async def set_up(data: SetUpForm, token: str) -> ResponseReturnValue:
-    """Choose a name and a password for an address, whoever may have registered it."""
-    begun = await registration.set_up(token, data, client_to_remember(), replaces=cookie())
-    await flash("Welcome! Your account is ready.", "success")
-    return await _logged_in(begun, home_url())
-
-
 @accounts.route("/reset-password", methods=BOTH)
 @anonymous_only
 @limit("PAGE_LIMIT")
@@ -200,34 +144,6 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
     await passwords.request_reset(data.email, client())
     words = f"If there is an account for {data.email}, we have sent it an email with a link."
     await flash(words, "success")
-    return redirect(url_for("accounts.login"), 303)
-
-
-@accounts.route("/reset-password/<token>", methods=BOTH)
-@public
-@limit("PAGE_LIMIT")
-@form("accounts/set_password.html", NewPasswordForm, partial(_link, Purpose.RESET))
-async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
-    """Set a new password with a mailed link."""
-    password = data.new_password.get_secret_value()
-    await passwords.set_by_link(
-        token, Purpose.RESET, password, client_to_remember(), field="new_password"
-    )
-    await flash("Your password has been reset. Log in with the new one.", "success")
-    return redirect(url_for("accounts.login"), 303)
-
-
-@accounts.route("/join-from-invite/<token>", methods=BOTH)
-@public
-@limit("PAGE_LIMIT")
-@form("accounts/join_from_invite.html", AcceptanceForm, partial(_link, Purpose.INVITE))
-async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
-    """Accept an invitation by choosing a password, which confirms the address as well."""
-    password = data.password.get_secret_value()
-    await passwords.set_by_link(
-        token, Purpose.INVITE, password, client_to_remember(), field="password"
-    )
-    await flash("Welcome! Log in with your new password.", "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -310,40 +226,6 @@ async def change_email(data: EmailChange) -> ResponseReturnValue:
     )
     await flash(words, "success")
     return redirect(url_for("accounts.manage"), 303)
-
-
-@accounts.route("/manage/change-email/<token>", methods=BOTH)
-@public
-@limit("PAGE_LIMIT")
-@form("accounts/confirm_change_of_email.html", ShownPassword, partial(_link, Purpose.CHANGE_EMAIL))
-async def confirm_change_of_email(data: ShownPassword, token: str) -> ResponseReturnValue:
-    """Show a button that changes the address, and change it when it is pressed.
-
-    Whoever is not signed in to the account types its password.
-    """
-    begun = await email_change.confirm(
-        token, data.typed, identity(), client_to_remember(), replaces=cookie()
-    )
-    await flash("Your email address has been changed. All other sessions have ended.", "success")
-    manage = url_for("accounts.manage")
-    return await _logged_in(begun, manage) if begun else redirect(manage, 303)
-
-
-@accounts.route("/keep-email/<token>", methods=BOTH)
-@public
-@limit("PAGE_LIMIT")
-async def keep_email(token: str) -> ResponseReturnValue:
-    """Show a button that keeps the previous address, and when it is pressed ask for a new password.
-
-    The notice that was mailed to the previous address links to it.
-    """
-    if request.method != "POST":
-        return await render_template("accounts/keep_email.html", **await _objection(token))
-    async with db.transaction() as session:
-        secret = await email_change.revert_email_change(session, token)
-    words = "Your address stays the same, and everyone is logged out of your account."
-    await flash(f"{words} Now choose a new password.", "warning")
-    return redirect(url_for("accounts.set_password", token=secret), 303)
 
 
 @accounts.get("/sessions")

@@ -106,7 +106,7 @@ class User(Base):
     @validates("email")
     def _normalise(self, key: str, value: str) -> str:
         address = normalised(value)
-        self.email_as_typed = address.as_typed if address.as_typed != address else None
+        self.email_as_typed = address.differing
         return str(address)
 
     @property

@@ -4,6 +4,7 @@ To whom it goes and what it says is settled then. So whoever takes an account ov
 does not change who is told.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -38,12 +39,12 @@ async def notify(
 async def post(session: AsyncSession, job: str, to: EmailAddress, **values: Any) -> None:
     """Add a mail to this transaction that the job of this name sends.
 
-    The job is called with `mail_id`, for `find_unsent`, and ends with `mark_sent` or `drop`.
+    The job is called with `mail_id` and calls `send`.
     """
     mail = OutboxMail(
         kind=job,
         email=str(to),
-        email_as_typed=to.as_typed if to.as_typed != to else None,
+        email_as_typed=to.differing,
         content=values,
     )
     session.add(mail)
@@ -51,37 +52,38 @@ async def post(session: AsyncSession, job: str, to: EmailAddress, **values: Any)
     await enqueue(session, job, mail_id=str(mail.id))
 
 
-async def find_unsent(session: AsyncSession, mail_id: UUID) -> OutboxMail | None:
-    """Return a mail, or None if it has been sent or dropped."""
-    mail = await session.get(OutboxMail, mail_id)
-    return mail if mail and mail.sent_at is None else None
-
-
 async def send_notice(mail_id: UUID) -> None:
     """Render and send a mail that `notify` has added. Raises `MailFailed` or `MailRefused`."""
-    async with db.session() as session:
-        mail = await find_unsent(session, mail_id)
-    if mail is None:
-        return
+    await send(mail_id, _notice)
+
+
+async def _notice(session: AsyncSession, mail: OutboxMail) -> Email:
     says: dict[str, Any] = mail.content
-    email = Email(
+    return Email(
         to=mail.to.as_typed, subject=says["subject"], template=says["template"], **says["values"]
     )
+
+
+async def send(
+    mail_id: UUID, decide: Callable[[AsyncSession, OutboxMail], Awaitable[Email | None]]
+) -> None:
+    """Send a mail that `post` has added, unless it was sent before.
+
+    `decide` returns what is sent as things stand now, or None for nothing; what it writes is
+    committed before the mail leaves. Raises `MailFailed` or `MailRefused`.
+    """
+    async with db.transaction() as session:
+        mail = await session.get(OutboxMail, mail_id)
+        if mail is None or mail.sent_at:
+            return
+        email = await decide(session, mail)
+        if email is None:
+            await session.delete(mail)
+            return
     await delivery.deliver(email)
-    await mark_sent(mail_id)
-
-
-async def mark_sent(mail_id: UUID) -> None:
-    """Record that a mail has been sent, so that a retry of its job does not send it again."""
     async with db.transaction() as session:
         sent = update(OutboxMail).where(OutboxMail.id == mail_id).values(sent_at=utcnow())
         await session.execute(sent)
-
-
-async def drop(mail_id: UUID) -> None:
-    """Delete a mail that is not to be sent after all."""
-    async with db.transaction() as session:
-        await session.execute(delete(OutboxMail).where(OutboxMail.id == mail_id))
 
 
 async def is_enough(session: AsyncSession, mail: OutboxMail, rule: str) -> bool:

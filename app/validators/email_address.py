@@ -31,6 +31,11 @@ class EmailAddress(str):
         made.as_typed = as_typed or normal
         return made
 
+    @property
+    def differing(self) -> str | None:
+        """The form that was typed, where it differs from the normal form: a column of its own."""
+        return self.as_typed if self.as_typed != self else None
+
 
 def email_address(text: str) -> EmailAddress:
     """Validate an address in any spelling and normalise it. Deliverability is not checked.
