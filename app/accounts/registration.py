@@ -205,10 +205,9 @@ async def _replace(session: AsyncSession, secret: str, chosen: SetUp, password_h
     link, former = await links.use_confirmation(session, secret)
     user = User(
         email=link.recipient,
-        first_name=chosen.first_name,
-        last_name=chosen.last_name,
         password_hash=password_hash,
         confirmed=True,
+        **service.own_fields(chosen),
     )
     if former is not None:
         user.role_id = former.role_id  # whoever gave it, gave it to the owner of the address

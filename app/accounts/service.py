@@ -125,11 +125,9 @@ async def add_unconfirmed(session: AsyncSession, person: Registration, password_
     One statement that does as much in either case, so that the time it takes tells nothing.
     """
     address = email_address(person.email)
-    user = {
+    user = own_fields(person) | {
         "email": str(address),
         "email_as_typed": address.differing,
-        "first_name": clean_name(person.first_name),
-        "last_name": clean_name(person.last_name),
         "password_hash": password_hash,
         "confirmed": False,
     }
@@ -138,6 +136,11 @@ async def add_unconfirmed(session: AsyncSession, person: Registration, password_
     row = select(*values).where(~with_email(select(User.id), person.email).exists())
     statement = insert_into(session, User).from_select([*user], row).on_conflict_do_nothing()
     return (await session.execute(statement.returning(User.id))).scalar_one_or_none() or 0
+
+
+def own_fields(person: FullName) -> dict[str, Any]:
+    """Return what people say about themselves: every field of `FullName`, as columns of `User`."""
+    return {name: getattr(person, name) for name in FullName.model_fields}
 
 
 async def addressee(session: AsyncSession, email: str) -> tuple[int, EmailAddress]:
