@@ -8,6 +8,7 @@ from quart.typing import ResponseTypes
 from quart_schema import tag_blueprint, validate_request, validate_response
 
 from app.accounts import (
+    confirmation,
     email_change,
     guessing,
     passwords,
@@ -162,7 +163,7 @@ async def confirm(data: LinkAndPassword) -> Confirmed:
     The caller is signed in to the registration, or sends its password, and gets a session for it.
     Where there is no such registration the answer is `set-up-required`: set the account up.
     """
-    begun = await registration.confirm(
+    begun = await confirmation.confirm(
         data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
     )
     return Confirmed(session=_session_out(begun) if begun else None)
@@ -178,7 +179,7 @@ async def set_up(data: AddressSetUp) -> tuple[SessionOut, int]:
 
     An unconfirmed account that somebody has registered with this address ends.
     """
-    begun = await registration.set_up(
+    begun = await confirmation.set_up(
         data.token, data, client_to_remember(), replaces=bearer() or cookie()
     )
     return _session_out(begun), 201

@@ -5,7 +5,7 @@ from typing import Any
 
 from quart import ResponseReturnValue, flash, redirect, render_template, request, url_for
 
-from app.accounts import email_change, links, passwords, registration, service
+from app.accounts import confirmation, email_change, links, passwords, service
 from app.accounts.schemas import AcceptanceForm, NewPasswordForm, SetUpForm, ShownPassword
 from app.accounts.views import BOTH, accounts, logged_in
 from app.auth.models import Purpose
@@ -24,7 +24,7 @@ async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
 async def _confirmation(token: str) -> dict[str, Any]:
     """Return what the page of a confirmation link shows. Raises `LinkExpired`."""
     async with db.session() as session:
-        asked = await registration.look(session, token, identity(), client())
+        asked = await confirmation.look(session, token, identity(), client())
     return {"link": asked.link, "proof": asked.proof, "token": token}
 
 
@@ -46,7 +46,7 @@ async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValu
     Opening the link is not enough, since mail scanners do that as well. On another device the page
     asks for the password too.
     """
-    begun = await registration.confirm(
+    begun = await confirmation.confirm(
         token, data.typed, identity(), client_to_remember(), replaces=cookie()
     )
     await flash("Your email address is confirmed.", "success")
@@ -59,7 +59,7 @@ async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValu
 @form("accounts/set_up.html", SetUpForm, partial(_link, Purpose.CONFIRM))
 async def set_up(data: SetUpForm, token: str) -> ResponseReturnValue:
     """Choose a name and a password for an address, whoever may have registered it."""
-    begun = await registration.set_up(token, data, client_to_remember(), replaces=cookie())
+    begun = await confirmation.set_up(token, data, client_to_remember(), replaces=cookie())
     await flash("Welcome! Your account is ready.", "success")
     return await logged_in(begun, home_url())
 
