@@ -21,7 +21,7 @@ async def send_registration(mail_id: str) -> None:
     await registration.send_registration(UUID(mail_id))
 
 
-@job("accounts.send_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+@job("accounts.send_password_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_reset(mail_id: str) -> None:
     """Mail a link that sets a new password, if the account exists."""
     await passwords.send_reset(UUID(mail_id))

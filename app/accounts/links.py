@@ -93,6 +93,30 @@ def new_link(
     return secret
 
 
+async def mail_now(
+    session: AsyncSession,
+    purpose: Purpose,
+    to: EmailAddress,
+    user: User | None,
+    *,
+    since: datetime,
+    registration: int = 0,
+    set_up: bool = False,
+) -> Email | None:
+    """Create a link and return its mail, or None if enough such links are in the mailbox.
+
+    Its lifetime begins at `since`, when it was asked for. A link that confirms an address belongs
+    to no user.
+    """
+    user_id = user.id if user and purpose is not Purpose.CONFIRM else None
+    if await is_enough(session, purpose, to, user_id, since):
+        return None
+    secret = new_link(
+        session, purpose, to, user_id=user_id, registration=registration, created_at=since
+    )
+    return email_of(purpose, to, secret, user, set_up=set_up)
+
+
 async def send_link(link_id: UUID) -> None:
     """Mail a prepared link, unless it has expired or enough such links are in the mailbox.
 

@@ -73,7 +73,7 @@ async def request_reset(email: str, client: Client) -> None:
     await limits.hit("reset", settings.RESET_LIMIT_ADDRESS, ip, shared="password resets")
     async with db.transaction() as session:
         user_id, to = await service.addressee(session, email)
-        await outbox.post(session, "accounts.send_reset", to, user_id=user_id)
+        await outbox.post(session, "accounts.send_password_reset", to, user_id=user_id)
 
 
 async def send_reset(mail_id: UUID) -> None:
@@ -89,16 +89,17 @@ async def _reset_mail(session: AsyncSession, mail: OutboxMail) -> Email | None:
     user = await session.get(User, mail.content["user_id"])
     if user is None or user.disabled_at or user.email != mail.email:
         return None
-    purpose = Purpose.RESET if user.confirmed else Purpose.CONFIRM
-    purpose = Purpose.INVITE if user.is_invited else purpose
-    set_up = purpose is Purpose.CONFIRM
-    user_id = None if set_up else user.id
-    if await links.is_enough(session, purpose, mail.email, user_id, mail.created_at):
-        return None
-    secret = links.new_link(
-        session, purpose, user.address, user_id=user_id, created_at=mail.created_at
+    purpose = Purpose.RESET
+    if not user.confirmed:
+        purpose = Purpose.INVITE if user.is_invited else Purpose.CONFIRM
+    return await links.mail_now(
+        session,
+        purpose,
+        user.address,
+        user,
+        since=mail.created_at,
+        set_up=purpose is Purpose.CONFIRM,
     )
-    return links.email_of(purpose, user.address, secret, user, set_up=set_up)
 
 
 async def set_by_link(

@@ -68,30 +68,25 @@ async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:
     stranger's password should.
     """
     user = await service.find_user(session, mail.email)
-    if user and user.disabled_at:
+    if user is None or user.is_unproven:
+        registration = mail.content["registration"]
+        return await links.mail_now(
+            session,
+            Purpose.CONFIRM,
+            mail.to,
+            user,
+            since=mail.created_at,
+            registration=registration,
+            set_up=user is None or user.id != registration,
+        )
+    if user.disabled_at:
         return None
-    if user and user.confirmed:
-        is_enough = await outbox.is_enough(session, mail, settings.ACCOUNT_MAIL_LIMIT)
-        return None if is_enough else emails.already_registered(user)
-    invited = user if user and user.is_invited else None
-    purpose = Purpose.INVITE if invited else Purpose.CONFIRM
-    to = invited.address if invited else mail.to
-    user_id = invited.id if invited else None
-    if await links.is_enough(session, purpose, to, user_id, mail.created_at):
-        return None
-    registration = mail.content["registration"] if purpose is Purpose.CONFIRM else 0
-    secret = links.new_link(
-        session,
-        purpose,
-        to,
-        user_id=user_id,
-        registration=registration,
-        created_at=mail.created_at,
-    )
-    is_first = user is not None and user.id == registration
-    return links.email_of(
-        purpose, to, secret, user, set_up=purpose is Purpose.CONFIRM and not is_first
-    )
+    if user.is_invited:
+        return await links.mail_now(
+            session, Purpose.INVITE, user.address, user, since=mail.created_at
+        )
+    is_enough = await outbox.is_enough(session, mail, settings.ACCOUNT_MAIL_LIMIT)
+    return None if is_enough else emails.already_registered(user)
 
 
 async def invite_user(

@@ -124,6 +124,11 @@ class User(Base):
         """Whether the user was invited and has not accepted yet."""
         return self.password_hash is None and not self.confirmed
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether anybody may have registered the user: nobody has proved the address."""
+        return not (self.confirmed or self.is_invited or self.disabled_at)
+
     def __repr__(self) -> str:
         return f"<User {self.id} {self.email}>"
 
