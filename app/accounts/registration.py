@@ -110,6 +110,8 @@ async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:
     if user and user.confirmed:
         is_enough = await outbox.is_enough(session, mail, settings.ACCOUNT_MAIL_LIMIT)
         return None if is_enough else emails.already_registered(user)
+    if mail.content["registration"] is None:  # somebody asked to move to an address that was taken
+        return None
     invited = user if user and user.is_invited else None
     purpose = Purpose.INVITE if invited else Purpose.CONFIRM
     to = invited.address if invited else mail.to
