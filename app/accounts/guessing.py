@@ -55,4 +55,5 @@ async def _notice(session: AsyncSession, mail: OutboxMail) -> Email | None:
     user = await session.get(User, mail.content["user_id"])
     if user is None or user.email != mail.email or user.disabled_at or not user.confirmed:
         return None
-    return emails.guessing(user)
+    # Without Redis each process has counted by itself.
+    return None if await outbox.is_enough(session, mail, NOTICES) else emails.guessing(user)

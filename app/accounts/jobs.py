@@ -21,6 +21,12 @@ async def send_registration(mail_id: str) -> None:
     await registration.send_registration(UUID(mail_id))
 
 
+@job("accounts.send_taken", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
+async def send_already_registered(mail_id: str) -> None:
+    """Tell the owner of an account that somebody asked to use its address for another one."""
+    await registration.send_already_registered(UUID(mail_id))
+
+
 @job("accounts.send_password_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_reset(mail_id: str) -> None:
     """Mail a link that sets a new password, if the account exists."""

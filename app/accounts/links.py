@@ -18,13 +18,18 @@ from app.config import settings
 from app.database import db, utcnow
 from app.errors import DomainError
 from app.jobs.queue import enqueue
-from app.mail import delivery
+from app.mail import delivery, outbox
+from app.mail.jobs import MAIL_TIMEOUT
 from app.mail.message import Email
+from app.mail.models import OutboxMail
 from app.validators.email_address import EmailAddress, email_address
 from app.validators.rate_rules import rate_rules
 
 # What a link that is mailed takes over from the prepared one.
 COPIED = ("purpose", "user_id", "email", "email_as_typed", "created_at", "expires_at")
+
+# A link with less than a quarter of its lifetime left is no reason to mail no other one.
+LEFT = 4
 
 
 class LinkExpired(DomainError):
@@ -143,9 +148,10 @@ async def send_link(link_id: UUID) -> None:
         taken = await _account_at(session, to) if purpose is Purpose.CHANGE_EMAIL else None
         if await is_enough(session, purpose, to, user.id, prepared.created_at):
             prepared.expires_at = utcnow()
-        elif taken and taken.disabled_at is None:
-            email = emails.already_registered(taken)
-        elif taken is None:
+        elif taken:
+            prepared.expires_at = utcnow()
+            await outbox.post(session, "accounts.send_taken", to)
+        else:
             secret = new_secret()
             copied = {name: getattr(prepared, name) for name in COPIED}
             session.add(Credential(digest=digest(secret), **copied))
@@ -175,15 +181,27 @@ def email_of(
 async def is_enough(
     session: AsyncSession, purpose: Purpose, email: str, user_id: int | None, before: datetime
 ) -> bool:
-    """Return whether links that still work were mailed as often as the limit on mails allows.
+    """Return whether another mail with such a link would be of no use.
 
-    So the limit is silent, and never leaves the owner of a mailbox without a link that works. The
-    notice of a change of address has none.
+    It is if the link has expired before it could be mailed, or if as many links as the limit on
+    mails allows are in the mailbox and work for a while yet. So the limit is silent, and never
+    leaves the owner of a mailbox without a link that works. The notice of a change of address has
+    no limit.
     """
     if purpose is Purpose.OBJECT:
         return False
+    now, works = utcnow(), timedelta(seconds=lifetime(purpose))
+    if before + works <= now:
+        return True
     is_reset = purpose is Purpose.RESET
     rule = settings.RESET_LIMIT_ACCOUNT if is_reset else settings.ACCOUNT_MAIL_LIMIT
+    # The mail server has not taken these yet: perhaps it never does.
+    is_waiting = exists().where(
+        OutboxMail.email == Credential.email,
+        OutboxMail.created_at == Credential.created_at,
+        OutboxMail.created_at < now - timedelta(seconds=MAIL_TIMEOUT),
+        OutboxMail.sent_at.is_(None),
+    )
     for item in rate_rules(rule):
         mailed = select(func.count(func.distinct(Credential.created_at))).where(
             Credential.purpose == purpose,
@@ -192,7 +210,8 @@ async def is_enough(
             Credential.created_at > before - timedelta(seconds=item.get_expiry()),
             Credential.created_at < before,
             Credential.consumed_at.is_(None),
-            Credential.expires_at > utcnow(),
+            Credential.expires_at > now + works / LEFT,
+            ~is_waiting,
         )
         if (await session.execute(mailed)).scalar_one() >= item.amount:
             return True

@@ -85,6 +85,20 @@ async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:
         return await links.mail_now(
             session, Purpose.INVITE, user.address, user, since=mail.created_at
         )
+    if user.id == mail.content["registration"]:
+        return None  # confirmed meanwhile, by an earlier mail
+    return await _already_registered(session, mail)
+
+
+async def send_already_registered(mail_id: UUID) -> None:
+    """Tell the owner of an account that somebody asked to use its address for another one."""
+    await outbox.send(mail_id, _already_registered)
+
+
+async def _already_registered(session: AsyncSession, mail: OutboxMail) -> Email | None:
+    user = await service.find_user(session, mail.email)
+    if user is None or user.disabled_at or not user.confirmed:
+        return None
     is_enough = await outbox.is_enough(session, mail, settings.ACCOUNT_MAIL_LIMIT)
     return None if is_enough else emails.already_registered(user)
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,13 +27,12 @@ async def empty_mailbox(app: Quart, settings: Config, tmp_path: Path) -> AsyncIt
 
 
 async def send(to: str = "robin@example.com", subject: str = "Confirm your address") -> None:
-    user = SimpleNamespace(first_name="<b>Robin</b>", email=to)
     await deliver(
         Email(
             to=to,
             subject=subject,
             template="accounts/email/confirmation",
-            user=user,
+            name="<b>Robin</b>",
             link=LINK,
             time="24 hours",
         )

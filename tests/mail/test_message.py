@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,7 +21,7 @@ from development.preparation import prepare_to_serve
 from tests.conftest import MakeApp
 from tests.processes import production
 
-ROBIN = SimpleNamespace(first_name="<b>Robin</b> & co", email="robin@example.com")
+NAME = "<b>Robin</b> & co"
 LINK = "http://localhost/account/confirm-account/a-token?x=1&y=2"
 
 
@@ -46,7 +45,7 @@ def confirmation(to: str = "robin@example.com", subject: str = "Confirm your add
         to=to,
         subject=subject,
         template="accounts/email/confirmation",
-        user=ROBIN,
+        name=NAME,
         link=LINK,
         time="24 hours",
     )

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,12 +24,11 @@ LINK = "http://localhost/account/confirm-account/canary-token"
 
 
 def confirmation(to: str) -> Email:
-    user = SimpleNamespace(first_name="Jörg", email=to)
     return Email(
         to=to,
         subject="Confirm",
         template="accounts/email/confirmation",
-        user=user,
+        name="Jörg",
         link=LINK,
         time="24 hours",
     )
