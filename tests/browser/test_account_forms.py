@@ -81,7 +81,8 @@ async def test_a_form_that_failed_keeps_all_but_passwords(
     async with db.transaction() as session:
         user = await session.get_one(User, robin.id)
         secrets = {
-            kind: links.new_link(session, user, Purpose(kind)) for kind in ("reset", "invite")
+            kind: links.new_link(session, Purpose(kind), user.address, user_id=user.id)
+            for kind in ("reset", "invite")
         }
     async with page_of(chromium, site) as page:
         hands = Hands(page, javascript=True)
