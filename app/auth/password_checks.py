@@ -43,7 +43,7 @@ class TooManyGuesses(TooMany):
     def __init__(self, error: TooMany) -> None:
         super().__init__(
             "Too many wrong passwords were tried for this account. If it is yours, reset your "
-            "password by email in this browser: then it can log in at once.",
+            "password by email in this browser. Then you can log in here at once.",
             retry_after=error.retry_after or 1,
         )
 
