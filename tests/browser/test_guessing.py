@@ -13,14 +13,17 @@ from tests.processes import Served, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("worker", "inside")]
 
-TRIES = 4
+TRIES, OWN_TRIES = 4, 5
 REFUSED = "Too many wrong passwords were tried for this account."
 
 
 @pytest.fixture(scope="module")
 def guarded(site: Served) -> Iterator[Served]:
-    """Start another web process of the site, which lets strangers guess four times an hour."""
-    env = site.env | {"LOGIN_LIMIT_ACCOUNT": f"{TRIES}/hour"}
+    """Start another web process of the site, with limits on wrong passwords."""
+    env = site.env | {
+        "LOGIN_LIMIT_ACCOUNT": f"{TRIES}/hour",
+        "LOGIN_LIMIT_ACCOUNT_ADDRESS": f"{OWN_TRIES}/hour",
+    }
     with served(env, site.log.parent / "guarded.log") as server:
         yield server
 
@@ -49,6 +52,16 @@ async def log_in(hands: Hands, robin: Person, password: str) -> None:
     await hands.press("Log in")
 
 
+async def reset(hands: Hands, robin: Person, mailed: Mailed) -> None:
+    """Go from the log-in page to a new password, and back."""
+    await hands.follow("Reset your password")
+    await hands.fill("Email address", robin.email)
+    await hands.press("Send the link")
+    await hands.open(link_in(await mailed(robin.email, "Reset your password")))
+    await hands.choose("New password", NEW)
+    await hands.press("Save password")
+
+
 async def test_the_owner_in_a_new_browser_is_shown_the_way_in(
     owner: Hands, chromium: Browser, guarded: Served, mailed: Mailed
 ) -> None:
@@ -58,12 +71,7 @@ async def test_the_owner_in_a_new_browser_is_shown_the_way_in(
     await log_in(owner, robin, robin.password)
     await expect(owner.main.get_by_role("alert")).to_contain_text(REFUSED)
     await owner.look()
-    await owner.follow("Reset your password")
-    await owner.fill("Email address", robin.email)
-    await owner.press("Send the link")
-    await owner.open(link_in(await mailed(robin.email, "Reset your password")))
-    await owner.choose("New password", NEW)
-    await owner.press("Save password")
+    await reset(owner, robin, mailed)
     await guess(chromium, guarded, robin)  # who go on
     await log_in(owner, robin, NEW)
     await owner.is_at("Robin")
@@ -82,4 +90,24 @@ async def test_a_browser_that_logged_in_before_is_not_refused(
         await guess(chromium, guarded, robin)
         await hands.open("/account/login")
         await log_in(hands, robin, robin.password)
+        await hands.is_at("Robin")
+
+
+async def test_whoever_forgot_the_password_is_let_in_with_the_new_one_at_once(
+    chromium: Browser, guarded: Served, mailed: Mailed
+) -> None:
+    """They have tried too often themselves, in a browser that had logged in before."""
+    robin = await make_person()
+    async with page_of(chromium, guarded) as page:
+        hands = Hands(page, javascript=True)
+        await begin_session(page, robin)
+        assert (await page.request.delete("/api/v1/session")).status == 204
+        for _ in range(OWN_TRIES):
+            assert not await may_log_in(page, robin.email, WRONG)
+        await hands.open("/account/login")
+        await log_in(hands, robin, robin.password)
+        await expect(hands.main.get_by_role("alert")).to_contain_text("That was too often.")
+        await hands.look()
+        await reset(hands, robin, mailed)
+        await log_in(hands, robin, NEW)
         await hands.is_at("Robin")
