@@ -121,6 +121,6 @@ async def keep_email(token: str) -> ResponseReturnValue:
         return await render_template("accounts/keep_email.html", **await _objection(token))
     async with db.transaction() as session:
         secret = await email_change.revert_email_change(session, token)
-    words = "Your address stays the same, and everyone is logged out of your account."
+    words = "The change of your address is cancelled, and everyone is logged out of your account."
     await flash(f"{words} Now choose a new password.", "warning")
     return redirect(url_for("accounts.set_password", token=secret), 303)

@@ -43,7 +43,7 @@ class TooManyGuesses(TooMany):
     def __init__(self, error: TooMany) -> None:
         super().__init__(
             "Too many wrong passwords were tried for this account. If it is yours, reset your "
-            "password by email in this browser: then it can log in at once.",
+            "password by email in this browser. Then you can log in here at once.",
             retry_after=error.retry_after or 1,
         )
 
@@ -113,8 +113,9 @@ async def require_password_of(
 
 async def forget_guesses(email: str, client: Client) -> None:
     """Reset the counts of wrong passwords for an account, whose owner has just set a new one."""
-    account, ip = email_key(email), rate_limit_ip(client.ip)
-    await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, ip)
+    account = email_key(email)
+    for guesser in (rate_limit_ip(client.ip), _device_key(client)):
+        await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, account, guesser)
     await limits.clear("login", settings.LOGIN_LIMIT_ACCOUNT, account)
 
 
@@ -126,7 +127,11 @@ async def _known_device(email: str, client: Client) -> str:
         user = (await session.execute(with_email(_enabled(), email))).one_or_none()
         # Asked for unknown users too, so that they take as long as known ones.
         is_known = await devices.is_known(session, client.device, user.id if user else 0)
-    return digest(client.device).hex() if is_known else ""
+    return _device_key(client) if is_known else ""
+
+
+def _device_key(client: Client) -> str:
+    return digest(client.device).hex()
 
 
 async def _count_stranger(account: str, *, is_guess: bool) -> None:

@@ -56,8 +56,8 @@ WORDS = {
     ),
     410: (
         "This is no longer available.",
-        "You may be done already: log in and see. If you have no password yet, or have forgotten "
-        "it, enter your email address on the page to reset it, and we send you a new link.",
+        "You may be done already: try to log in. If you have no password yet, or have forgotten "
+        "it, reset your password, and we send you a new link.",
     ),
     413: ("What was sent is too large.", "Send less at once."),
     415: (

@@ -7,7 +7,7 @@ import types
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, EmailStr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -233,5 +233,7 @@ def _field(name: str, info: FieldInfo, value: Any) -> FormField:
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(a for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) is Annotated:  # inside `… | None`, where Pydantic leaves it
+        annotation = get_args(annotation)[0]
     kinds = {bool: "checkbox", SecretStr: "password", EmailStr: "email", int: "number"}
     return kinds.get(annotation, "text")

@@ -6,6 +6,7 @@ from playwright.async_api import Browser, Page, Request, Route, expect
 from app.accounts import links
 from app.auth.models import Purpose, User
 from app.database import db
+from app.validators.email_address import email_address
 from tests.browser.pages import (
     NEW,
     WEAK,
@@ -56,6 +57,26 @@ FORMS: dict[str, tuple[str, dict[str, str | bool], str]] = {
         {"Password": NEW, "Repeat password": WRONG},
         "Join",
     ),
+    "confirmation": (
+        "/account/confirm-account/{confirm}",
+        {"Password": WRONG},
+        "Confirm and log in",
+    ),
+    "set-up": (
+        "/account/set-up/{confirm}",
+        {
+            "First name": "Kim",
+            "Last name": "Owner",
+            "Password": NEW,
+            "Repeat password": WRONG,
+        },
+        "Set up my account",
+    ),
+    "new address": (
+        "/account/manage/change-email/{change_email}",
+        {"Password": WRONG},
+        "Change my address",
+    ),
     "name": ("/account/manage", {"First name": "Somebody", "Last name": " "}, "Save"),
     "password": (
         "/account/manage/change-password",
@@ -77,15 +98,19 @@ async def test_a_form_that_failed_keeps_all_but_passwords(
     chromium: Browser, site: Served, name: str
 ) -> None:
     path, typed, button = FORMS[name]
-    robin = await make_person()
+    robin, kim = await make_person(), await make_person(confirmed=False)
     async with db.transaction() as session:
         user = await session.get_one(User, robin.id)
         secrets = {
-            kind: links.new_link(session, user, Purpose(kind)) for kind in ("reset", "invite")
+            kind: links.new_link(session, Purpose(kind), user.address, user_id=user.id)
+            for kind in ("reset", "invite", "change_email")
         }
+        secrets["confirm"] = links.new_link(
+            session, Purpose.CONFIRM, email_address(kim.email), user_id=None, registration=kim.id
+        )
     async with page_of(chromium, site) as page:
         hands = Hands(page, javascript=True)
-        if name not in ("log in", "register", "forgotten password"):
+        if name not in ("log in", "register", "forgotten password", "confirmation", "new address"):
             await begin_session(page, robin)
         await hands.open(path.format(**secrets))
         await hands.main.locator("form").evaluate_all(

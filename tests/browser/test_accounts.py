@@ -114,36 +114,6 @@ async def test_an_address_is_changed(hands: Hands, mailed: Mailed) -> None:
     await expect(hands.main.get_by_text(robin.email)).to_have_count(0)
 
 
-async def test_a_change_of_address_is_objected_to(
-    hands: Hands, chromium: Browser, mailed: Mailed
-) -> None:
-    """Read the notice after somebody who knows the password has confirmed another email."""
-    robin, email = await make_person(), new_address("thief")
-    await begin_session(hands.page, robin)
-    thief = hands.page.request
-    await thief.post("/api/v1/account/email", data={"email": email, "password": robin.password})
-    token = link_in(await mailed(email, "Confirm your new email")).rpartition("/")[2]
-    assert (
-        await thief.post("/api/v1/account/email/confirmation", data={"token": token})
-    ).status == 200
-    assert await may_log_in(hands.page, email, robin.password)
-    await hands.page.context.clear_cookies()
-    await hands.open(link_in(await mailed(robin.email, "Your email address is about to change")))
-    await hands.sees(robin.email)
-    await hands.look()
-    await hands.press("Keep my address")
-    await hands.sees("everyone is logged out of your account. Now choose a new password.")
-    await hands.is_at("Choose a new password")
-    await hands.look()
-    await hands.choose("New password", NEW)
-    await hands.press("Save password")
-    await hands.fill("Email address", robin.email)
-    await hands.fill("Password", NEW)
-    await hands.press("Log in")
-    await hands.is_at("Robin")
-    assert not await may_log_in(hands.page, email, robin.password)
-
-
 async def test_an_invitation_is_accepted(hands: Hands, mailed: Mailed) -> None:
     email = new_address("kim")
     await invite(email)

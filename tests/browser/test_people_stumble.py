@@ -108,6 +108,8 @@ PASSWORD_PAGES = {
     "/account/register": 0,
     "/account/reset-password/{reset}": 1,
     "/account/join-from-invite/{invite}": 1,
+    "/account/confirm-account/{confirm}": 1,
+    "/account/set-up/{confirm}": 1,
     "/account/reauthenticate": 1,
     "/account/manage/change-password": 1,
     "/account/manage/change-email": 1,
@@ -130,12 +132,16 @@ async def expect_eventually(said: list[str]) -> None:
 async def test_password_managers_find_whose_password_it_is_and_chromium_warns_of_nothing(
     chromium: Browser, site: Served
 ) -> None:
-    kim = await make_person()
+    kim, new = await make_person(), await make_person(confirmed=False)
     async with db.transaction() as session:
-        user = await session.get_one(User, kim.id)
+        to = {each.id: await session.get_one(User, each.id) for each in (kim, new)}
         secrets = {
-            kind: links.new_link(session, user, Purpose(kind)) for kind in ("reset", "invite")
+            kind: links.new_link(session, Purpose(kind), to[kim.id].address, user_id=kim.id)
+            for kind in ("reset", "invite")
         }
+        secrets["confirm"] = links.new_link(
+            session, Purpose.CONFIRM, to[new.id].address, user_id=None, registration=new.id
+        )
     async with page_of(chromium, site) as page:
         said: list[str] = []
 
@@ -166,7 +172,8 @@ async def test_password_managers_find_whose_password_it_is_and_chromium_warns_of
             assert set(of_passwords) <= {"current-password", "new-password"}, path
             name = form.locator("[autocomplete=username]")
             if is_known:
-                assert await name.input_value() == kim.email
+                of = new if "{confirm}" in path else kim
+                assert await name.input_value() == of.email
                 assert await name.get_attribute("name") is None, "it is not sent"
                 assert tokens[0] == "username", "before the passwords"
             await page.wait_for_timeout(1000)
