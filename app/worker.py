@@ -16,7 +16,7 @@ from arq import func
 from arq.connections import RedisSettings
 from redis.asyncio.connection import SSLConnection
 
-from app.config import Config, load_settings
+from app.config import DAY, Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.health import probes
@@ -24,7 +24,6 @@ from app.health.announcement import announce
 from app.jobs.engine.arq_queue import QUEUE, RUN
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
-from app.jobs.engine.watchdog import GRACE
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY, identify_database
 from app.redis import deserialize, serialize, worker_redis
@@ -84,8 +83,9 @@ def worker_settings(config_name: str | None = None) -> type:
     longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
         # A key that is put again may be started twice. The second time `run` does nothing, which
-        # must not count as a failure.
-        "functions": [func(run, name=RUN, timeout=longest + 2 * GRACE, max_tries=1000)],
+        # must not count as a failure. Time limits are the engine's: arq's would end a job after the
+        # process was suspended, and log a failure of what another worker has done meanwhile.
+        "functions": [func(run, name=RUN, timeout=longest + DAY, max_tries=1000)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,
         # Only `arq --check` uses these: it does not take a pool.

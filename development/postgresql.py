@@ -120,15 +120,25 @@ def reachable_binaries(home: Path) -> Path:
     user cannot enter the one of the wheel.
     """
     found = binaries()
-    if database_user() is None or _can_enter(found):
+    if database_user() is None or can_enter(found):
         return found
-    copy = home / f"install-{_version(found)}"
+    packages = found.parents[2]
+    copy = home / f"wheel-{found.parent.name.removeprefix('pginstall')}"
     if not copy.is_dir():
         draft = copy.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(found.parent, draft)
+        # The binaries look for the wheel's libraries by relative paths, from where they lie.
+        for part in (found.parent, packages / f"{found.parents[1].name}.libs"):
+            if part.is_dir():
+                shutil.copytree(part, draft / part.relative_to(packages))
+        _let_everybody_read(draft)
         draft.rename(copy)
-    return copy / "bin"
+    return copy / found.relative_to(packages)
+
+
+def can_enter(path: Path) -> bool:
+    """Tell whether every user can enter a folder."""
+    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])
 
 
 def make_data(programs: Path, data: Path) -> None:
@@ -162,7 +172,7 @@ def _command(instance: Path) -> list[str]:
     if user:
         os.chown(home, *user)
         instance.chmod(instance.stat().st_mode | 0o001)  # so that the user can enter it
-        if not _can_enter(instance.resolve()):
+        if not can_enter(instance.resolve()):
             raise NotReady(
                 "As root, PostgreSQL runs as the user nobody, who cannot enter "
                 f"{instance.resolve()}. Set INSTANCE_PATH to a folder that others can enter, or "
@@ -198,9 +208,8 @@ def _make_private(folder: Path, user: tuple[int, int] | None) -> None:
         os.chown(folder, *user)
 
 
-def _version(programs: Path) -> str:
-    return programs.parent.name.removeprefix("pginstall")
-
-
-def _can_enter(path: Path) -> bool:
-    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])
+def _let_everybody_read(folder: Path) -> None:
+    """Let others read a folder, which keeps the modes of an installation under a strict umask."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))

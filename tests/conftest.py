@@ -15,13 +15,14 @@ import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from redis import Redis as BlockingRedis
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from app import create_app, environment, migrations
 from app.config import Config, load_settings
 from app.database import Base, db
 from app.limits import Limits
 from app.redis import redis
+from development import postgresql
 from tests.factories.people import insert_roles
 from tests.servers import Server, start_postgresql, start_valkey
 
@@ -61,7 +62,10 @@ def pytest_configure(config: pytest.Config) -> None:
             "'test'.",
             4,
         )
-    folder = Path(tempfile.mkdtemp(prefix="quart-base-tests-"))
+    parent = Path(tempfile.gettempdir())
+    if postgresql.database_user() and not postgresql.can_enter(parent):
+        parent = Path("/tmp")
+    folder = Path(tempfile.mkdtemp(prefix="quart-base-tests-", dir=parent))
     folder.chmod(0o755)
     # Commands run here; without this file they would read a developer's own beside manage.py.
     (folder / ".env").touch()
@@ -72,9 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if given:
         os.environ["TEST_POSTGRESQL"] = given
     else:
-        postgresql, home = start_postgresql(folder)
-        SERVERS.append(postgresql)
-        os.environ["TEST_POSTGRESQL"] = f"postgresql://postgres@/test?host={home}"
+        server, home = start_postgresql(folder)
+        SERVERS.append(server)
+        url = URL.create("postgresql", "postgres", database="test", query={"host": home})
+        os.environ["TEST_POSTGRESQL"] = url.render_as_string(hide_password=False)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

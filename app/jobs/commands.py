@@ -12,6 +12,7 @@ from app import application
 from app.database import db
 from app.errors import Problem
 from app.jobs import service
+from app.jobs.context import LeaseLost
 from app.jobs.engine import execution
 from app.jobs.models import Job, State
 from app.jobs.queue import KINDS
@@ -115,6 +116,11 @@ def run(job_id: UUID) -> None:
         raise Problem(
             f"Stopped: a worker runs it from the beginning unless you discard {job_id}."
         ) from None
+    if isinstance(error, LeaseLost):
+        raise Problem(
+            f"{name} has lost its lease: a worker has taken it over, and nothing is recorded of "
+            f"this attempt. See: python manage.py jobs show {job_id}"
+        )
     if error:
         raise click.ClickException(f"{name} failed: {execution.describe_error(error)[0]}")
     click.echo(f"{name} is done.")

@@ -6,6 +6,7 @@ begin or end.
 
 import asyncio
 import os
+import re
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from sqlalchemy import text
 
 import app.database
 from app.jobs import schedule
-from app.jobs.context import completing
+from app.jobs.context import GiveUp, completing
 from app.jobs.queue import job
 from app.worker import worker_settings
 
@@ -62,6 +63,49 @@ async def stubborn(seconds: float = 5) -> None:
         except asyncio.CancelledError:
             continue
     note("end", "stubborn")
+
+
+@job("faults.hold", max_attempts=1)
+async def hold() -> None:
+    """Hold the interpreter, so that no other thread runs."""
+    note("begin", "hold")
+    re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+class Hung(Exception):
+    """Time has passed in which nothing here ran."""
+
+
+async def notice() -> None:
+    """Take half a second. Raises `Hung` if the process was suspended meanwhile."""
+    for _ in range(10):
+        before = time.monotonic()
+        await asyncio.sleep(0.05)
+        if time.monotonic() - before > 2:
+            raise Hung
+
+
+@job("faults.thaw")
+async def thaw(number: int, then: str) -> None:
+    """End, fail or give up as soon as the process runs on after it was suspended."""
+    note("begin", number)
+    try:
+        await notice()
+    except Hung:
+        if then == "fail":
+            raise
+        if then == "give up":
+            raise GiveUp("There is no such thing.") from None
+    else:
+        note("end", number)
+
+
+@job("faults.overrun", timeout=2.5)
+async def overrun(number: int) -> None:
+    """Reach the time limit while the process is suspended."""
+    note("begin", number)
+    await asyncio.sleep(1.5)
+    note("end", number)
 
 
 @job("faults.complete", timeout=30)

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from sqlalchemy import func, select
 
 from app.auth.models import Credential, Purpose
+from app.config import DAY
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
 from app.errors import NotReady
@@ -46,6 +47,12 @@ async def test_every_attribute_is_the_classs_own_and_one_that_arq_knows(app: Qua
         "health_check_key",
         "job_completion_wait",
     } <= own
+
+
+async def test_arq_leaves_time_limits_to_the_engine(app: Quart) -> None:
+    """Its own run on while the process is suspended."""
+    [run] = vars(worker_settings("testing"))["functions"]
+    assert run.timeout_s > DAY
 
 
 def test_without_redis_and_what_development_brings_it_says_what_to_do(

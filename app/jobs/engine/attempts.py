@@ -1,7 +1,6 @@
 """One attempt at a job: claim it, run its function, record the outcome."""
 
 import asyncio
-import contextlib
 import logging
 import time
 
@@ -16,6 +15,10 @@ logger = logging.getLogger("app.jobs")
 
 # Seconds that a worker which stops waits for the database, and for a job that it has cancelled.
 LAST_WORDS = 5
+
+# Outcomes of which nothing is recorded.
+LOST = "has lost its lease: another worker has taken it over"
+UNRENEWED = "was cancelled, since its lease could not be renewed: a worker runs it again"
 
 
 class Attempts:
@@ -44,9 +47,7 @@ class Attempts:
                 job.attempt += 1
                 await self._perform(key, job)
         except asyncio.CancelledError:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS):
-                    await asyncio.shield(self._results.release([job.key]))
+            await self._release(job)
             raise
         finally:
             del state.started[key]
@@ -65,7 +66,7 @@ class Attempts:
         state = self._state
         began = time.perf_counter()
         task = asyncio.create_task(perform(job, state.app, state.settings))
-        state.runs[key] = Run(job, task, time.monotonic())
+        state.runs[key] = run = Run(job, task, time.monotonic())
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
@@ -73,17 +74,27 @@ class Attempts:
             await asyncio.wait([task], timeout=LAST_WORDS)
             if not task.done():
                 kill_worker(job)
-            if task.cancelled() or task.exception():
-                logger.warning("%s is released: this worker stops", job.name)
+            if not job.completed and (task.cancelled() or task.exception()):
                 raise
             # It ended well at the last moment, so that counts.
         finally:
             del state.runs[key]
         milliseconds = round((time.perf_counter() - began) * 1000, 1)
         state.unrecorded[key] = job
-        recording = asyncio.create_task(self._record(job, task, milliseconds))
+        recording = asyncio.create_task(self._record(run, milliseconds))
         self._recording.add(recording)
         recording.add_done_callback(lambda _: self._recorded(key, recording))
+
+    async def _release(self, job: Leased) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                released = await asyncio.shield(self._results.release([job.key]))
+        except TimeoutError:
+            return  # `Runner.stop` says so
+        if released:
+            logger.warning("%s is released: this worker stops", job.name)
+        else:
+            logger.warning("%s (%s) %s", job.name, job.id, LOST)
 
     def _recorded(self, key: str, recording: "asyncio.Task[None]") -> None:
         self._recording.discard(recording)
@@ -91,31 +102,38 @@ class Attempts:
         if self._state.bursting and not self._state.unrecorded:
             self._state.awake.set()
 
-    async def _record(self, job: Leased, task: "asyncio.Task[None]", milliseconds: float) -> None:
+    async def _record(self, run: Run, milliseconds: float) -> None:
+        job = run.job
         # Only the lease keeper cancels the function of a job, without the whole attempt.
-        error: BaseException | None = LeaseLost() if task.cancelled() else task.exception()
-        outcome = await self._write_outcome(job, error)
-        log = logger.info if error is None else logger.warning
-        log(
-            "%s %s; it ran %.1f ms, attempt %d",
+        error: BaseException | None = LeaseLost() if run.task.cancelled() else run.task.exception()
+        outcome = await self._write_outcome(run, error)
+        unrecorded = outcome in (LOST, UNRENEWED)
+        logger.log(
+            logging.INFO if error is None and not unrecorded else logging.WARNING,
+            "%s%s %s; it ran %.1f ms, attempt %d",
             job.name,
+            f" ({job.id})" if unrecorded else "",
             outcome,
             milliseconds,
             job.attempt,
-            exc_info=None if isinstance(error, LeaseLost) else error,
+            exc_info=None if unrecorded else error,
         )
 
-    async def _write_outcome(self, job: Leased, error: BaseException | None) -> str:
+    async def _write_outcome(self, run: Run, error: BaseException | None) -> str:
         """Write the outcome, unless `completing` has; returns it in words."""
+        job = run.job
         if job.completed:
             return "done" if error is None else "done, though it failed afterwards"
         if error is None:
-            recorded = await self._results.finish(job.key)
-            return "done" if recorded else "was leased by another worker before it was done"
+            return "done" if await self._results.finish(job.key) else LOST
         if isinstance(error, LeaseLost):
-            return "was left to another worker"
+            return UNRENEWED if run.unrenewed else LOST
         text, final = describe_error(error)
-        dead = await self._results.write(
+        recorded = await self._results.write(
             lambda connection: leases.fail(connection, job, text, final)
         )
-        return "failed and is dead" if dead else "failed and is retried later"
+        if recorded is None:
+            return "failed, but that could not be recorded: it runs again when its lease ends"
+        if not recorded:
+            return LOST
+        return "failed and is dead" if leases.is_last(job, final) else "failed and is retried later"

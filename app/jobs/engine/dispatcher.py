@@ -79,7 +79,7 @@ class Dispatcher:
         """
         state = self._state
         async with state.database.begin() as connection:
-            await leases.recover(connection)
+            await leases.recover(connection, keys(state.leased().values()))
         await schedule.enqueue_due(state.database, state.app.extensions["schedule"])
         await self._queue.put(list(state.prefetched), started=list(state.started), again=True)
 

@@ -10,7 +10,7 @@ from quart import Quart, current_app
 
 from app.config import Config, settings
 from app.database import db
-from app.jobs.context import GiveUp, Leased, current
+from app.jobs.context import GiveUp, Leased, LeaseLost, current
 from app.jobs.engine import leases
 from app.jobs.queue import KINDS
 
@@ -24,8 +24,9 @@ class TookTooLong(Exception):
 async def run_now(job_id: UUID) -> BaseException | None:
     """Run one job in this process, whatever its state, and record the outcome.
 
-    Returns what it failed with. If this is cancelled, the job is released and a worker runs it.
-    Raises as `leases.start` does.
+    Returns what it failed with: `LeaseLost` if this process was suspended for so long that a worker
+    has taken the job over. If this is cancelled, the job is released and a worker runs it. Raises
+    as `leases.start` does.
     """
     async with db.transaction() as session:
         job = await leases.start(session, job_id)
@@ -39,12 +40,14 @@ async def run_now(job_id: UUID) -> BaseException | None:
             await leases.release(session, [job.key])
         raise
     error = task.exception()
+    if job.completed or isinstance(error, LeaseLost):
+        return error
     async with db.transaction() as session:
-        if not job.completed and error:
-            await leases.fail(session, job, *describe_error(error))
-        elif not job.completed:
-            await leases.finish(session, [job.key])
-    return error
+        if error:
+            recorded = await leases.fail(session, job, *describe_error(error))
+        else:
+            recorded = bool(await leases.finish(session, [job.key]))
+    return error if recorded else LeaseLost()
 
 
 async def perform(job: Leased, app: Quart, settings: Config) -> None:

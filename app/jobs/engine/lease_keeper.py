@@ -43,8 +43,9 @@ class LeaseKeeper:
                 logger.error("Leases cannot be renewed: %s", error)
                 if time.monotonic() < until:
                     continue
-                kept = set()
+                self._cancel(jobs, unrenewed=True)
                 until = time.monotonic() + lease * RENEW_EVERY
+                continue
             self._cancel({key: job for key, job in jobs.items() if job.key not in kept})
 
     async def _renew(self, jobs: dict[str, Leased], patience: float) -> set[Key]:
@@ -53,8 +54,9 @@ class LeaseKeeper:
         async with asyncio.timeout(patience), self._state.database.begin() as connection:
             return await leases.renew(connection, keys(jobs.values()))
 
-    def _cancel(self, lost: dict[str, Leased]) -> None:
+    def _cancel(self, lost: dict[str, Leased], *, unrenewed: bool = False) -> None:
         for key, job in lost.items():
             self._state.prefetched.pop(key, None)
             if (run := self._state.runs.get(key)) and not job.completed:
+                run.unrenewed = unrenewed
                 run.task.cancel()

@@ -151,19 +151,23 @@ async def finish(session: Executes, keys: Iterable[Key]) -> set[Key]:
     return await _change(session, keys, FINISH)
 
 
+def is_last(job: Leased, final: bool) -> bool:
+    """Tell whether a job is dead after a failure: if that is `final`, or no attempt is left."""
+    return final or job.attempt >= KINDS[job.name].max_attempts
+
+
 async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
-    """Schedule the next attempt at a job, or declare it dead; returns whether it is dead.
-
-    It is dead if the failure is `final` or this was its last attempt.
+    """Schedule the next attempt at a job, or declare it dead after the last; false if its lease was
+    lost.
     """
-    dead = final or job.attempt >= KINDS[job.name].max_attempts
-    outcome = _dead() if dead else _again(backoff(job.attempt))
-    await _change(session, [job.key], _own(IS_RUNNING).values(outcome | {"error": storable(error)}))
-    return dead
+    outcome = _dead() if is_last(job, final) else _again(backoff(job.attempt))
+    own = _own(IS_RUNNING).values(outcome | {"error": storable(error)})
+    return bool(await _change(session, [job.key], own))
 
 
-async def release(session: Executes, keys: Iterable[Key]) -> None:
-    """Return jobs to the queue at once, with the attempt that they may have started.
+async def release(session: Executes, keys: Iterable[Key]) -> set[Key]:
+    """Return jobs to the queue at once, with the attempt that they may have started; returns those
+    whose lease was not lost.
 
     A worker that stops in the middle of a job must not use up the job's attempts.
     """
@@ -171,14 +175,15 @@ async def release(session: Executes, keys: Iterable[Key]) -> None:
         "due_at": func.coalesce(jobs.c.due_at, db_now()),
         "attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0),
     }
-    await _change(session, keys, _own(IS_OPEN).values(_again(0) | as_before))
+    return await _change(session, keys, _own(IS_OPEN).values(_again(0) | as_before))
 
 
-async def recover(session: Executes) -> None:
+async def recover(session: Executes, known: Iterable[Key] = ()) -> None:
     """Requeue jobs whose worker died while it ran them, or declare them dead after max_attempts.
 
     The delay is random: one of the jobs may be what kills workers, and the others should not start
-    beside it again.
+    beside it again. `known` are those that this worker runs: after it was suspended it may renew
+    their leases, if no other worker was faster.
     """
     # Workers of the release before `leased_until` keep the end of a lease in `due_at`.
     not_extended = jobs.c.due_at.is_(None) | (jobs.c.due_at <= db_now())
@@ -188,8 +193,14 @@ async def recover(session: Executes) -> None:
         .limit(100)
         .with_for_update(skip_locked=True)
     )
+    known = set(known)
     for row in (await session.execute(lost)).all():
-        error = f"Its worker ({row.worker}) died in it, or lost the database for too long."
+        if (row.id, row.lease) in known:
+            continue
+        error = (
+            f"Its worker ({row.worker}) died in it, was suspended, or lost the database for too "
+            "long."
+        )
         wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
         outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
         await _change(

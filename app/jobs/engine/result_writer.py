@@ -48,10 +48,15 @@ class ResultWriter:
         """Record that a job is done; false if its lease was lost."""
         return bool(await self._add(self._done, key))
 
-    async def release(self, keys: Sequence[Key]) -> None:
-        """Release jobs that this worker will not finish, so that others may take them now."""
-        if keys:
-            await self.write(lambda connection: leases.release(connection, keys))
+    async def release(self, keys: Sequence[Key]) -> set[Key]:
+        """Release jobs that this worker will not finish, so that others may take them now; returns
+        those whose lease was not lost.
+        """
+        if not keys:
+            return set()
+        released: set[Key] | None
+        released = await self.write(lambda connection: leases.release(connection, keys))
+        return released or set()
 
     async def write(self, write: Write) -> Any:
         """Have `write` called in the next batch; returns what it returned.

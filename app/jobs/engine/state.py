@@ -12,13 +12,15 @@ from app.database import Database
 from app.jobs.context import Key, Leased
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """A job whose function runs."""
 
     job: Leased
     task: asyncio.Task[None]
     since: float  # by the process's monotonic clock
+    # Cancelled because its lease could not be renewed; whether it was lost is not known.
+    unrenewed: bool = False
 
 
 @dataclass(slots=True)

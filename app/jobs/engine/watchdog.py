@@ -1,7 +1,14 @@
-"""Ending a worker that would otherwise hang: its event loop, a job, or arq's own shutdown."""
+"""Ending a worker that would otherwise hang: its event loop, a job, or arq's own shutdown.
+
+The time in which the process is suspended (SIGSTOP, a frozen container, a closed laptop) does not
+count: a worker that wakes up goes on, and learns from the database which leases it has lost.
+"""
 
 import asyncio
 import faulthandler
+import os
+import signal
+import threading
 import time
 from typing import Any
 
@@ -9,6 +16,9 @@ from app.jobs.engine.execution import kill_worker, time_limit
 from app.jobs.engine.state import WorkerState
 
 PULSE = 0.5  # seconds between two signs that the event loop runs
+# How often a thread looks for that sign in half a lease. It counts its looks instead of reading a
+# clock, since clocks run on while the process is suspended, and the thread does not.
+LOOKS = 10
 # Seconds beyond a job's time limit after which the worker ends, if cancelling has not stopped it.
 GRACE = 60
 # Seconds beyond WORKER_COMPLETION_WAIT after which arq should have ended.
@@ -22,25 +32,46 @@ class Watchdog:
         self._state = state
         self._main = main  # arq's
         self._told: float | None = None  # to stop, by the monotonic clock
+        self._missed = 0  # looks of the thread since the event loop ran last
+        self._overdue: dict[str, int] = {}  # pulses since each job's time limit
+        self._disarmed = threading.Event()
 
     async def run(self) -> None:
         """Watch, until cancelled.
 
-        A job that blocks the event loop keeps its lease from being renewed. faulthandler then ends
-        the process after half a lease, before another worker starts the job. It does so from a
-        thread that needs no interpreter, and its traceback shows where the loop hangs.
+        A job that blocks the event loop keeps its lease from being renewed. The process then ends
+        after half a lease, before another worker starts the job, and the traceback shows where the
+        loop hangs. A thread sees to that. It cannot run while the job holds the interpreter, as a
+        regular expression does; but that takes CPU time, of which a signal is the limit.
         """
-        lease = self._state.settings.WORKER_LEASE
+        half = self._state.settings.WORKER_LEASE / 2
+        pulse = min(PULSE, half / 4)
+        # Many threads of one job may use up this much in a pulse, on a machine with many cores.
+        cpu_time = max(half, 2 * pulse * (os.cpu_count() or 1))
+        faulthandler.register(signal.SIGVTALRM, file=2, chain=True)  # then it ends the process
+        threading.Thread(target=self._watch_loop, args=[half / LOOKS], daemon=True).start()
         while True:
-            faulthandler.dump_traceback_later(lease / 2, exit=True, file=2)
+            self._missed = 0
+            signal.setitimer(signal.ITIMER_VIRTUAL, cpu_time)
             if self._state.stopping.is_set():
                 self._enforce_stop()
-            self._enforce_time_limits()
-            await asyncio.sleep(PULSE)
+            self._enforce_time_limits(pulse)
+            await asyncio.sleep(pulse)
 
     def disarm(self) -> None:
         """Let this process live, now that nothing runs in it."""
-        faulthandler.cancel_dump_traceback_later()
+        self._disarmed.set()
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        faulthandler.unregister(signal.SIGVTALRM)
+
+    def _watch_loop(self, interval: float) -> None:
+        while not self._disarmed.wait(interval):
+            self._missed += 1
+            if self._missed >= LOOKS:
+                # Not by the log: the loop may hang in a handler of it, and hold its lock.
+                os.write(2, b"The event loop is blocked: this worker ends.\n")
+                faulthandler.dump_traceback(file=2)
+                os._exit(1)
 
     def _enforce_stop(self) -> None:
         state = self._state
@@ -51,8 +82,13 @@ class Watchdog:
             # arq has cancelled it too, but that may have been lost: see `lost_cancellations`.
             self._main.cancel()
 
-    def _enforce_time_limits(self) -> None:
-        for run in self._state.runs.values():
-            limit = time_limit(run.job, self._state.settings)
-            if time.monotonic() - run.since > limit + GRACE:
-                kill_worker(run.job)
+    def _enforce_time_limits(self, pulse: float) -> None:
+        now = time.monotonic()
+        self._overdue = {
+            key: self._overdue.get(key, 0) + 1
+            for key, run in self._state.runs.items()
+            if now - run.since > time_limit(run.job, self._state.settings)
+        }
+        for key, pulses in self._overdue.items():
+            if pulses * pulse > GRACE:
+                kill_worker(self._state.runs[key].job)

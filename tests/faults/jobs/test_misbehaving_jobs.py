@@ -45,6 +45,14 @@ async def test_a_job_that_blocks_the_loop_is_never_at_work_twice_at_once(stage: 
     assert stage.effects("end") == []
 
 
+async def test_a_job_that_holds_the_interpreter_ends_its_worker(stage: Stage) -> None:
+    worker = stage.start_worker()
+    await put("faults.hold")
+    # CPU time, which a busy machine gives it late.
+    assert await asyncio.to_thread(worker.wait, 60) == -signal.SIGVTALRM
+    assert "faults/working.py" in stage.log(), "the log shows where it hung"
+
+
 async def test_a_job_that_overruns_is_never_at_work_twice_at_once(stage: Stage) -> None:
     stage.start_worker()
     stage.start_worker()

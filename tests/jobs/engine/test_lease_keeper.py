@@ -49,12 +49,14 @@ async def test_a_lease_is_renewed_while_the_job_runs(state: WorkerState, keeper:
 async def test_a_job_whose_lease_was_lost_is_cancelled(state: WorkerState, keeper: None) -> None:
     job = await lease_one()
     task = begin(state, job, time.monotonic())
+    [run] = state.runs.values()
     prefetched = unsaved()
     state.prefetched[arq_key(prefetched)] = prefetched
     async with db.transaction() as session:
         await session.execute(update(Job).values(lease=Job.lease + 1, worker="another"))
     await until(task.done)
     assert task.cancelled()
+    assert not run.unrenewed
     assert state.prefetched == {}
 
 
@@ -77,6 +79,7 @@ async def test_without_a_database_jobs_are_cancelled_before_their_leases_end(
 
     task = begin(state, await lease_one(), time.monotonic())
     leased_at = time.monotonic()
+    [run] = state.runs.values()
     with monkeypatch.context() as patched:
         patched.setattr(state.database, "begin", away)
         running = asyncio.create_task(LeaseKeeper(state).run())
@@ -84,4 +87,5 @@ async def test_without_a_database_jobs_are_cancelled_before_their_leases_end(
         await end(running)
     assert 0.4 < time.monotonic() - leased_at < 1.0
     assert task.cancelled()
+    assert run.unrenewed
     assert "Leases cannot be renewed" in caplog.text

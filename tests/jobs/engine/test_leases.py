@@ -56,9 +56,9 @@ async def take() -> list[Leased]:
         return await leases.take(connection, "another", 10)
 
 
-async def recover() -> None:
+async def recover(*known: Leased) -> None:
     async with db.begin() as connection:
-        await leases.recover(connection)
+        await leases.recover(connection, [job.key for job in known])
 
 
 async def test_a_leased_job_is_taken_by_nobody_until_its_lease_ends(app: Quart) -> None:
@@ -89,6 +89,16 @@ async def test_a_job_whose_worker_died_is_requeued_when_its_lease_ends(app: Quar
     assert "died in it" in str(requeued.error)
     async with db.begin() as connection:
         assert await leases.finish(connection, [job.key]) == set()
+
+
+async def test_a_worker_that_was_suspended_does_not_requeue_what_it_runs_itself(app: Quart) -> None:
+    job = await lease_one()
+    async with db.begin() as connection:
+        await leases.claim(connection, [job.key])
+    await end_lease()
+    await recover(job)
+    async with db.begin() as connection:
+        assert await leases.renew(connection, [job.key]) == {job.key}
 
 
 async def test_a_job_that_killed_its_worker_too_often_is_dead(app: Quart) -> None:

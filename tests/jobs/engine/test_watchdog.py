@@ -3,32 +3,46 @@
 import asyncio
 import faulthandler
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
 from app.jobs.engine import watchdog
 from app.jobs.engine.state import WorkerState
-from app.jobs.engine.watchdog import GRACE, Watchdog
+from app.jobs.engine.watchdog import Watchdog
 from app.patches.lost_cancellations import end
 from tests.jobs.engine.conftest import begin, unsaved
 
 ARMED: list[float] = []
+STATUSES: list[int] = []
 
 
 @pytest.fixture(autouse=True)
 def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Note what would end this process."""
     ARMED.clear()
-    monkeypatch.setattr(
-        faulthandler, "dump_traceback_later", lambda seconds, **_: ARMED.append(seconds)
-    )
+    STATUSES.clear()
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: ARMED.append(seconds))
+    monkeypatch.setattr(faulthandler, "register", lambda *_, **__: None)
+    monkeypatch.setattr(faulthandler, "dump_traceback", lambda **_: None)
+    monkeypatch.setattr(os, "_exit", STATUSES.append)
     monkeypatch.setattr(watchdog, "PULSE", 0.05)
 
 
-class Ended(Exception):
-    """This process has ended."""
+@pytest.fixture
+async def watch(
+    state: WorkerState, main: "asyncio.Task[None]"
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """The watchdog of a worker whose leases last a second, at its work."""
+    dog = Watchdog(state, main)
+    running = asyncio.create_task(dog.run())
+    await asyncio.sleep(0)
+    yield running
+    await end(running)
+    dog.disarm()
 
 
 @pytest.fixture
@@ -39,57 +53,85 @@ async def main() -> AsyncIterator["asyncio.Task[None]"]:
     await end(task)
 
 
+@pytest.mark.usefixtures("watch")
+async def test_the_process_lives_while_the_loop_runs() -> None:
+    await asyncio.sleep(0.8)
+    assert STATUSES == []
+    assert len(ARMED) > 2, "the limit of CPU time is put off again and again"
+
+
+@pytest.mark.usefixtures("watch")
 async def test_the_process_ends_half_a_lease_after_the_loop_has_stopped(
+    state: WorkerState,
+) -> None:
+    await asyncio.sleep(0.1)
+    time.sleep(0.2)
+    assert STATUSES == []
+    time.sleep(0.6)
+    assert STATUSES[:1] == [1]
+
+
+async def test_a_disarmed_watchdog_lets_the_process_live(
     state: WorkerState, main: "asyncio.Task[None]"
 ) -> None:
-    running = asyncio.create_task(Watchdog(state, main).run())
-    await asyncio.sleep(0.2)
+    dog = Watchdog(state, main)
+    running = asyncio.create_task(dog.run())
+    await asyncio.sleep(0.1)
     await end(running)
-    assert len(ARMED) > 2, "it is put off again and again while the loop runs"
-    assert set(ARMED) == {state.settings.WORKER_LEASE / 2}
+    dog.disarm()
+    await asyncio.sleep(0.8)
+    assert STATUSES == []
+    assert ARMED[-1] == 0
 
 
-@pytest.mark.parametrize(("overrun", "killed"), [(GRACE - 5, False), (GRACE + 5, True)])
+async def test_time_in_which_the_process_was_suspended_does_not_count(
+    state: WorkerState, monkeypatch: pytest.MonkeyPatch, watch: "asyncio.Task[None]"
+) -> None:
+    task = begin(state, unsaved(), time.monotonic())
+    await asyncio.sleep(0.1)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600)
+    monkeypatch.setattr("app.jobs.engine.watchdog.time", later)
+    await asyncio.sleep(0.3)
+    assert (STATUSES, watch.done()) == ([], False)
+    await end(task)
+
+
+@pytest.mark.parametrize(("overrun", "killed"), [(-0.5, False), (0.1, True)])
 async def test_a_job_that_ignores_its_time_limit_ends_the_worker(
     state: WorkerState,
-    main: "asyncio.Task[None]",
     monkeypatch: pytest.MonkeyPatch,
+    watch: "asyncio.Task[None]",
     overrun: float,
     killed: bool,
 ) -> None:
-    def leave(status: int) -> None:
-        raise Ended
-
-    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(watchdog, "GRACE", 0.2)
     limit = state.settings.WORKER_JOB_TIMEOUT
     task = begin(state, unsaved(), time.monotonic() - limit - overrun)
-    running = asyncio.create_task(Watchdog(state, main).run())
-    await asyncio.wait([running], timeout=0.2)
-    assert (running.done() and isinstance(running.exception(), Ended)) == killed
-    await end(task, running)
+    await asyncio.sleep(0.4)
+    assert (STATUSES[:1] == [1]) == killed
+    await end(task)
 
 
+@pytest.mark.usefixtures("watch")
 async def test_arq_is_cancelled_again_if_it_does_not_stop_in_time(
     state: WorkerState, main: "asyncio.Task[None]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "LATE", 0.3)
     state.stopping.set()
-    running = asyncio.create_task(Watchdog(state, main).run())
     await asyncio.sleep(0.1)
     assert state.awake.is_set(), "the dispatcher is told"
     assert not main.done()
     await asyncio.wait([main], timeout=2)
     assert main.cancelled()
-    await end(running)
 
 
+@pytest.mark.usefixtures("watch")
 async def test_running_jobs_get_their_time_to_finish(
     state: WorkerState, main: "asyncio.Task[None]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "LATE", 0.1)
     task = begin(state, unsaved(), time.monotonic())
     state.stopping.set()
-    running = asyncio.create_task(Watchdog(state, main).run())
     await asyncio.sleep(0.5)
     assert not main.done(), "WORKER_COMPLETION_WAIT is longer"
-    await end(task, running)
+    await end(task)
