@@ -37,5 +37,6 @@ async def answer(scope: Any, send: Any, status: int, title: str, *paragraphs: st
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    response = "http.response" if scope["type"] == "http" else "websocket.http.response"
+    await send({"type": f"{response}.start", "status": status, "headers": headers})
+    await send({"type": f"{response}.body", "body": body, "more_body": False})
