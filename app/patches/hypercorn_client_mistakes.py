@@ -24,8 +24,8 @@ def log_client_mistakes_as_info() -> None:
 
     Call this when the application starts. Changes nothing for servers other than Hypercorn.
     """
-    TCPServer.run = _run_quietly  # type: ignore[method-assign]
-    H2Protocol.handle = _handle_and_log  # type: ignore[method-assign]
+    TCPServer.run = _run_quietly  # type: ignore[assignment, method-assign]
+    H2Protocol.handle = _handle_and_log  # type: ignore[assignment, method-assign]
 
 
 async def _run_quietly(server: TCPServer) -> None:
@@ -38,7 +38,7 @@ async def _run_quietly(server: TCPServer) -> None:
         last = traceback.extract_tb(cause.__traceback__)[-1]
         # Without the error's text, which may quote what was sent.
         logger.info(
-            "A connection ended, since its client sent what the server does not expect: %s at %s:%s",
+            "A client sent what the server does not expect, and its connection ended: %s at %s:%s",
             type(cause).__name__,
             last.filename,
             last.lineno,

@@ -39,7 +39,7 @@ def refuse_ambiguous_requests() -> None:
 
     Each is one line at INFO. Changes nothing for servers other than Hypercorn.
     """
-    hypercorn.protocol.H11Protocol = StrictProtocol  # type: ignore[attr-defined, misc]  # the name by which it is created
+    hypercorn.protocol.H11Protocol = StrictProtocol  # type: ignore[attr-defined]  # the name that connections are made from
 
 
 class StrictBuffer(ReceiveBuffer):
