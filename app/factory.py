@@ -28,6 +28,7 @@ from app.web.middleware.head_size import HeadSize
 from app.web.middleware.headers import SecurityHeaders
 from app.web.middleware.https import HttpsRedirect
 from app.web.middleware.pacing import Pacing
+from app.web.middleware.paths import OneSpelling
 from app.web.middleware.proxies import TrustedProxies
 from app.web.middleware.request_log import RequestLog
 from app.web.middleware.sightings import Sightings
@@ -116,6 +117,7 @@ def create_app(config_name: str | None = None) -> Quart:
         DrainedRefusals,
         Pacing,
         partial(HttpsRedirect, sightings=sightings),
+        OneSpelling,
         HeadSize,
         RequestLog,
         SecurityHeaders,

@@ -1,10 +1,11 @@
 """The API: its OpenAPI document, its documentation page, and CORS for listed origins."""
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quart import Blueprint, Quart, Response, render_template, request, send_from_directory
+from quart import Blueprint, Quart, Response, render_template, request
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
 from quart_schema.typing import PydanticDumpOptions
@@ -12,6 +13,7 @@ from swagger_ui_bundle import swagger_ui_path
 from werkzeug.routing import Rule
 
 from app.config import settings
+from app.web import files
 from app.web.access import declare, declared, limit, public, unidentified, unlimited
 from app.web.cross_site import cors_headers
 from app.web.menus import add_entry
@@ -61,6 +63,7 @@ def init_app(app: Quart) -> None:
     declare(app, "openapi", public, limit("API_LIMIT"))
     app.after_request(allow_origins)
     app.register_blueprint(docs)
+    app.before_serving(load_viewer)
     add_entry(app, "main", "API", "docs.index", position=90)
 
 
@@ -69,7 +72,7 @@ def init_app(app: Quart) -> None:
 @limit("PAGE_LIMIT")
 async def index() -> str:
     """Show the API's documentation."""
-    return await render_template("docs.html")
+    return await render_template("docs.html", viewer=viewer())
 
 
 @docs.get("/docs/assets/<path:filename>")
@@ -77,7 +80,20 @@ async def index() -> str:
 @unlimited
 async def assets(filename: str) -> Response:
     """Serve Swagger UI's own files."""
-    return await send_from_directory(Path(swagger_ui_path), filename)
+    return await files.send(viewer(), filename)
+
+
+async def load_viewer() -> None:
+    """Read and compress the viewer before the first request, which would wait for it."""
+    viewer()
+
+
+@cache
+def viewer() -> dict[str, files.File]:
+    """Return those files of Swagger UI that the page uses: it comes with many more."""
+    return files.read(Path(swagger_ui_path), "swagger-ui.css") | files.read(
+        Path(swagger_ui_path), "swagger-ui-bundle.js"
+    )
 
 
 async def allow_origins(response: Response) -> Response:

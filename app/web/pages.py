@@ -1,58 +1,43 @@
 """The context of every template, and the urls and caching of static files."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from quart import Quart, Response, current_app, request, url_for
+from quart import Quart, Response, url_for
 
 from app.auth.sessions import recently_authenticated
 from app.config import settings
 from app.logs import request_id
-from app.web import menus
+from app.web import files, menus
 from app.web.access import declare, home_url, sign_in_url, unidentified, unlimited
 from app.web.identity import identity
-
-YEAR = 365 * 24 * 3600
 
 
 def init_app(app: Quart) -> None:
     """Register the context of templates, and serve static files by their content's hash."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(context)
-    app.extensions["versions"] = versions = file_versions(Path(str(app.static_folder)))
+    static = files.read(Path(str(app.static_folder)))
 
     def asset(filename: str) -> str:
         """Return the url of a static file, with its content's hash for caching."""
-        return url_for("static", filename=filename, v=versions[filename])
+        return url_for("static", filename=filename, v=static[filename].version)
 
     app.jinja_env.globals.update(
         asset=asset, menu=menus.links, home_url=home_url, sign_in_url=sign_in_url
     )
+
+    async def send_static(filename: str) -> Response:
+        return await files.send(static, filename)
+
+    app.view_functions["static"] = send_static
     declare(app, "static", unidentified, unlimited)
     app.after_request(cache)
 
 
-def file_versions(folder: Path) -> dict[str, str]:
-    """Return the beginning of the content's hash of each file below a folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 async def cache(response: Response) -> Response:
-    """Let caches keep static files that are requested by their hash, and nothing else."""
-    current = current_app.extensions["versions"].get((request.view_args or {}).get("filename"))
-    if (
-        response.status_code < 400
-        and request.endpoint == "static"
-        and request.args.get("v") == current
-    ):
-        response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
-    elif request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "no-store")
+    """Let caches keep nothing but what says that they may: static files do."""
+    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

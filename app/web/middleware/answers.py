@@ -15,7 +15,9 @@ PAGE = """<!doctype html>
 """
 
 
-async def answer(scope: Any, send: Any, status: int, title: str, *paragraphs: str) -> None:
+async def answer(
+    scope: Any, send: Any, status: int, title: str, *paragraphs: str, retry_after: int | None = None
+) -> None:
     """Send a page with this title and these paragraphs; below /api/ send problem+json."""
     if scope["path"].startswith("/api/"):
         kind = b"application/problem+json"
@@ -37,5 +39,8 @@ async def answer(scope: Any, send: Any, status: int, title: str, *paragraphs: st
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % retry_after))
+    response = "http.response" if scope["type"] == "http" else "websocket.http.response"
+    await send({"type": f"{response}.start", "status": status, "headers": headers})
+    await send({"type": f"{response}.body", "body": body, "more_body": False})

@@ -41,7 +41,7 @@ MORE = "The server's log and the command manage.py check say more; docs/deployin
 
 
 class HttpsRedirect:
-    """Redirect http to BASE_URL if that is https. Runs inside of `TrustedProxies`.
+    """Redirect http to BASE_URL if that is https. Runs inside of `TrustedProxies`, `OneSpelling`.
 
     Redirecting a browser that uses https already would never end. So an error that explains what to
     set is sent instead where a proxy does not say which of the two the browser used, and where what
@@ -103,12 +103,6 @@ class HttpsRedirect:
 
     async def _redirect(self, scope: Any, send: Any, base_url: bytes) -> None:
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        # An absolute request target could name another host: only a path is taken over.
-        path = (
-            b"/" + (scope["raw_path"].split(b"?")[0]).lstrip(b"/")
-            if scope["raw_path"][:1] == b"/"
-            else b"/"
-        )
-        headers = [(b"location", base_url + path + query), (b"content-length", b"0")]
+        headers = [(b"location", base_url + scope["raw_path"] + query), (b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 308, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
