@@ -108,6 +108,8 @@ async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:
     if user and user.disabled_at:
         return None
     if user and user.confirmed:
+        if user.id == mail.content["registration"]:
+            return None  # confirmed meanwhile, with an earlier mail
         is_enough = await outbox.is_enough(session, mail, settings.ACCOUNT_MAIL_LIMIT)
         return None if is_enough else emails.already_registered(user)
     invited = user if user and user.is_invited else None
