@@ -190,6 +190,7 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
     # Whoever could revert a change of email would get the role.
     await revoke_credentials(session, user.id, frozenset(Purpose))
+    await end_confirmations(session, user.email)
     return False
 
 
