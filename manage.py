@@ -50,6 +50,14 @@ COMMANDS = {
         "app.accounts.commands:create_admin_command",
         "Create an administrator, or promote a user to one.",
     ),
+    "disable-user": (
+        "app.accounts.commands:disable_user_command",
+        "Shut a user out: they can no longer log in.",
+    ),
+    "enable-user": (
+        "app.accounts.commands:enable_user_command",
+        "Let a disabled user log in again.",
+    ),
     "run-worker": ("app.commands.worker:run_worker_command", "Run the background worker."),
     "jobs": (
         "app.jobs.commands:jobs_group",

@@ -1,9 +1,10 @@
-"""The commands that create roles and administrators."""
+"""The commands that create roles and administrators, and that shut users out."""
 
 import asyncio
 import sys
 
 import click
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import application, migrations
 from app.accounts import service
@@ -91,6 +92,28 @@ async def create_admin(email: str, password: str, config_name: str | None = None
             return await service.make_administrator(session, email, password_hash)
 
 
+async def disable_user(email: str, config_name: str | None = None) -> None:
+    """Shut a user out at once and end all their credentials.
+
+    Raises `Problem` if no account has this address.
+    """
+    async with application(config_name), db.transaction() as session:
+        await service.disable_user(session, await _user_id(session, email))
+
+
+async def enable_user(email: str, config_name: str | None = None) -> None:
+    """Let a disabled user log in again. Raises `Problem` if no account has this address."""
+    async with application(config_name), db.transaction() as session:
+        await service.enable_user(session, await _user_id(session, email))
+
+
+async def _user_id(session: AsyncSession, email: str) -> int:
+    user = await service.find_user(session, email)
+    if user is None:
+        raise Problem(f"No account has the address {email!r}.")
+    return user.id
+
+
 def valid_address(value: str) -> EmailAddress:
     """Return an email address in its normal form. Raises `Problem` if it is invalid."""
     try:
@@ -136,3 +159,27 @@ def create_admin_command(config_name: str, email: str, password_stdin: bool) -> 
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     is_new = asyncio.run(create_admin(email, password, config_name))
     click.echo(f"{email} is {'a new' if is_new else 'now an'} administrator.")
+
+
+@click.command()
+@click.argument("email")
+@click.pass_obj
+def disable_user_command(config_name: str, email: str) -> None:
+    """Shut a user out: they can no longer log in.
+
+    Their sessions, API tokens, known devices and mailed links end at once and for good.
+    """
+    asyncio.run(disable_user(email, config_name))
+    click.echo(f"{email} is shut out. To undo it, run: python manage.py enable-user {email}")
+
+
+@click.command()
+@click.argument("email")
+@click.pass_obj
+def enable_user_command(config_name: str, email: str) -> None:
+    """Let a disabled user log in again.
+
+    What ended when they were disabled does not come back.
+    """
+    asyncio.run(enable_user(email, config_name))
+    click.echo(f"{email} can log in again.")

@@ -11,6 +11,7 @@ from typing import Any
 from app.auth.models import Purpose
 
 SESSION_COOKIE = "session_testing"  # with the INSTALLATION_ID of tests, under http
+DEVICE_COOKIE = "device_testing"
 
 PAGE, API = True, False  # what `by_page` means
 
@@ -24,13 +25,19 @@ class Request:
     by_page: bool
     fields: dict[str, Any] | None = None
 
-    def headers(self, secret: str | None) -> dict[str, str]:
-        """Return what carries a session: a browser's cookie, or a program's bearer token."""
-        if secret is None:
-            return {}
+    def headers(self, secret: str | None, device: str | None = None) -> dict[str, str]:
+        """Return what carries a session: a browser's cookie, or a program's bearer token.
+
+        A device is a cookie on both surfaces.
+        """
+        cookies, headers = {DEVICE_COOKIE: device}, {}
         if self.by_page:
-            return {"Cookie": f"{SESSION_COOKIE}={secret}"}
-        return {"Authorization": f"Bearer {secret}"}
+            cookies[SESSION_COOKIE] = secret
+        elif secret:
+            headers["Authorization"] = f"Bearer {secret}"
+        if sent := [f"{name}={value}" for name, value in cookies.items() if value]:
+            headers["Cookie"] = "; ".join(sent)
+        return headers
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,30 @@ class MailedLink:
     page: str
     api: str
     password: str | None = None  # the field of the password that is chosen with it
+    shown: str | None = None  # that of the password by which an account is shown to be one's own
 
     def show(self, secret: str) -> Request:
         """Return the request that opens the link, which must not consume it."""
         return Request("GET", self.page + secret, PAGE)
 
-    def use(self, secret: str, password: str | None = None, *, by_page: bool) -> Request:
-        """Return the request that consumes the link."""
+    def use(
+        self,
+        secret: str,
+        password: str | None = None,
+        *,
+        by_page: bool,
+        shown: str | None = None,
+        **others: str,
+    ) -> Request:
+        """Return the request that consumes the link.
+
+        `password` is a new one, for a link with which one is chosen; `shown` is that of the
+        account, for a link that does not show whose account it is. `others` are further fields.
+        """
         fields = {self.password: password} if self.password else {}
+        if self.shown and shown:
+            fields[self.shown] = shown
+        fields |= others
         if not by_page:
             fields["token"] = secret
         flow = Flow(f"POST {self.page}{{secret}}", f"POST {self.api}", self.password)
@@ -97,7 +120,10 @@ class MailedLink:
 
 LINKS = {
     Purpose.CONFIRM: MailedLink(
-        "Confirm your account", "/account/confirm-account/", "/api/v1/account/confirmation"
+        "Confirm your account",
+        "/account/confirm-account/",
+        "/api/v1/account/confirmation",
+        shown="password",
     ),
     Purpose.RESET: MailedLink(
         "Reset your password",
@@ -109,6 +135,7 @@ LINKS = {
         "Confirm your new email",
         "/account/manage/change-email/",
         "/api/v1/account/email/confirmation",
+        shown="password",
     ),
     Purpose.INVITE: MailedLink(
         "You are invited to join",
@@ -122,13 +149,20 @@ LINKS = {
         "/api/v1/account/email/objection",
     ),
 }
+# Takes the secret of a link that confirms an address, and needs a `first_name` and a `last_name`.
+SET_UP = MailedLink(
+    "Set up your account", "/account/set-up/", "/api/v1/account/set-up", password="password"
+)
 
 
-def cookie_in(set_cookies: list[str]) -> str | None:
-    """Return the session that an answer's Set-Cookie headers give to a browser, if there is one."""
+def cookie_in(set_cookies: list[str], cookie: str = SESSION_COOKIE) -> str | None:
+    """Return the session that an answer's Set-Cookie headers give to a browser, if there is one.
+
+    Or another cookie.
+    """
     for line in set_cookies:
         name, _, value = line.partition(";")[0].partition("=")
-        if name == SESSION_COOKIE and value:
+        if name == cookie and value:
             return value
     return None
 

@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import json
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from quart import Quart
@@ -16,6 +15,7 @@ from app.auth.models import Credential, Purpose, Role, User
 from app.config import Config
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, log_in, make_person, secret_of
+from tests.mail.captured import mails
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"  # noqa: E501  (as that device says it)
@@ -120,13 +120,18 @@ async def test_nobody_ends_or_sees_what_is_somebody_elses(app: Quart, client: Br
 
 
 async def test_a_link_cannot_be_ended_as_if_it_were_a_session(client: Browser) -> None:
-    person = await make_person(confirmed=False)
-    await log_in(client, person)
+    await log_in(client, await make_person(confirmed=False))
     await client.post("/account/confirm-account")
+    change = {"email": "new@example.com", "password": PASSWORD}
+    await client.post("/account/manage/change-email", form=change)
+    await mails(client)
     async with db.session() as session:
-        query = select(Credential.id).where(Credential.purpose == Purpose.CONFIRM)
-        link: UUID = (await session.execute(query)).scalars().one()
-    assert (await client.delete(f"/api/v1/account/sessions/{link}")).status_code == 404
+        query = select(Credential).where(Credential.purpose != Purpose.SESSION)
+        others = (await session.execute(query)).scalars().all()
+    assert {each.purpose for each in others} == {"confirm", "change_email", "device"}
+    for each in others:
+        path = f"/api/v1/account/sessions/{each.id}"
+        assert (await client.delete(path)).status_code == 404, each.purpose
 
 
 async def make_it_long_ago() -> None:
@@ -285,7 +290,8 @@ async def test_a_session_ends_in_the_end_however_much_it_is_used(
         await session.execute(update(Credential).values(created_at=began))
     assert (await client.get("/account/manage")).status_code == 200
     async with db.session() as session:
-        row = (await session.execute(select(Credential))).scalar_one()
+        query = select(Credential).where(Credential.purpose == Purpose.SESSION)
+        row = (await session.execute(query)).scalar_one()
     assert row.expires_at == began + timedelta(days=90)
     async with db.transaction() as session:
         await session.execute(update(Credential).values(created_at=utcnow() - timedelta(days=90)))

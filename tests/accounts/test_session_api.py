@@ -14,10 +14,13 @@ from app.auth import sessions
 from app.auth.hashing import Passwords, passwords
 from app.auth.identity import Client
 from app.auth.models import Credential, Purpose, User
+from app.auth.password_checks import WrongCredentials, authenticate
 from app.auth.tokens import digest
 from app.config import Config
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, Person, make_person
+
+IS_SESSION = Credential.purpose == Purpose.SESSION  # not a device
 
 
 async def begin(
@@ -127,7 +130,7 @@ async def test_a_session_lives_as_long_as_it_is_used(
         )
     assert (await client.get("/api/v1/account")).status_code == 200
     async with db.session() as session:
-        credential = (await session.execute(select(Credential))).scalar_one()
+        credential = (await session.execute(select(Credential).where(IS_SESSION))).scalar_one()
     assert credential.last_used_at > long_ago
     assert abs(credential.expires_at - utcnow() - timedelta(hours=hours)) < timedelta(minutes=1)
 
@@ -139,14 +142,18 @@ async def test_use_is_noted_at_most_every_five_minutes(client: Browser) -> None:
         await session.execute(update(Credential).values(last_used_at=recently))
     await client.get("/api/v1/account")
     async with db.session() as session:
-        assert (await session.execute(select(Credential.last_used_at))).scalar_one() == recently
+        query = select(Credential.last_used_at).where(IS_SESSION)
+        assert (await session.execute(query)).scalar_one() == recently
 
 
 async def test_only_the_digest_of_a_secret_is_stored(client: Browser) -> None:
     _, body = await begin(client, await make_person())
     async with db.session() as session:
-        row = (await session.execute(select(Credential.__table__))).one()
-    assert str(body["token"]).encode() not in repr(tuple(row)).encode()
+        rows = (await session.execute(select(Credential.__table__))).all()
+    assert client.cookie_jar is not None
+    secrets = {str(body["token"]), *(str(cookie.value) for cookie in client.cookie_jar)}
+    assert len(secrets) == 2, "of the session and of the device"
+    assert not [secret for secret in secrets if secret in repr(rows)]
 
 
 async def test_a_new_log_in_replaces_the_session_that_came_with_it(client: Browser) -> None:
@@ -179,9 +186,9 @@ async def test_a_password_changed_between_check_and_log_in_is_refused(app: Quart
             await session.execute(update(User).values(password_hash="another"))
 
     here = Client("127.0.0.1", "", local=True)
-    verified = await sessions.authenticate(person.email, PASSWORD, here)
+    verified = await authenticate(person.email, PASSWORD, here)
     await change()
-    with pytest.raises(sessions.WrongCredentials):
+    with pytest.raises(WrongCredentials):
         async with db.transaction() as session:
             await sessions.start_session(session, verified, here, remember=False)
     assert (await client.get("/api/v1/account")).status_code == 401
@@ -300,24 +307,27 @@ async def test_a_cookie_is_no_token_and_a_tokens_log_out_ends_both_that_are_show
         ).status_code == 401
 
 
-async def from_address(app: Quart, peer: str, person: Person, password: str) -> int:
+async def from_address(
+    app: Quart, peer: str, person: Person, password: str, browser: Browser | None = None
+) -> int:
     body = {"email": person.email, "password": password}
-    response = await app.test_client().post(
+    response = await (browser or app.test_client()).post(
         "/api/v1/session", json=body, scope_base={"client": (peer, 1)}
     )
     return response.status_code
 
 
-async def test_failures_from_everywhere_close_an_account_but_not_where_its_owner_logged_in(
-    app: Quart,
+async def test_failures_from_everywhere_close_an_account_but_not_to_its_owners_devices(
+    app: Quart, client: Browser
 ) -> None:
     person = await make_person()
-    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201
+    assert await from_address(app, "192.0.2.200", person, PASSWORD, client) == 201
     for number in range(50):
         assert await from_address(app, f"192.0.2.{number}", person, "wrong") == 401
-    assert await from_address(app, "192.0.2.201", person, PASSWORD) == 429, "fifty an hour in all"
-    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 201, (
-        "nobody can lock the owner out"
+    assert await from_address(app, "192.0.2.200", person, PASSWORD) == 429, "fifty an hour in all"
+    await client.delete("/api/v1/session")
+    assert await from_address(app, "192.0.2.201", person, PASSWORD, client) == 201, (
+        "nobody can lock the owner out, wherever they are"
     )
 
 

@@ -5,7 +5,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select
 
-from app.auth.models import Credential, User
+from app.auth.models import Credential, Purpose, User
 from app.database import db
 from app.jobs.models import Job
 from app.web.access import anonymous_only, limit
@@ -46,7 +46,7 @@ async def test_logging_in_as_somebody_else_changes_who_is_in_and_says_so(
     page = await text(client, "/")
     assert f"You are now logged in as {bob.email}. {kim.email} has been logged out." in page
     replay = app.test_client()
-    replay.set_cookie("localhost", "session", old)
+    replay.set_cookie("localhost", "session_testing", old)
     assert await who_is_in(replay) == "None"
 
 
@@ -63,7 +63,8 @@ async def test_logging_in_twice_renews_the_session_without_a_word(client: Browse
     assert await post_log_in(client, kim) == 303
     assert "logged out" not in await text(client, "/")
     async with db.session() as session:
-        assert await session.scalar(select(func.count(Credential.id))) == 1
+        sessions = select(func.count(Credential.id)).where(Credential.purpose == Purpose.SESSION)
+        assert await session.scalar(sessions) == 1
 
 
 async def test_the_log_in_page_sends_whoever_is_in_where_they_wanted_to_go(

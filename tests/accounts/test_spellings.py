@@ -88,9 +88,9 @@ async def test_whoever_registers_logs_in_and_resets_by_any_spelling(
     assert await logs_in(app, written, by_page=by_page)
     assert await logs_in(app, NORMAL, by_page=by_page)
     # Registering again reaches the owner, and makes no second account.
-    await send(client, surfaces.REGISTER, by_page, **person)
+    await send(app.test_client(), surfaces.REGISTER, by_page, **person)
     assert (await newest(client, "You already have an account"))["to"] == mail["to"]
-    await send(client, surfaces.REQUEST_RESET, by_page, email=written)
+    await send(app.test_client(), surfaces.REQUEST_RESET, by_page, email=written)
     assert (await newest(client, "Reset your password"))["to"] == mail["to"]
     assert len(await users()) == 1
     assert len(await mails(client)) == 3
@@ -325,7 +325,8 @@ async def test_the_length_of_a_password_is_that_of_its_normal_form(
     assert await logs_in(app, "kim@example.com", korean, by_page)
     for password in (128 * "ﷺ", korean + "abc", 513 * "a"):
         guest = names | {"email": "guest@example.com"}
-        answer = await send(client, surfaces.REGISTER, by_page, **guest, password=password)
+        browser = app.test_client()
+        answer = await send(browser, surfaces.REGISTER, by_page, **guest, password=password)
         assert answer.status_code in (409, 422), password
     # What an earlier release let in still logs in.
     async with db.transaction() as session:

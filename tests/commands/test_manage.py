@@ -108,6 +108,18 @@ def test_create_admin_refuses_a_weak_password(env: dict[str, str]) -> None:
     assert "easy to guess" in one_line(process)
 
 
+def test_a_user_is_disabled_and_enabled(env: dict[str, str], database: Path) -> None:
+    invoke("setup-dev", env=env)
+    disabled = "SELECT count(*) FROM users WHERE disabled_at IS NOT NULL"
+    for command, number in (("disable-user", 1), ("disable-user", 1), ("enable-user", 0)):
+        process = invoke(command, "Admin@Example.com", env=env)
+        assert (process.returncode, "Admin@Example.com" in process.stdout) == (0, True)
+        assert rows(database, disabled) == [(number,)]
+    for command in ("disable-user", "enable-user"):
+        for email in ("nobody@example.com", "nobody"):
+            assert "No account has the address" in one_line(invoke(command, email, env=env))
+
+
 def test_setup_prod_needs_no_password_once_there_is_an_administrator(database: Path) -> None:
     env = production(f"sqlite:///{database}", ADMIN_PASSWORD="seven purple herons")
     assert invoke("setup-prod", env=env).returncode == 0

@@ -155,10 +155,13 @@ async def test_production_keeps_what_is_there(full: Clone) -> None:
     assert await full.counts() == FULL
 
 
-@command("shell", "create-admin", "add-fake-data", "check", "run-worker", "jobs list")
+@command("shell", "create-admin", "disable-user", "enable-user", "add-fake-data", "check")
+@command("run-worker", "jobs list")
 async def test_what_needs_tables_says_what_to_run_where_there_are_none(empty: Clone) -> None:
     for arguments in (
         ("create-admin", "new@example.com", "--password-stdin"),
+        ("disable-user", "new@example.com"),
+        ("enable-user", "new@example.com"),
         ("add-fake-data",),
         ("check",),
         ("run-worker", "--burst"),
