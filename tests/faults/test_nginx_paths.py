@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.conftest import set_up
 from tests.faults.test_nginx import FOR, NGINX, header, nginx
-from tests.processes import NO_LIMITS, Served, exchange, free_port, served
+from tests.processes import Served, exchange, free_port, served
 from tests.web.test_paths import ELSEWHERE, OTHERS
 
 pytestmark = [

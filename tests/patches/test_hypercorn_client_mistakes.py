@@ -11,6 +11,7 @@ from h2.connection import H2Connection
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h2 import H2Protocol
 
 from app.patches import hypercorn_client_mistakes as patch
@@ -58,6 +59,7 @@ REFUSED = {
 def unpatched() -> Iterator[None]:
     yield
     TCPServer.run = patch._run  # type: ignore[method-assign]
+    TCPServer.protocol_send = patch._send  # type: ignore[method-assign]
     H2Protocol.handle = patch._handle  # type: ignore[method-assign]
 
 
@@ -107,3 +109,44 @@ async def test_a_mistake_is_one_line_at_info(
     assert record.levelname == "INFO"
     assert record.getMessage().startswith("A client sent what ")
     assert not record.exc_info
+
+
+class Gone:
+    """A writer whose client has gone, and a protocol that may be told so."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.told: list[object] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    async def drain(self) -> None:
+        """Raise nothing, as over TLS."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    async def handle(self, event: object) -> None:
+        self.told.append(event)
+
+
+async def send_to_a_client_that_has_gone() -> Gone:
+    gone = Gone()
+    writer: Any = gone
+    nothing: Any = None
+    server = TCPServer(nothing, nothing, nothing, nothing, nothing, nothing, writer)
+    server.protocol = writer
+    await server.protocol_send(RawData(b"a piece"))
+    return gone
+
+
+async def test_hypercorn_still_sends_to_a_client_that_has_gone() -> None:
+    assert (await send_to_a_client_that_has_gone()).written == [b"a piece"]
+
+
+async def test_a_response_ends_when_its_client_has_gone() -> None:
+    patch.log_client_mistakes_as_info()
+    gone = await send_to_a_client_that_has_gone()
+    assert gone.written == []
+    assert [type(event) for event in gone.told] == [Closed]
