@@ -89,9 +89,9 @@ def free_port() -> int:
 
 
 class Served:
-    """A server process, started with `hypercorn -c hypercorn.toml app.asgi:app`."""
+    """A server process, started with `hypercorn -c hypercorn.toml app.asgi:app`, and options."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, *options: str) -> None:
         self.port = free_port()
         self.env = env
         self.log = log
@@ -105,6 +105,7 @@ class Served:
                     "hypercorn.toml",
                     "-b",
                     f"127.0.0.1:{self.port}",
+                    *options,
                     "app.asgi:app",
                 ],
                 env=env,

@@ -1,13 +1,15 @@
-"""Hypercorn 0.18: responses to clients that do not read are buffered, over HTTP/2 without a bound.
+"""Hypercorn 0.18 with h2 4.4: what clients do not read, or send in one frame, is buffered whole.
 
 1. Over HTTP/2 a response is buffered whole while its stream's window is closed: reading nothing
    from a buffer that is full counts as room in it. 500 streams that ask for a file of 1 MB take
    700 MB. Room that there was earlier counts as well, so that a chunk too many is let in.
 2. Over HTTP/1.1 asyncio buffers 64 KiB and a chunk, without a setting.
+3. A frame of HTTP/2 that is too large, up to 16 MB, is refused only when all of it has arrived.
 """
 
 from typing import Any
 
+from h2.frame_buffer import FrameBuffer
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.protocol.h2 import BufferCompleteError, StreamBuffer
 
@@ -15,7 +17,9 @@ from hypercorn.protocol.h2 import BufferCompleteError, StreamBuffer
 # held, too. A chunk is what the application sends at once.
 HIGH_WATER = 16 * 1024
 
-_init = TCPServer.__init__
+LENGTH = 3  # bytes at the beginning of a frame that hold its length
+
+_init, _add_data = TCPServer.__init__, FrameBuffer.add_data
 
 
 def bound_buffers() -> None:
@@ -23,9 +27,10 @@ def bound_buffers() -> None:
 
     Changes nothing for servers other than Hypercorn.
     """
-    StreamBuffer.push = _push  # type: ignore[method-assign]
-    StreamBuffer.pop = _pop  # type: ignore[method-assign]
+    StreamBuffer.push = _push  # type: ignore[assignment, method-assign]
+    StreamBuffer.pop = _pop  # type: ignore[assignment, method-assign]
     TCPServer.__init__ = _init_with_limit  # type: ignore[assignment, method-assign]  # all arguments are passed on
+    FrameBuffer.add_data = _add_bounded_data  # type: ignore[assignment, method-assign]
 
 
 async def _push(buffer: StreamBuffer, data: bytes) -> None:
@@ -53,3 +58,10 @@ async def _pop(buffer: StreamBuffer, max_length: int) -> bytes:
 def _init_with_limit(server: TCPServer, *args: Any) -> None:
     _init(server, *args)
     server.writer.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+
+def _add_bounded_data(frames: FrameBuffer, data: Any) -> None:
+    """Add what arrived. Raises `FrameTooLargeError` as soon as a frame announces its size."""
+    _add_data(frames, data)
+    if len(frames._data) >= LENGTH:
+        frames._validate_frame_length(int.from_bytes(frames._data[:LENGTH], "big"))

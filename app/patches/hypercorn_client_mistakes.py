@@ -3,6 +3,9 @@
 Whatever its protocols do not expect ends the connection's task with an exception: a header of a
 websocket that is not ASCII, a path of HTTP/2 that is not, CONNECT without a path. Errors of the
 application are no part of this: Hypercorn catches and logs them where it calls the application.
+
+A response to a client that has reset its connection over TLS goes on, with a warning for each piece
+of it.
 """
 
 import logging
@@ -16,7 +19,7 @@ from hypercorn.protocol.h2 import H2Protocol
 
 logger = logging.getLogger(__name__)
 
-_run, _handle = TCPServer.run, H2Protocol.handle
+_run, _send, _handle = TCPServer.run, TCPServer.protocol_send, H2Protocol.handle
 
 
 def log_client_mistakes_as_info() -> None:
@@ -25,6 +28,7 @@ def log_client_mistakes_as_info() -> None:
     Call this when the application starts. Changes nothing for servers other than Hypercorn.
     """
     TCPServer.run = _run_quietly  # type: ignore[assignment, method-assign]
+    TCPServer.protocol_send = _send_while_open  # type: ignore[assignment, method-assign]
     H2Protocol.handle = _handle_and_log  # type: ignore[assignment, method-assign]
 
 
@@ -44,6 +48,14 @@ async def _run_quietly(server: TCPServer) -> None:
             last.lineno,
         )
         logger.debug("The whole error:", exc_info=error)
+
+
+async def _send_while_open(server: TCPServer, event: Event) -> None:
+    """Send, or end what is in progress if the client has gone."""
+    if isinstance(event, RawData) and server.writer.is_closing():
+        await server.protocol.handle(Closed())
+    else:
+        await _send(server, event)
 
 
 async def _handle_and_log(protocol: H2Protocol, event: Event) -> None:
