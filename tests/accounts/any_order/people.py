@@ -13,7 +13,6 @@ from quart import Quart
 from sqlalchemy import delete, select
 
 from app.auth.models import Purpose
-from app.config import Config
 from app.database import db
 from app.jobs.models import Job
 from app.jobs.queue import KINDS
@@ -132,6 +131,7 @@ class Browser:
 class Mail:
     """A mail that has arrived, and the path of its link."""
 
+    to: str
     subject: str
     path: str
 
@@ -152,12 +152,15 @@ class Mail:
         return self.kind in (SET_UP, LINKS[Purpose.CONFIRM], LINKS[Purpose.RESET])
 
 
-class Mailboxes(dict[str, list[Mail]]):
-    """The mails to each address, in order."""
+class Mailboxes:
+    """The mails that have arrived, in order, and who reads them."""
 
-    def __init__(self, settings: Config, sent: list[Email]) -> None:
-        super().__init__({email: [] for email in (*OWNER.emails, *STRANGER.emails)})
-        self._settings, self._sent = settings, sent
+    def __init__(self, sent: list[Email]) -> None:
+        self._sent, self._mails = sent, list[Mail]()
+
+    def of(self, person: Person) -> list[Mail]:
+        """Return the mails to any address of a person, the newest first."""
+        return [mail for mail in reversed(self._mails) if mail.to in person.emails]
 
     async def fill(self) -> None:
         """Run the jobs as a worker would; read what they mail as people do."""
@@ -174,7 +177,7 @@ class Mailboxes(dict[str, list[Mail]]):
                 said = " ".join([str(message["Subject"]), *parts]).lower()
                 assert "mallory" not in said, f"a stranger's word in a mail: {said}"
             path = urlsplit(str(email.context["link"])).path
-            self[email.to].append(Mail(email.subject, path))
+            self._mails.append(Mail(email.to, email.subject, path))
 
 
 async def press(browser: Browser, mail: Mail, person: Person) -> None:

@@ -45,6 +45,7 @@ from tests.accounts.any_order.people import (
     STRANGER,
     Browser,
     Mailboxes,
+    Person,
     press,
 )
 from tests.accounts.any_order.profiles import profile
@@ -71,7 +72,7 @@ LIMITS = {
 GUESSES = 4  # more than LOGIN_LIMIT_ACCOUNT allows
 
 nth = st.sampled_from([0, 0, 0, 1, 2])  # from the newest on
-number = st.sampled_from([0, 0, 1])  # of a browser, or of an address of one's own
+number = st.sampled_from([0, 0, 0, 1])  # of a browser
 first = OWNER.emails[0]
 anybodys = st.sampled_from([first, first, first, OWNER.emails[1], *STRANGER.emails])
 owners = st.sampled_from([first, first, OWNER.emails[1]])
@@ -104,7 +105,7 @@ class Stranger(RuleBasedStateMachine):
     async def begin(self) -> None:
         await empty(self.app)
         self.clock.time = datetime.now(UTC)
-        self.mailboxes = Mailboxes(self.settings, self.sent)
+        self.mailboxes = Mailboxes(self.sent)
         self.mine = [Browser(self.app, "192.0.2.1"), Browser(self.app, "192.0.2.2")]
         self.theirs = [Browser(self.app, "198.51.100.1"), Browser(self.app, "198.51.100.2")]
         self.disabled: set[int] = set()
@@ -121,15 +122,20 @@ class Stranger(RuleBasedStateMachine):
 
     # What the stranger does.
 
-    @event(4, n=number, email=anybodys, page=by_page, now=mailed)
-    async def stranger_registers(self, n: int, email: str, page: bool, now: bool) -> None:
+    @event(4, n=number, email=anybodys, page=by_page, stays=st.booleans(), now=mailed)
+    async def stranger_registers(
+        self, n: int, email: str, page: bool, stays: bool, now: bool
+    ) -> None:
+        """Register an address, and perhaps stay logged in."""
         fields = {**STRANGER.names, "email": email, "password": STRANGER.password}
         if page:
             await self.theirs[n].log_out()
         assert (await self.theirs[n].do(REGISTER, fields, page=page)).is_yes
+        if stays:
+            await self.theirs[n].log_in(email, STRANGER.password, page=page)
         await self._work(now)
 
-    @event(3, n=number, email=anybodys, page=by_page)
+    @event(2, n=number, email=anybodys, page=by_page)
     async def stranger_logs_in(self, n: int, email: str, page: bool) -> None:
         await self.theirs[n].log_in(email, STRANGER.password, page=page)
 
@@ -158,13 +164,13 @@ class Stranger(RuleBasedStateMachine):
         await self.theirs[n].do(REQUEST_EMAIL_CHANGE, fields, page=page)
         await self._work(now)
 
-    @event(4, n=number, address=number, newest=nth)
-    async def stranger_presses(self, n: int, address: int, newest: int) -> None:
+    @event(4, n=number, newest=nth)
+    async def stranger_presses(self, n: int, newest: int) -> None:
         """Press a button of a mail to the stranger, an objection for example."""
-        await self._press(self.theirs[n], STRANGER.emails[address], newest)
+        await self._press(self.theirs[n], STRANGER, newest)
 
-    @event(n=number, address=number, newest=nth, page=by_page)
-    async def stranger_deletes(self, n: int, address: int, newest: int, page: bool) -> None:
+    @event(2, n=number, page=by_page)
+    async def stranger_deletes(self, n: int, page: bool) -> None:
         await self.theirs[n].do(DELETE_ACCOUNT, {"password": STRANGER.password}, page=page)
 
     @event(n=number, page=by_page, now=mailed, which=st.integers(0, 3))
@@ -199,10 +205,10 @@ class Stranger(RuleBasedStateMachine):
         assert (await self.mine[n].do(REGISTER, fields)).is_yes
         await self._work(now)
 
-    @event(8, n=number, email=owners, newest=nth)
-    async def owner_presses(self, n: int, email: str, newest: int) -> None:
+    @event(8, n=number, newest=nth)
+    async def owner_presses(self, n: int, newest: int) -> None:
         """Press the button of any mail that has come."""
-        await self._press(self.mine[n], email, newest)
+        await self._press(self.mine[n], OWNER, newest)
 
     @event(2, n=number, email=owners)
     async def owner_logs_in(self, n: int, email: str) -> None:
@@ -256,8 +262,8 @@ class Stranger(RuleBasedStateMachine):
         answer = await browser.do(flow, {**fields, "email": email})
         assert answer.is_yes, "the stranger has used the mails up"
         await self._work(True)
-        for mail in reversed(self.mailboxes[email]):
-            if mail.is_key:
+        for mail in self.mailboxes.of(OWNER):
+            if mail.to == email and mail.is_key:
                 await press(browser, mail, OWNER)
                 if not await browser.sees(email):
                     await browser.log_in(email, OWNER.password)
@@ -286,11 +292,9 @@ class Stranger(RuleBasedStateMachine):
         if now:
             await self.mailboxes.fill()
 
-    async def _press(self, browser: Browser, email: str, newest: int) -> None:
-        mails = self.mailboxes[email]
-        if mails:
-            person = OWNER if email in OWNER.emails else STRANGER
-            await press(browser, mails[-1 - newest % len(mails)], person)
+    async def _press(self, browser: Browser, person: Person, newest: int) -> None:
+        if mails := self.mailboxes.of(person):
+            await press(browser, mails[newest % len(mails)], person)
 
     async def _account_at(self, email: str) -> User | None:
         async with db.session() as session:
@@ -300,7 +304,7 @@ class Stranger(RuleBasedStateMachine):
 
     async def _held_by_the_owner(self) -> set[Any]:
         """Return what of the owner's works: sessions, known browsers, links in the mailboxes."""
-        links = [mail.secret for email in OWNER.emails for mail in self.mailboxes[email]]
+        links = [mail.secret for mail in self.mailboxes.of(OWNER)]
         secrets = {digest(secret) for secret in (*links, *(each.session for each in self.mine))}
         return {
             row.id
@@ -336,7 +340,7 @@ class Stranger(RuleBasedStateMachine):
     @in_the_loop
     async def nobody_holds_anything_of_the_others(self) -> None:
         browsers = [secret for each in self.theirs for secret in each.held]
-        links = [mail.secret for email in STRANGER.emails for mail in self.mailboxes[email]]
+        links = [mail.secret for mail in self.mailboxes.of(STRANGER)]
         secrets = {digest(secret) for secret in (*browsers, *links)}
         for row, user in await self._alive():
             if user is not None and is_the_owners(user):
