@@ -17,7 +17,7 @@ from app.jobs.queue import KINDS
 from app.mail.message import Email
 from app.redis import redis
 from tests.accounts.any_order.model import Account, Clock, Proof, World, normal
-from tests.accounts.surfaces import LINKS, Flow, Request, cookie_in, session_in
+from tests.accounts.surfaces import LINKS, SET_UP, Flow, Request, cookie_in, session_in
 from tests.conftest import reset_limits
 from tests.factories.people import insert_roles
 
@@ -75,7 +75,8 @@ class Driver(World):
         return (200 if status < 400 else status), response
 
     async def _send(self, request: Request, by: Proof | None = None) -> tuple[int, Response]:
-        options: dict[str, Any] = {"headers": request.headers(by.secret if by else None)}
+        carried = request.headers(by.secret if by else None, self.browser)
+        options: dict[str, Any] = {"headers": carried}
         if request.fields is not None:
             options["form" if request.by_page else "json"] = request.fields
         if by and self._is_recognised(by, request.by_page):
@@ -92,9 +93,12 @@ class Driver(World):
         page: bool,
         response: Response,
         *,
-        remember: bool,
         shown: datetime | None,
+        remember: bool = False,
+        replaces: Proof | None = None,
     ) -> None:
+        if replaces and replaces.purpose is Purpose.SESSION:
+            self._end(replaces)
         body = await response.get_data(as_text=True)
         secret = session_in(response.headers.getlist("Set-Cookie"), body, by_page=page)
         now = self.clock.time
@@ -105,34 +109,23 @@ class Driver(World):
     async def _use(
         self,
         link: Proof,
-        page: bool,
-        at_once: int,
-        password: str | None = None,
+        request: Request,
+        at_once: int = 1,
+        *,
+        expected: int | None = None,
         by: Proof | None = None,
     ) -> Response | None:
         """Use a link, once or several times at the same moment; return the answer that says yes."""
-        expected, owner = self._outcome(link), link.owner
-        request = LINKS[link.purpose].use(str(link.secret), password, by_page=page)
+        expected = expected or self._outcome(link)
         answers = await asyncio.gather(*(self._send(request, by) for _ in range(at_once)))
         statuses = sorted(200 if status < 400 else status for status, _ in answers)
         assert statuses == [expected, *([410 if expected == 200 else expected] * (at_once - 1))]
         if expected != 200:
             return None
-        self.proven[owner.id].add(str(link.mailed_to))
-        others = [
-            each
-            for each in (*self.links[link.purpose], *self.prepared)
-            if each.purpose is link.purpose
-        ]
-        self._end(
-            link,
-            *(
-                each
-                for each in others
-                if each.owner is owner
-                and (link.purpose is not Purpose.OBJECT or each.created >= link.created)
-            ),
-        )
+        if link.owner:
+            self.proven[link.owner].add(str(link.mailed_to))
+        others = [*self.links[link.purpose], *self.prepared]
+        self._end(link, *(other for other in others if is_ended(other, link)))
         return next(response for status, response in answers if status < 400)
 
     async def _work(self, now: bool) -> None:
@@ -149,15 +142,26 @@ class Driver(World):
         self.queue.clear()
         for mail in self.outbox:
             to = normal(mail.to)  # it is sent to the form that was typed
-            found = next((each for each in expected if each[:2] == (to, mail.subject)), None)
-            assert found, f"nobody should have got {mail.subject!r} at {mail.to}"
+            about = (to, mail.subject, mail.context.get("name", ""))
+            found = next((each for each in expected if each[:3] == about), None)
+            assert found, f"nobody should have got {about}"
             expected.remove(found)
-            if link := found[2]:
+            if link := found[3]:
                 beginning, _, link.secret = str(mail.context["link"]).rpartition("/")
-                assert f"{beginning}/" == self.settings.BASE_URL + LINKS[link.purpose].page
+                kind = SET_UP if mail.subject == SET_UP.subject else LINKS[link.purpose]
+                assert f"{beginning}/" == self.settings.BASE_URL + kind.page
                 link.mailed_to = to
                 self.links[link.purpose].append(link)
         assert not expected, "mails are missing"
+
+
+def is_ended(other: Proof, link: Proof) -> bool:
+    """Return whether the use of a link ends another one."""
+    if other.purpose is not link.purpose or other.owner is not link.owner:
+        return False
+    if link.purpose is Purpose.CONFIRM:
+        return other.email == link.email
+    return link.purpose is not Purpose.OBJECT or other.created >= link.created
 
 
 def is_log_in(response: Response) -> bool:

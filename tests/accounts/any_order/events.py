@@ -3,13 +3,12 @@
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 from hypothesis import strategies as st
 
 from app.auth.models import Purpose
-from tests.accounts.any_order.driver import Driver
-from tests.accounts.any_order.model import EMAILS, NAMES, PASSWORDS, spellings
+from tests.accounts.any_order.model import BROWSERS, EMAILS, NAMES, PASSWORDS, spellings
 
 # Odd, so that no lifetime ends in the very moment that these lead to: lifetimes are multiples of
 # five minutes.
@@ -47,9 +46,15 @@ def event(
     return declare
 
 
+class Machine(Protocol):
+    """What runs its steps by hand, since Hypothesis calls them outside any loop."""
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+
 def in_the_loop(method: Step) -> Callable[..., None]:
     @wraps(method)
-    def run(self: Driver, **values: Any) -> None:
+    def run(self: Machine, **values: Any) -> None:
         self.run(method(self, **values))
 
     return run
@@ -60,10 +65,13 @@ emails = st.sampled_from(often)
 spelled = st.sampled_from([spelling for email in often for spelling in spellings(email)])
 words = st.sampled_from(PASSWORDS)
 guesses = st.sampled_from([*[None] * 9, *PASSWORDS])  # none: the right one
+# Of the password on the page of a link: none, a wrong one, or the right one.
+shown = st.sampled_from([True, True, True, False, *PASSWORDS])
 bad_guesses = st.sampled_from([None, *PASSWORDS])
 names = st.sampled_from(NAMES)
 nth = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, -1, -2, -3, -5])  # see `World._pick`
 by_page = st.booleans()
+browsers = st.sampled_from([BROWSERS[0], *BROWSERS])
 mailed = st.sampled_from(
     [True, True, True, False]
 )  # at once, or whenever the worker comes round to it

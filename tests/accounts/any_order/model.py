@@ -1,4 +1,4 @@
-"""The model: what accounts, sessions and links there are, and which of them work."""
+"""The model: what accounts, sessions, known devices and links there are, and which of them work."""
 
 import unicodedata
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from hypothesis import note
 
 from app.auth.models import Purpose
 from app.config import Config
-from tests.accounts.surfaces import LINKS
+from tests.accounts.surfaces import LINKS, SET_UP
 from tests.factories.people import PASSWORD
 
 # Few, so that they meet again and again.
@@ -20,8 +20,10 @@ EMAILS = [
 ]
 PASSWORDS = [PASSWORD, "nine green lanterns hum", "three copper anchors drift"]
 NAMES = [("Robin", "Example"), ("Kim", "Guest"), ("Mallory", "Sly")]
+BROWSERS = ["d" * 43, "e" * 43]  # by their device cookies
 
-REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT}  # what a new password ends
+EVERYTHING = frozenset(Purpose)
+REVOCABLE = EVERYTHING - {Purpose.OBJECT, Purpose.DEVICE}  # what a new password ends
 
 
 def spellings(email: str) -> list[str]:
@@ -72,30 +74,42 @@ class Account:
     def is_invited(self) -> bool:
         return self.password is None and not self.confirmed
 
+    @property
+    def greeting(self) -> str:
+        """The name in mails, which nobody gets who has not proved the mailbox."""
+        return self.names[0] if self.confirmed else ""
+
 
 @dataclass(eq=False)
 class Proof:
-    """A credential, valid or not: a session, an API token or a mailed link.
+    """A credential, valid or not: a session, an API token, a known device or a mailed link.
 
     A link without a secret is prepared: its mail has not been sent yet.
     """
 
     purpose: Purpose
-    owner: Account
+    owner: Account | None  # none of a link that confirms an address, which belongs to that alone
     created: datetime
     expires: datetime
     secret: str | None = None
-    # Of links: the address it is for, the one it was mailed to, and what takes effect with it.
+    # Of links: the address it is for, the one it was mailed to, and the account that it confirms.
     email: str | None = None
     mailed_to: str | None = None
-    pending: tuple[tuple[str, str], Password] | None = None
+    registration: Account | None = None
     # Of sessions and tokens: when it was last used, and when the password was last checked.
     used: datetime | None = None
     shown: datetime | None = None
     remember: bool = False
 
+    @property
+    def user(self) -> Account:
+        """The owner of a credential that has one."""
+        assert self.owner
+        return self.owner
 
-Mail = tuple[str, str, Proof | None]  # its recipient, its subject, and the link in it
+
+# Its recipient, its subject, the name that it greets by, and the link in it.
+Mail = tuple[str, str, str, Proof | None]
 
 
 class World:
@@ -107,24 +121,31 @@ class World:
     def _forget(self) -> None:
         self.accounts: list[Account] = []
         self.sessions: list[Proof] = []  # and API tokens
+        self.devices: list[Proof] = []
+        self.browser = BROWSERS[0]  # that the present step is taken in
         self.links: dict[Purpose, list[Proof]] = {purpose: [] for purpose in LINKS}
         self.prepared: list[Proof] = []
         # What the worker will mail, as things stand when it does.
         self.queue: list[Callable[[], Mail | None]] = []
         self.hashes: dict[str, Password] = {}
         # What must hold whatever the model says: addresses that an account has proved, and had.
-        self.proven: dict[int, set[str]] = {}
-        self.had: dict[int, str] = {}
-        self.may_move: set[tuple[int, str]] = set()
+        self.proven: dict[Account, set[str]] = {}
+        self.had: dict[Account, str] = {}
+        self.may_move: set[tuple[Account, str]] = set()
 
     @property
     def proofs(self) -> list[Proof]:
         """Every credential that was ever given out or prepared."""
         links = (link for links in self.links.values() for link in links)
-        return [*self.sessions, *self.prepared, *links]
+        return [*self.sessions, *self.devices, *self.prepared, *links]
 
     def _at(self, email: str) -> Account | None:
         return next((account for account in self.accounts if account.email == normal(email)), None)
+
+    def _settled_at(self, email: str) -> Account | None:
+        """Return the account that keeps others from an address."""
+        account = self._at(email)
+        return account if account and (account.confirmed or account.disabled) else None
 
     def _pick(self, proofs: list[Proof], n: int) -> Proof:
         """Return a credential: 0 is the newest valid one, 1 the one before; below 0 any of them."""
@@ -136,26 +157,29 @@ class World:
 
     def _link(self, purpose: Purpose, n: int) -> Proof:
         link = self._pick(self.links[purpose], n)
-        note(
-            f"{purpose} link of {link.owner.email} for {link.email}, "
-            f"{'alive' if self._is_alive(link) else 'dead'}"
-        )
+        whose = link.owner.email if link.owner else "nobody"
+        state = "alive" if self._is_alive(link) else "dead"
+        note(f"{purpose} link of {whose} for {link.email}, {state}")
         return link
 
     def _is_alive(self, proof: Proof) -> bool:
-        return (
-            proof.expires > self.clock.time
-            and proof.owner in self.accounts
-            and not proof.owner.disabled
-        )
+        exists = proof.owner is None or proof.owner in self.accounts
+        return exists and proof.expires > self.clock.time
+
+    def _is_usable(self, link: Proof) -> bool:
+        is_late = link.purpose is Purpose.CONFIRM and self._settled_at(str(link.email))
+        return self._is_alive(link) and not is_late
 
     def _is_recognised(self, by: Proof, page: bool) -> bool:
         return self._is_alive(by) and (by.purpose is Purpose.SESSION or not page)
 
+    def _is_signed_in(self, by: Proof | None, page: bool, account: Account | None) -> bool:
+        return by is not None and by.owner is account and self._is_recognised(by, page)
+
     def _expected(self, by: Proof, page: bool, password: str | None = None) -> int:
         if not self._is_recognised(by, page):
             return 401
-        return 200 if password is None or knows(by.owner, password) else 403
+        return 200 if password is None or knows(by.user, password) else 403
 
     def _end(self, *proofs: Proof) -> None:
         for proof in proofs:
@@ -167,13 +191,24 @@ class World:
         purposes: frozenset[Purpose] | set[Purpose] = REVOCABLE,
         but: Proof | None = None,
     ) -> None:
-        self._end(
-            *(
-                p
-                for p in self.proofs
-                if p.owner is account and p.purpose in purposes and p is not but
-            )
-        )
+        owned = [proof for proof in self.proofs if proof.owner is account and proof is not but]
+        self._end(*(proof for proof in owned if proof.purpose in purposes))
+
+    def _end_confirmations(self, email: str) -> None:
+        self._end(*(link for link in self.links[Purpose.CONFIRM] if link.email == email))
+
+    def _device(self, account: Account) -> Proof | None:
+        """Return what makes the present browser known to an account, valid or not."""
+        mine = (each for each in self.devices if each.owner is account)
+        return next((each for each in mine if each.secret == self.browser), None)
+
+    def _remember(self, account: Account) -> None:
+        now = self.clock.time
+        device = self._device(account)
+        if device is None:
+            device = Proof(Purpose.DEVICE, account, now, now, self.browser)
+            self.devices.append(device)
+        device.expires = now + timedelta(seconds=self.settings.DEVICE_LIFETIME)
 
     def _touch(self, by: Proof) -> None:
         now = self.clock.time
@@ -187,62 +222,68 @@ class World:
         latest = began + timedelta(seconds=self.settings.SESSION_LIFETIME)
         return min(self.clock.time + timedelta(seconds=idle), latest)
 
-    def _new_link(self, purpose: Purpose, owner: Account, email: str | None = None) -> Proof:
-        now = self.clock.time
+    def _new_link(
+        self, purpose: Purpose, owner: Account | None, email: str, created: datetime | None = None
+    ) -> Proof:
+        created = created or self.clock.time
         lifetime: int = getattr(self.settings, f"{purpose.upper()}_LIFETIME")
-        return Proof(
-            purpose, owner, now, now + timedelta(seconds=lifetime), email=email or owner.email
-        )
+        return Proof(purpose, owner, created, created + timedelta(seconds=lifetime), email=email)
 
-    def _prepare(
-        self,
-        purpose: Purpose,
-        owner: Account,
-        *,
-        email: str | None = None,
-        pending: tuple[tuple[str, str], Password] | None = None,
-    ) -> None:
-        prepared = self._new_link(purpose, owner, email)
-        prepared.pending = pending
+    def _prepare(self, purpose: Purpose, owner: Account, email: str | None = None) -> None:
+        """Prepare a link of an account, which is mailed as things stand then."""
+        prepared = self._new_link(purpose, owner, email or owner.email)
         self.prepared.append(prepared)
 
         def mail() -> Mail | None:
-            if not self._is_alive(prepared) or (purpose is Purpose.CONFIRM and owner.confirmed):
+            to = str(prepared.email)
+            if not self._is_alive(prepared):
                 return None
-            return str(prepared.email), LINKS[purpose].subject, replace(prepared)
+            if purpose is Purpose.CHANGE_EMAIL and (taken := self._settled_at(to)):
+                return None if taken.disabled else already_registered(taken)
+            name = owner.greeting if owner.email == to else ""
+            return to, LINKS[purpose].subject, name, replace(prepared)
 
         self.queue.append(mail)
 
-    def _reset(self, account: Account) -> Mail | None:
-        if account not in self.accounts or account.disabled:
-            return None
-        purpose = Purpose.INVITE if account.is_invited else Purpose.RESET
-        return account.email, LINKS[purpose].subject, self._new_link(purpose, account)
+    def _will_notify(self, account: Account, subject: str, name: str | None = None) -> None:
+        """Tell an account of something: to whom and by which name is settled when it happens."""
+        mail = (account.email, subject, account.greeting if name is None else name, None)
+        self.queue.append(lambda: mail)
 
-    def _will_mail(self, account: Account, subject: str) -> None:
-        self.queue.append(
-            lambda: (account.email, subject, None) if account in self.accounts else None
-        )
+    def _confirmation(self, email: str, registration: Account | None, asked: datetime) -> Mail:
+        """Return the mail with a link that confirms an address."""
+        link = self._new_link(Purpose.CONFIRM, None, email, asked)
+        link.registration = registration
+        is_first = registration is not None and self._at(email) is registration
+        subject = (LINKS[Purpose.CONFIRM] if is_first else SET_UP).subject
+        return email, subject, "", link
 
     def _move(self, link: Proof) -> None:
-        squatter = self._at(str(link.email))
-        if squatter and squatter is not link.owner:
-            self.accounts.remove(squatter)
-        link.owner.email, link.owner.confirmed = str(link.email), True
-        self.may_move.add((link.owner.id, str(link.mailed_to)))
+        """Give the owner of a link the address that it is for."""
+        account, email = link.user, str(link.email)
+        if account.email != email:
+            if squatter := self._at(email):
+                self.accounts.remove(squatter)
+            self._end_confirmations(email)
+            account.email = email
+        account.confirmed = True
+        self.may_move.add((account, str(link.mailed_to)))
 
     def _outcome(self, link: Proof) -> int:
-        owner, other = link.owner, self._at(str(link.email))
-        if not self._is_alive(link):
+        """Return what the use of a link answers, by all but what its user has to show."""
+        if not self._is_usable(link):
             return 410
+        owner, email = link.owner, str(link.email)
         if link.purpose in (Purpose.CHANGE_EMAIL, Purpose.OBJECT):
-            return 409 if other and other is not owner and other.confirmed else 200
-        is_late = {
-            Purpose.CONFIRM: owner.confirmed,
-            Purpose.INVITE: not owner.is_invited,
-            Purpose.RESET: False,
-        }
-        return 410 if other is not owner or is_late[link.purpose] else 200
+            return 409 if self._settled_at(email) not in (None, owner) else 200
+        if owner and link.purpose in (Purpose.RESET, Purpose.INVITE):
+            is_for = owner.is_invited if link.purpose is Purpose.INVITE else owner.confirmed
+            return 200 if is_for and owner.email == email else 410
+        return 200
+
+
+def already_registered(account: Account) -> Mail:
+    return account.email, "You already have an account", account.greeting, None
 
 
 def right(account: Account | None) -> str:

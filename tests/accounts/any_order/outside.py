@@ -1,19 +1,21 @@
 """Steps of others: time passes, administrators and operators act."""
 
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from app.accounts import service
 from app.auth.models import Purpose, User
 from app.database import db
 from app.jobs.queue import enqueue
 from tests.accounts.any_order.driver import Driver
 from tests.accounts.any_order.events import SPANS, by_page, emails, event, mailed, nth
-from tests.accounts.any_order.model import EMAILS, PASSWORDS, Account
+from tests.accounts.any_order.model import EMAILS, EVERYTHING, PASSWORDS
+from tests.accounts.surfaces import LINKS
 
-TO_THIS_ADDRESS = [Purpose.CONFIRM, Purpose.RESET, Purpose.INVITE]  # useless at another address
+# Useless at another address.
+TO_THIS_ADDRESS = [Purpose.CONFIRM, Purpose.RESET, Purpose.INVITE]
 
 
 class OutsideSteps(Driver):
@@ -27,11 +29,16 @@ class OutsideSteps(Driver):
                 await enqueue(session, "accounts.delete_expired_credentials")
         await self._work(now)
 
-    @event(email=emails)
+    @event(2, email=emails)
     async def an_administrator_disables_or_enables(self, email: str) -> None:
         if account := self._at(email):
             account.disabled = not account.disabled
-            await self._set(account, disabled_at=self.clock.time if account.disabled else None)
+            change = service.disable_user if account.disabled else service.enable_user
+            async with db.transaction() as session:
+                await change(session, account.id)
+            if account.disabled:
+                self._end_all(account, EVERYTHING)
+                self._end_confirmations(account.email)
 
     @event(2, kind=st.sampled_from(TO_THIS_ADDRESS), n=nth, page=by_page)
     async def an_operator_corrects_an_address(self, kind: Purpose, n: int, page: bool) -> None:
@@ -42,17 +49,17 @@ class OutsideSteps(Driver):
         if not self.links[kind]:
             return
         link = self._link(kind, n)
-        account = link.owner
+        account = link.owner or link.registration
         new = next(
             (email for email in ("fay@example.com", *EMAILS) if not self._at(email)), link.email
         )
-        if account in self.accounts and new and new != link.email:
+        if account in self.accounts and account and new and new != link.email:
             account.email = new
-            await self._set(account, email=new)
-            self.proven[account.id].add(new)
-            self.may_move.add((account.id, new))
-            assert await self._use(link, page, 1, PASSWORDS[0]) is None
-
-    async def _set(self, account: Account, **values: Any) -> None:
-        async with db.transaction() as session:
-            await session.execute(update(User).where(User.id == account.id).values(**values))
+            async with db.transaction() as session:
+                correct = update(User).where(User.id == account.id).values(email=new)
+                await session.execute(correct)
+            self.proven[account].add(new)
+            self.may_move.add((account, new))
+            request = LINKS[kind].use(str(link.secret), PASSWORDS[0], by_page=page)
+            is_there = kind is Purpose.CONFIRM and self._is_usable(link)
+            assert await self._use(link, request, expected=409 if is_there else 410) is None

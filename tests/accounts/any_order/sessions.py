@@ -64,7 +64,7 @@ class SessionSteps(Driver):
                 seen["confirmed"],
                 seen["role"],
             )
-            assert found == (by.owner.email, by.owner.names, by.owner.confirmed, service.USER)
+            assert found == (by.user.email, by.user.names, by.user.confirmed, service.USER)
 
     async def _download_ones_data(self, by: Proof, page: bool) -> None:
         status, response = await self._answer(DOWNLOAD_DATA, page, by=by)
@@ -73,14 +73,14 @@ class SessionSteps(Driver):
         elif by.shown and by.shown > self.clock.time - timedelta(
             seconds=self.settings.REAUTHENTICATE_AFTER
         ):
-            assert (await response.get_json())["account"]["email"] == by.owner.email
+            assert (await response.get_json())["account"]["email"] == by.user.email
         else:
             assert (
                 "/account/reauthenticate" in response.headers["Location"] if page else status == 403
             )
 
     async def _show_ones_password(self, by: Proof, guess: str | None, page: bool) -> None:
-        password = guess or right(by.owner)
+        password = guess or right(by.user)
         expected = self._expected(by, page, password)
         fields = {"password": password}
         assert await self._status(REAUTHENTICATE, page, fields, by=by) == expected
@@ -92,7 +92,7 @@ class SessionSteps(Driver):
         expected = self._expected(by, page)
         assert await self._status(RENAME, page, fields, by=by) == expected
         if expected == 200:
-            by.owner.names = name
+            by.user.names = name
 
     @event(2, email=spelled, guess=guesses, remember=st.booleans(), page=by_page, n=st.none() | nth)
     async def log_in(
@@ -121,9 +121,15 @@ class SessionSteps(Driver):
         is_right = account is not None and not account.disabled and knows(account, password)
         assert status == (200 if is_right else 401)
         if account and is_right:
-            if carried and carried.purpose is Purpose.SESSION:
-                self._end(carried)
-            await self._begin(account, page, response, remember=remember, shown=self.clock.time)
+            await self._begin(
+                account,
+                page,
+                response,
+                remember=remember,
+                shown=self.clock.time,
+                replaces=carried,
+            )
+            self._remember(account)
 
     @event(n=nth, which=st.sampled_from(["this", "others", "one"]), other=nth, page=by_page)
     async def end_sessions(self, n: int, which: str, other: int, page: bool) -> None:
@@ -145,7 +151,8 @@ class SessionSteps(Driver):
         expected = self._expected(by, page)
         assert await self._status(END_OTHER_SESSIONS, page, by=by) == expected
         if expected == 200:
-            self._end_all(by.owner, {Purpose.SESSION}, but=by)
+            self._end_all(by.user, {Purpose.SESSION}, but=by)
+            self._end_all(by.user, {Purpose.DEVICE}, but=self._device(by.user))
 
     async def _end_a_session(self, by: Proof, which: Proof, page: bool) -> None:
         """End one of one's own sessions, or try to end somebody else's."""
@@ -166,17 +173,19 @@ class SessionSteps(Driver):
     @event(n=nth, guess=bad_guesses, page=by_page)
     async def delete_ones_account(self, n: int, guess: str | None, page: bool) -> None:
         by = self._session(n)
-        password = guess or right(by.owner)
+        password = guess or right(by.user)
         expected = self._expected(by, page, password)
         fields = {"password": password}
         assert await self._status(DELETE_ACCOUNT, page, fields, by=by) == expected
         if expected == 200:
-            self.accounts.remove(by.owner)
+            self.accounts.remove(by.user)
+            if by.user.confirmed:  # else they may be somebody else's, who owns the address
+                self._end_confirmations(by.user.email)
 
     @event(n=nth)
     async def get_an_api_token(self, n: int) -> None:
-        owner = self._session(n).owner
-        if owner in self.accounts:
+        owner = self._session(n).user
+        if owner in self.accounts and not owner.disabled:
             await self._get_an_api_token(owner)
 
     async def _get_an_api_token(self, owner: Account) -> None:
