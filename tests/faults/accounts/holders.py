@@ -1,6 +1,9 @@
 """Somebody with one credential of every kind, and which of them work."""
 
+from contextlib import closing
 from dataclasses import dataclass
+
+from redis import Redis
 
 from app.auth.models import Purpose
 from tests.accounts.surfaces import API, LINKS, LOG_IN, PAGE, SEE_ACCOUNT
@@ -108,7 +111,7 @@ def link_works(server: Served, purpose: Purpose, secret: str) -> bool:
 def device_works(server: Served, holder: Holder) -> bool:
     """Return whether a device passes where strangers have guessed too often.
 
-    Fills the limit of guesses for an unknown device of this ip first.
+    Fills the limit of guesses for an unknown device of this ip first, and empties it after.
     """
     guess = LOG_IN.request({"email": holder.person.email, "password": WRONG}, by_page=API)
     statuses = {send(server, guess).status for _ in range(6)}
@@ -116,4 +119,6 @@ def device_works(server: Served, holder: Holder) -> bool:
     assert 429 in statuses
     status = send(server, guess, device=holder.device).status
     assert status in (401, 429)
+    with closing(Redis.from_url(server.env["REDIS_URL"])) as redis:
+        redis.flushdb()
     return status == 401
