@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from argon2 import PasswordHasher
 
+from app.auth.devices import device_digest
 from app.auth.models import Credential, Purpose, User
 from app.auth.tokens import digest, new_secret
 from app.config import Config
@@ -48,16 +49,17 @@ def send(
     request: Request,
     secret: str | None = None,
     *,
+    device: str | None = None,
     headers: Fields | None = None,
 ) -> Answer:
-    """Send a request, in a session if there is a secret.
+    """Send a request, in a session if there is a secret, from a device if there is one.
 
     Over a connection of its own, or over one that stays open.
     """
     if isinstance(where, Served):
         with closing(http.client.HTTPConnection("127.0.0.1", where.port, timeout=30)) as connection:
-            return send(connection, request, secret, headers=headers)
-    sent = {**(headers or {}), **request.headers(secret)}
+            return send(connection, request, secret, device=device, headers=headers)
+    sent = {**(headers or {}), **request.headers(secret, device)}
     body = None
     if request.fields is not None:
         kind = "x-www-form-urlencoded" if request.by_page else "json"
@@ -124,27 +126,32 @@ async def make_person(
 async def make_credential(
     env: dict[str, str], person: Person, purpose: Purpose, email: str | None = None
 ) -> str:
-    """Create an API token or a mailed link, and return its secret."""
+    """Create an API token, a known device or a mailed link, and return its secret."""
     secret = new_secret()
+    is_device = purpose is Purpose.DEVICE
+    credential = Credential(
+        purpose=purpose,
+        digest=device_digest(secret, person.id) if is_device else digest(secret),
+        user_id=person.id,
+        email=email or person.email,
+        expires_at=utcnow() + timedelta(minutes=20),
+    )
+    if purpose is Purpose.CONFIRM:  # belongs to the address alone
+        credential.user_id, credential.pending = None, {"registration": str(person.id)}
     async with transaction(env) as session:
-        session.add(
-            Credential(
-                purpose=purpose,
-                digest=digest(secret),
-                user_id=person.id,
-                email=email or person.email,
-                expires_at=utcnow() + timedelta(minutes=20),
-            )
-        )
+        session.add(credential)
     return secret
 
 
-def begin_session(server: Served, person: Person) -> str:
-    fields = {"email": person.email, "password": PASSWORD}
+def begin_session(
+    server: Served, person: Person, password: str = PASSWORD, *, remember: bool = False
+) -> str:
+    fields = {"email": person.email, "password": password, "remember_me": remember}
     answer = send(server, LOG_IN.request(fields, by_page=API))
     assert answer.status == 201, answer
     return session_in(answer.set_cookies, answer.body, by_page=API)
 
 
 def use_link(server: Served, purpose: Purpose, secret: str, *, by_page: bool = False) -> Answer:
-    return send(server, LINKS[purpose].use(secret, NEW, by_page=by_page))
+    """Use a link, with a new password or the present one, as it asks for."""
+    return send(server, LINKS[purpose].use(secret, NEW, by_page=by_page, shown=PASSWORD))
