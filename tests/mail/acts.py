@@ -77,12 +77,13 @@ async def password_reset() -> tuple[str, int]:
 
 async def address_lost() -> tuple[str, int]:
     """The owner objects, so that the account leaves the address that it has."""
-    person = await make_person(email=f"Thief{next(NUMBERS)}@example.com")
+    email = f"Thief{next(NUMBERS)}@example.com"
+    person = await make_person(email=email)
     owner = f"owner{next(NUMBERS)}@example.com"
     secret = await link_of(person.id, Purpose.OBJECT, owner)
     async with db.transaction() as session:
         await email_change.revert_email_change(session, secret)
-    return person.email, person.id
+    return email, person.id
 
 
 async def asked_to_move() -> tuple[str, int]:
