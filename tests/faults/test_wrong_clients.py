@@ -28,6 +28,7 @@ pytestmark = pytest.mark.faults
 
 SCRIPT = "/docs/assets/swagger-ui-bundle.js"  # 1 MB
 HEAD = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost")]
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 GET_SCRIPT = f"GET {SCRIPT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
@@ -96,9 +97,8 @@ def test_an_ambiguous_request_is_refused_and_the_connection_closed(
     server: ServedTwice, name: str
 ) -> None:
     raw, status = AMBIGUOUS[name]
-    smuggled = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        connection.sendall(raw + smuggled)
+        connection.sendall(raw + LIVEZ)
         answer = b""
         with contextlib.suppress(ConnectionResetError):
             while chunk := connection.recv(65536):  # until it is closed, else this times out
@@ -152,15 +152,6 @@ def frames(*frame: bytes) -> Callable[[ServedTwice], object]:
 WRONG: dict[str, Callable[[ServedTwice], object]] = {
     "1,500 streams": many_streams(reset=False),
     "1,500 streams that are reset": many_streams(reset=True),
-    "1,500 priorities": frames(
-        *(struct.pack(">BHBBIIB", 0, 5, 2, 0, 1 + 2 * number, 0, 1) for number in range(1500))
-    ),
-    "a deep tree of priorities": frames(
-        *(
-            struct.pack(">BHBBIIB", 0, 5, 2, 0, 3 + 2 * number, 1 + 2 * number, 1)
-            for number in range(990)
-        )
-    ),
     "a huge frame": frames(b"\xff" * 100),
     "5,000 pings": frames(*[b"\0\0\x08\6\0\0\0\0\0" + b"x" * 8] * 5000),
     "HTTP/1.1 where HTTP/2 was agreed": lambda server: send(server, GET_SCRIPT, "h2"),
@@ -196,7 +187,7 @@ WRONG: dict[str, Callable[[ServedTwice], object]] = {
 def test_what_a_client_does_wrong_is_logged_as_info(server: ServedTwice, name: str) -> None:
     before = len(server.complaints())
     WRONG[name](server)
-    assert exchange(server.port, get().replace(b"GET /", b"GET /livez"), timeout=0.3)
+    assert exchange(server.port, LIVEZ).startswith(b"HTTP/1.1 200"), "it goes on"
     assert server.complaints()[before:] == []
 
 
