@@ -17,11 +17,9 @@ from app.patches.hypercorn_buffers import bound_buffers
 from app.patches.hypercorn_client_mistakes import log_client_mistakes_as_info
 from app.patches.hypercorn_framing import refuse_ambiguous_requests
 from app.patches.hypercorn_header_size import read_announced_header_size
-from app.patches.hypercorn_priorities import ignore_priorities
 from app.patches.hypercorn_shutdown import stop_in_order
 
 refuse_ambiguous_requests()
-ignore_priorities()
 bound_buffers()
 read_announced_header_size()
 log_client_mistakes_as_info()

@@ -1,8 +1,9 @@
 """Hypercorn 0.18: what a client does wrong is a traceback at ERROR, or not logged at all.
 
 Whatever its protocols do not expect ends the connection's task with an exception: a header of a
-websocket that is not ASCII, a path of HTTP/2 that is not, CONNECT without a path. Errors of the
-application are no part of this: Hypercorn catches and logs them where it calls the application.
+websocket that is not ASCII, a path of HTTP/2 that is not, CONNECT without a path, more than 1,000
+streams that are reset or named in PRIORITY frames. Errors of the application are no part of this:
+Hypercorn catches and logs them where it calls the application.
 
 A response to a client that has reset its connection over TLS goes on, with a warning for each piece
 of it.

@@ -1,13 +1,14 @@
 """Clients that break the rules of HTTP, or do not read what they ask for: over TCP and TLS."""
 
-import asyncio
 import contextlib
 import json
+import os
 import re
 import socket
 import ssl
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
 from tests.faults.conftest import set_up
-from tests.faults.test_floods import memory, wait_is_short
+from tests.faults.test_floods import memory
 from tests.patches.test_hypercorn_client_mistakes import FAULTS as MISTAKES
 from tests.patches.test_hypercorn_client_mistakes import PREFACE, REFUSED
 from tests.patches.test_hypercorn_framing import FAULTS as AMBIGUOUS
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.faults
 
 SCRIPT = "/docs/assets/swagger-ui-bundle.js"  # 1 MB
 HEAD = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost")]
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 GET_SCRIPT = f"GET {SCRIPT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
@@ -96,9 +98,8 @@ def test_an_ambiguous_request_is_refused_and_the_connection_closed(
     server: ServedTwice, name: str
 ) -> None:
     raw, status = AMBIGUOUS[name]
-    smuggled = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        connection.sendall(raw + smuggled)
+        connection.sendall(raw + LIVEZ)
         answer = b""
         with contextlib.suppress(ConnectionResetError):
             while chunk := connection.recv(65536):  # until it is closed, else this times out
@@ -152,15 +153,6 @@ def frames(*frame: bytes) -> Callable[[ServedTwice], object]:
 WRONG: dict[str, Callable[[ServedTwice], object]] = {
     "1,500 streams": many_streams(reset=False),
     "1,500 streams that are reset": many_streams(reset=True),
-    "1,500 priorities": frames(
-        *(struct.pack(">BHBBIIB", 0, 5, 2, 0, 1 + 2 * number, 0, 1) for number in range(1500))
-    ),
-    "a deep tree of priorities": frames(
-        *(
-            struct.pack(">BHBBIIB", 0, 5, 2, 0, 3 + 2 * number, 1 + 2 * number, 1)
-            for number in range(990)
-        )
-    ),
     "a huge frame": frames(b"\xff" * 100),
     "5,000 pings": frames(*[b"\0\0\x08\6\0\0\0\0\0" + b"x" * 8] * 5000),
     "HTTP/1.1 where HTTP/2 was agreed": lambda server: send(server, GET_SCRIPT, "h2"),
@@ -196,7 +188,7 @@ WRONG: dict[str, Callable[[ServedTwice], object]] = {
 def test_what_a_client_does_wrong_is_logged_as_info(server: ServedTwice, name: str) -> None:
     before = len(server.complaints())
     WRONG[name](server)
-    assert exchange(server.port, get().replace(b"GET /", b"GET /livez"), timeout=0.3)
+    assert exchange(server.port, LIVEZ).startswith(b"HTTP/1.1 200"), "it goes on"
     assert server.complaints()[before:] == []
 
 
@@ -225,24 +217,32 @@ def stall_a_hundred_streams(server: ServedTwice) -> socket.socket:
 @pytest.mark.parametrize(
     ("stall", "times"), [(stall_plainly, 480), (stall_a_hundred_streams, 5)], ids=["HTTP", "HTTP/2"]
 )
-async def test_who_does_not_read_takes_little_memory_and_holds_nobody_up(
+def test_who_does_not_read_takes_little_and_holds_nobody_up(
     server: ServedTwice, stall: Callable[[ServedTwice], socket.socket], times: int
 ) -> None:
-    """Without a bound each of some 500 requests for the script would hold 1 MB of it."""
-    idle = memory(server, "VmRSS")
-    connections: list[socket.socket] = []
+    """Without a bound each of some 500 requests for the script would hold 1 MB of it.
 
-    async def attack() -> None:
-        for each in connections:
-            each.close()
-        connections[:] = [await asyncio.to_thread(stall, server) for _ in range(times)]
-        await asyncio.sleep(3)
-
-    try:
-        assert await wait_is_short(server, attack)
-        most = memory(server, "VmHWM")
-    finally:
-        for each in connections:
-            each.close()
-    print(f"idle {idle:.1f} MiB, at most {most:.1f}")
+    The time of others is what the process computes: unlike the clock, it does not depend on what
+    else runs on this machine. It was 20 s when files were read in small pieces by threads.
+    """
+    idle, before = memory(server, "VmRSS"), computed(server)
+    with contextlib.ExitStack() as connections:
+        for _ in range(times):
+            connections.enter_context(stall(server))
+        busy = True
+        while busy:
+            last = computed(server)
+            time.sleep(1)
+            busy = computed(server) - last > 0.1
+        page = exchange(server.port, LIVEZ.replace(b"/livez", b"/account/login"), timeout=30)
+        most, taken = memory(server, "VmHWM"), computed(server) - before
+    print(f"{idle:.0f} MiB before, at most {most:.0f}; computed for {taken:.1f} s")
+    assert page.startswith(b"HTTP/1.1 200")
     assert most - idle < 100
+    assert taken < 6
+
+
+def computed(server: Served) -> float:
+    """Return the seconds that the process has computed."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

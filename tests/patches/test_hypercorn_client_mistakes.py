@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -43,6 +44,10 @@ FAULTS = {
     + b"Sec-WebSocket-Protocol: \xff\r\n\r\n",
     "a path of HTTP/2 that is not ASCII": http2(path="/é".encode()),
     "a method of HTTP/2 that is not ASCII": http2(method=b"\xc3"),
+    "1,500 streams that are named": PREFACE
+    + b"".join(struct.pack(">BHBBIIB", 0, 5, 2, 0, 2 * n + 1, 0, 1) for n in range(1500)),
+    "a deep tree of streams": PREFACE
+    + b"".join(struct.pack(">BHBBIIB", 0, 5, 2, 0, 2 * n + 3, 2 * n + 1, 1) for n in range(990)),
     "CONNECT of HTTP/2 without a path": http2(method=b"CONNECT", path=None, scheme=None),
 }
 
