@@ -77,8 +77,8 @@ class Hung(Exception):
 
 
 async def notice() -> None:
-    """Take half a second. Raises `Hung` if the process was suspended meanwhile."""
-    for _ in range(10):
+    """Take two seconds. Raises `Hung` if the process was suspended meanwhile."""
+    for _ in range(40):
         before = time.monotonic()
         await asyncio.sleep(0.05)
         if time.monotonic() - before > 2:
@@ -100,11 +100,20 @@ async def thaw(number: int, then: str) -> None:
         note("end", number)
 
 
-@job("faults.overrun", timeout=2.5)
+@job("faults.steps", timeout=60)
+async def steps(number: int) -> None:
+    """Take eight seconds, without those in which the process is suspended."""
+    note("begin", number)
+    for _ in range(80):
+        await asyncio.sleep(0.1)
+    note("end", number)
+
+
+@job("faults.overrun", timeout=4)
 async def overrun(number: int) -> None:
     """Reach the time limit while the process is suspended."""
     note("begin", number)
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2)
     note("end", number)
 
 

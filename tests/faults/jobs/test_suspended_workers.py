@@ -44,9 +44,7 @@ async def log_once_awake(
         return [line for line in stage.log()[before:].splitlines() if "app.jobs" in line]
 
     jobs = await rows()
-    await until(
-        lambda: all(any(str(job.id) in line for line in lines()) for job in jobs), stage, LEASE
-    )
+    await until(lambda: all(any(str(job.id) in line for line in lines()) for job in jobs), stage)
     await asyncio.sleep(1)  # for what it might say besides
     logged = stage.log()[before:]
     assert "Traceback" not in logged
@@ -83,8 +81,7 @@ async def test_a_worker_that_wakes_up_says_that_it_has_lost_its_jobs_and_records
 async def test_a_worker_that_wakes_up_stops_what_another_is_doing(
     stage: Stage, stopped: bool
 ) -> None:
-    # Longer than the sleep, in which its time runs on: else it would be over when it wakes up.
-    await put("faults.work", number=1, seconds=9.0)
+    await put("faults.steps", number=1)
     sleeper = await suspended(stage, WORKER_COMPLETION_WAIT="0")
     other = stage.start_worker()
     await until(lambda: len(stage.effects("begin")) == 2, stage)
