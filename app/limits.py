@@ -54,14 +54,16 @@ class Limits:
         """Whether Redis answered when last asked. Otherwise do not ask it anything now."""
         return time.monotonic() >= self._away_until
 
-    async def hit(self, name: str, rule: str, *keys: object, shared: str = "") -> None:
+    async def hit(
+        self, name: str, rule: str, *keys: object, what: str = "", shared: str = ""
+    ) -> None:
         """Count one hit. Raises `TooMany` if it exceeds the limit; then it counts for nothing.
 
         `rule` is written like "5 per 5 minutes"; each part of "10/minute;100/hour" applies. `name`
-        says what is counted, `keys` for whom. For a limit that is shared by all who have one ip,
-        `shared` names what was too often, in the plural: the error then says so.
+        says what is counted, `keys` for whom. `what` names it in the error, in the plural; for a
+        limit that is shared by all who have one ip, `shared` does: the error then says so.
         """
-        await self._ask(name, rule, keys, count=True, shared=shared)
+        await self._ask(name, rule, keys, count=True, what=what, shared=shared)
 
     async def require_room(self, name: str, rule: str, *keys: object) -> None:
         """Raise `TooMany` if another hit would exceed the limit, without counting one."""
@@ -81,7 +83,14 @@ class Limits:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
     async def _ask(
-        self, name: str, rule: str, keys: tuple[object, ...], *, count: bool, shared: str = ""
+        self,
+        name: str,
+        rule: str,
+        keys: tuple[object, ...],
+        *,
+        count: bool,
+        what: str = "",
+        shared: str = "",
     ) -> None:
         items, identifiers = _items(rule, keys), (name, *map(str, keys))
         answered = False
@@ -101,7 +110,7 @@ class Limits:
             full = await _full(self._local, items, identifiers, count=count)
             seconds = await _wait(self._local, full, identifiers)
         if full:
-            raise TooMany(_refusal(shared, seconds), retry_after=seconds)
+            raise TooMany(_refusal(what, shared, seconds), retry_after=seconds)
 
 
 async def _full(
@@ -162,10 +171,10 @@ def _items(rule: str, keys: tuple[object, ...]) -> Sequence[RateLimitItem]:
     ]
 
 
-def _refusal(shared: str, seconds: int) -> str:
+def _refusal(what: str, shared: str, seconds: int) -> str:
     wait = f"Try again in {in_words(seconds)}"
     if not shared:
-        return f"That was too often. {wait}."
+        return f"Too many {what}. {wait}." if what else f"That was too often. {wait}."
     return (
         f"Too many {shared} from your network: everybody who shares your internet connection "
         f"counts together. {wait}, or use another connection."

@@ -10,7 +10,7 @@ from quart_schema import tag_blueprint, validate_request, validate_response
 from app.accounts import (
     confirmation,
     email_change,
-    guessing,
+    log_in,
     passwords,
     personal_data,
     registration,
@@ -76,7 +76,7 @@ async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
     Returns a token for `Authorization: Bearer`, and sets a cookie for browsers. A session that came
     with the request ends. An unknown address and a wrong password get the same answer.
     """
-    begun = await guessing.log_in(
+    begun = await log_in.log_in(
         data.email,
         data.password.get_secret_value(),
         client_to_remember(),
@@ -215,7 +215,7 @@ async def rename(data: FullName) -> AccountOut:
     """Change the name of the caller."""
     async with db.transaction() as session:
         await service.rename_user(session, identity(), data)
-    return AccountOut.of(identity()).model_copy(update=data.model_dump())
+    return AccountOut.of(identity()).model_copy(update=data.model_dump(exclude_unset=True))
 
 
 @accounts_api.post("/account/deletion")
@@ -293,7 +293,7 @@ async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
     The answer is the same whether or not the address has an account.
     """
     await passwords.request_reset(data.email, client())
-    detail = "If there is an account with this address, we have sent it an email with a link."
+    detail = "If there is an account with this address, it has an email with a link from us."
     return Accepted(detail=detail), 202
 
 

@@ -48,7 +48,7 @@ async def request(actor: Identity, change: EmailChange, client: Client) -> None:
 
 
 async def mail_links(session: AsyncSession, verified: Verified, email: str) -> None:
-    """Mail a link to the new address, and one that reverts the change to a confirmed present one.
+    """Mail a link to the new address, and one to revert the change to the present one.
 
     If the new address has an account, its owner is told instead. Raises `WrongPassword` if the
     password has changed since it was checked.
@@ -67,7 +67,8 @@ async def confirm(
     """Consume the link mailed to the new address, which becomes the account's confirmed address.
 
     The link proves the mailbox. That the account is their own, people show by being signed in to it
-    or by its password. All its sessions and links end, API tokens do not. Returns a new session,
+    or by its password. All its sessions and links end; API
+    tokens and links of objections do not. Returns a new session,
     which takes the place of `replaces`, or None to whoever is signed in by a token. Raises
     `LinkExpired`, `WrongPassword`, `TooMany`, `Busy`, or `EmailTaken` if the address got an account
     meanwhile.
@@ -102,8 +103,8 @@ async def revert_email_change(session: AsyncSession, secret: str) -> str:
     """Consume the link mailed to the previous address, and give the account that address back.
 
     Works before and after the change has taken effect. The password is removed and all credentials
-    of the user end. Whoever loses an address by it is told by mail. Returns the secret of a link
-    that sets a new password. Raises `LinkExpired` or `EmailTaken`.
+    of the user end but earlier objections. Whoever loses an address by it is told by mail. Returns
+    the secret of a link that sets a new password. Raises `LinkExpired` or `EmailTaken`.
     """
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
     if user.email != link.email and user.confirmed:
@@ -118,7 +119,7 @@ async def _set_email(session: AsyncSession, user: User, link: links.Link) -> Non
     if user.email != link.email:
         email = normalised(link.recipient)
         # An unconfirmed account never proved that the address is its own: it gives way. One that is
-        # disabled stays, or whoever disabled it would be got round.
+        # disabled stays, or a change of address would undo that.
         unproven = (
             User.email == email,
             User.confirmed.is_(False),

@@ -36,7 +36,7 @@ LINKS = {
         "accounts/email/email_change_notice",
     ),
 }
-# A link that confirms an address where no registration is known to be its owner's.
+# Mailed in place of CONFIRM's where the registration may be a stranger's.
 SET_UP = ("accounts.set_up", "Set up your account", "accounts/email/set_up")
 
 

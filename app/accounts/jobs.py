@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from app.accounts import guessing, links, passwords, registration
+from app.accounts import links, log_in, passwords, registration
 from app.auth import sessions
 from app.database import db
 from app.jobs.queue import job
@@ -22,13 +22,13 @@ async def send_registration(mail_id: str) -> None:
 
 
 @job("accounts.send_taken", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
-async def send_already_registered(mail_id: str) -> None:
+async def send_taken(mail_id: str) -> None:
     """Tell the owner of an account that somebody asked to use its address for another one."""
     await registration.send_already_registered(UUID(mail_id))
 
 
 @job("accounts.send_password_reset", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
-async def send_reset(mail_id: str) -> None:
+async def send_password_reset(mail_id: str) -> None:
     """Mail a link that sets a new password, if the account exists."""
     await passwords.send_reset(UUID(mail_id))
 
@@ -36,7 +36,7 @@ async def send_reset(mail_id: str) -> None:
 @job("accounts.send_guessing_notice", timeout=MAIL_TIMEOUT, max_attempts=MAIL_ATTEMPTS)
 async def send_guessing_notice(mail_id: str) -> None:
     """Tell the owner of an account that strangers guess at its password."""
-    await guessing.send_notice(UUID(mail_id))
+    await log_in.send_notice(UUID(mail_id))
 
 
 @job("accounts.delete_expired_credentials", timeout=300)

@@ -71,10 +71,19 @@ async def set_up(data: SetUpForm, token: str) -> ResponseReturnValue:
 async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue:
     """Set a new password with a mailed link."""
     password = data.new_password.get_secret_value()
-    await passwords.set_by_link(
+    user_id = await passwords.set_by_link(
         token, Purpose.RESET, password, client_to_remember(), field="new_password"
     )
-    await flash("Your password has been reset. Log in with the new one.", "success")
+    return await _log_in_next(user_id, "Your password has been reset.", "Log in with the new one.")
+
+
+async def _log_in_next(user_id: int, done: str, words: str) -> ResponseReturnValue:
+    """Go on to the log-in page, unless somebody else is logged in: they are told that they are."""
+    who = identity()
+    if who.is_authenticated and who.user_id != user_id:
+        await flash(f"{done} You are still logged in as {who.email}.", "success")
+        return redirect(home_url(), 303)
+    await flash(f"{done} {words}", "success")
     return redirect(url_for("accounts.login"), 303)
 
 
@@ -85,11 +94,10 @@ async def set_password(data: NewPasswordForm, token: str) -> ResponseReturnValue
 async def join_from_invite(data: AcceptanceForm, token: str) -> ResponseReturnValue:
     """Accept an invitation by choosing a password, which confirms the address as well."""
     password = data.password.get_secret_value()
-    await passwords.set_by_link(
+    user_id = await passwords.set_by_link(
         token, Purpose.INVITE, password, client_to_remember(), field="password"
     )
-    await flash("Welcome! Log in with your new password.", "success")
-    return redirect(url_for("accounts.login"), 303)
+    return await _log_in_next(user_id, "Welcome!", "Log in with your new password.")
 
 
 @accounts.route("/manage/change-email/<token>", methods=BOTH)

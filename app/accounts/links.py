@@ -1,7 +1,7 @@
 """Mailed links: single-use secrets for one purpose and one email address, which expire.
 
-A request prepares a link; the job that mails it gives it a secret. So neither a row nor a job holds
-one. A link proves a mailbox, and nothing else.
+The job that mails a link gives it its secret. So neither a row nor a job holds one. A link proves a
+mailbox, and nothing else.
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ from app.validators.rate_rules import rate_rules
 # What a link that is mailed takes over from the prepared one.
 COPIED = ("purpose", "user_id", "email", "email_as_typed", "created_at", "expires_at")
 
-# A link with less than a quarter of its lifetime left is no reason to mail no other one.
-LEFT = 4
+# A link counts against the limit only while at least this part of its lifetime is left.
+USEFUL = 1 / 4
 
 
 class LinkExpired(DomainError):
@@ -210,7 +210,7 @@ async def is_enough(
             Credential.created_at > before - timedelta(seconds=item.get_expiry()),
             Credential.created_at < before,
             Credential.consumed_at.is_(None),
-            Credential.expires_at > now + works / LEFT,
+            Credential.expires_at > now + works * USEFUL,
             ~is_waiting,
         )
         if (await session.execute(mailed)).scalar_one() >= item.amount:

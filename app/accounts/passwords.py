@@ -104,11 +104,12 @@ async def _reset_mail(session: AsyncSession, mail: OutboxMail) -> Email | None:
 
 async def set_by_link(
     secret: str, purpose: Purpose, password: str, client: Client, *, field: str
-) -> None:
+) -> int:
     """Set a password with a reset link or an invitation, which is consumed by it.
 
-    The address is confirmed too, and all credentials of the user end; the client becomes a known
-    device. Raises `LinkExpired`, `WeakPassword` for this field of the form, or `Busy`.
+    The address is confirmed too, and all credentials of the user end but known devices and
+    objections; the client becomes a known device. Returns the user's id. Raises `LinkExpired`,
+    `WeakPassword` for this field of the form, or `Busy`.
     """
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
@@ -120,6 +121,7 @@ async def set_by_link(
         await devices.remember(session, client.device, link.user_id)
     # Guesses are often what led to the reset, and what was guessed is not the password any more.
     await forget_guesses(user.email, client)
+    return link.user_id
 
 
 async def _set_password_by_link(

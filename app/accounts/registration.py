@@ -24,7 +24,7 @@ async def register(person: Registration, client: Client) -> None:
     """Register somebody and mail them what to do next.
 
     The caller learns nothing about the email address, not even by the time this takes: the same
-    statements run whether or not it has an account. The account that there is stays as it is, and
+    statements run whether or not it has an account. An existing account stays as it is, and
     its owner is told by mail. Raises `WeakPassword`, `TooMany` or `Busy`.
     """
     password = person.password.get_secret_value()
@@ -64,8 +64,7 @@ async def send_registration(mail_id: UUID) -> None:
 async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:
     """Return the mail for an address as things stand now, or None if none is due.
 
-    A user who was invited gets the invitation again, since it may grant more rights than a
-    stranger's password should.
+    An invited user gets the invitation again: a stranger's password must not obtain their role.
     """
     user = await service.find_user(session, mail.email)
     if user is None or user.is_unproven:

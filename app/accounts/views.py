@@ -18,7 +18,7 @@ from quart import (
 
 from app.accounts import (
     email_change,
-    guessing,
+    log_in,
     passwords,
     personal_data,
     registration,
@@ -88,7 +88,7 @@ async def login(data: LogIn) -> ResponseReturnValue:
 
     Whoever was logged in before, in another tab perhaps, is logged out, and the page says so.
     """
-    begun = await guessing.log_in(
+    begun = await log_in.log_in(
         data.email,
         data.password.get_secret_value(),
         client_to_remember(),
@@ -128,7 +128,8 @@ async def send_confirmation_again() -> ResponseReturnValue:
         await flash("Your email address is confirmed already.", "info")
     elif request.method == "POST":
         await registration.resend_confirmation(identity())
-        await flash(f"We have sent another email to {identity().email}.", "success")
+        words = f"We have sent an email to {identity().email}. If you have several, any will do."
+        await flash(words, "success")
     return redirect(url_for("accounts.unconfirmed"), 303)
 
 
@@ -142,7 +143,7 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
     The answer is the same whether or not the address has an account.
     """
     await passwords.request_reset(data.email, client())
-    words = f"If there is an account for {data.email}, we have sent it an email with a link."
+    words = f"If there is an account for {data.email}, it has an email with a link from us."
     await flash(words, "success")
     return redirect(url_for("accounts.login"), 303)
 

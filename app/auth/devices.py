@@ -1,6 +1,7 @@
-"""Known devices: browsers that a user has logged in with, told by a cookie.
+"""Known devices: browsers in which a user has registered, logged in or reset the password.
 
-A stranger's wrong passwords do not lock a known device out. The cookie alone logs nobody in.
+They are told by a cookie, which alone logs nobody in. A stranger's wrong passwords do not lock a
+known device out.
 """
 
 from datetime import timedelta
@@ -14,7 +15,7 @@ from app.auth.tokens import digest
 from app.config import settings
 from app.database import insert_into, utcnow
 
-MOST_DEVICES = 20  # of one user; the ones that were used last
+MOST_DEVICES = 20  # of one user: those that logged in last
 
 
 def device_digest(secret: str, user_id: int) -> bytes:

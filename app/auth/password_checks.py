@@ -1,7 +1,7 @@
 """Checks of passwords, with limits that no stranger can fill for the owner of an account.
 
-Guesses are counted for whoever makes them. Of strangers all together are counted as well, which
-does not concern a known device, nor somebody who is signed in or has a mailed link.
+Wrong passwords are counted per account and guesser. Those of all strangers together have a second
+limit, which known devices, sessions and holders of a link do not share.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,12 @@ from app.auth.models import User, with_email
 from app.auth.tokens import digest, email_key
 from app.config import DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db
+from app.durations import in_words
 from app.errors import DomainError, TooMany
 from app.limits import limits, rate_limit_ip
 
 Guesser = tuple[str, ...]  # the key of a limit
+WRONG = "wrong passwords"
 
 
 class WrongCredentials(DomainError):
@@ -41,10 +43,12 @@ class TooManyGuesses(TooMany):
     """Strangers have tried too many passwords for one account; known devices still log in."""
 
     def __init__(self, error: TooMany) -> None:
+        seconds = error.retry_after or 1
         super().__init__(
-            "Too many wrong passwords were tried for this account. If it is yours, reset your "
-            "password by email in this browser. Then you can log in here at once.",
-            retry_after=error.retry_after or 1,
+            "Too many wrong passwords were tried for this account. Try again in "
+            f"{in_words(seconds)}. If the account is yours, you can also reset the password in "
+            "this browser and log in here at once.",
+            retry_after=seconds,
         )
 
 
@@ -59,9 +63,10 @@ class Verified:
 async def authenticate(email: str, password: str, client: Client) -> Verified:
     """Check an email address, in any spelling, and a password, within the limits of log-ins.
 
-    Opens short sessions of its own, since hashing must not happen inside a transaction. Attempts
-    are counted before they are checked, so that parallel ones cannot slip through. Raises
-    `WrongCredentials`, `TooMany` or `Busy`.
+    Opens short sessions of its own, since hashing must not happen inside a transaction. Attempts of
+    one guesser are counted before they are checked, so that parallel ones cannot slip through. The
+    wrong ones of all strangers are counted afterwards, so parallel ones may exceed that limit a
+    little. Raises `WrongCredentials`, `TooMany` or `Busy`.
     """
     with passwords.queue_slot():
         account = email_key(email)
@@ -70,7 +75,7 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
         if not device:
             ip = rate_limit_ip(client.ip)
             await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, ip, shared="log-ins")
-        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, *guesser)
+        await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, *guesser, what=WRONG)
         if not device:
             await _count_stranger(account, is_guess=False)
         verified = await _verify(with_email(_enabled(), email), password, client)
@@ -99,11 +104,11 @@ async def require_password_of(
 ) -> Verified:
     """Check the password of a user for somebody who has shown something else, such as a link.
 
-    `guesser` is that something: it has its own LOGIN_LIMIT_ACCOUNT_ADDRESS. Raises `WrongPassword`
+    Wrong ones are counted under `guesser`, by LOGIN_LIMIT_ACCOUNT_ADDRESS. Raises `WrongPassword`
     for this field of the form, `TooMany` or `Busy`.
     """
     with passwords.queue_slot():
-        await limits.hit("password", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, *guesser)
+        await limits.hit("password", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, *guesser, what=WRONG)
         verified = await _verify(_enabled().where(User.id == user_id), password, client)
         if verified is None:
             raise WrongPassword(field=field)
@@ -120,7 +125,7 @@ async def forget_guesses(email: str, client: Client) -> None:
 
 
 async def _known_device(email: str, client: Client) -> str:
-    """Return the key of the client's device, or "" if the user has not logged in with it."""
+    """Return the key of the client's device, or "" if the user does not know it."""
     if not client.device:
         return ""
     async with db.session() as session:

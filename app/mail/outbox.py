@@ -1,7 +1,7 @@
-"""The outbox: a mail that is added in a transaction is sent if and only if that commits.
+"""The outbox: a mail that is added in a transaction is sent only if that commits.
 
-To whom it goes and what it says is settled then. So whoever takes an account over, or deletes it,
-does not change who is told.
+To whom it goes is settled then, and what it says as well if `notify` added it. So whoever takes an
+account over, or deletes it, does not change who is told.
 """
 
 from collections.abc import Awaitable, Callable

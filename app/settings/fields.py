@@ -312,7 +312,9 @@ class LimitSettings(Fields):
         "150/hour", "registrations per client IP, which an office may share, such as 150/hour"
     )
     CONFIRMATION_LIMIT: Rule = setting(
-        "3/hour", "confirmation mails that a signed-in user may request, such as 3/hour"
+        "3/hour",
+        "confirmation mails, and changes of address, that a signed-in user may request, such as "
+        "3/hour",
     )
     RESET_LIMIT_ACCOUNT: Rule = setting(
         "3/hour",

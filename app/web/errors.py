@@ -65,7 +65,7 @@ WORDS = {
         "Send JSON to the API, and forms to pages.",
     ),
     422: ("Some of what was sent is not valid.", "Correct what is named, and try again."),
-    429: ("That was too often.", "Wait a moment and try again."),
+    429: ("That was too often. Wait a moment.", "Until then nothing is done."),
     500: (
         "Something went wrong on our side.",
         "Try again. If it keeps happening, tell us the request id below.",

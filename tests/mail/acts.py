@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from sqlalchemy import delete
 
-from app.accounts import email_change, guessing, links, passwords, registration, service
+from app.accounts import email_change, links, log_in, passwords, registration, service
 from app.accounts.schemas import PasswordChange, Registration
 from app.auth import sessions
 from app.auth.identity import Client, Identity
@@ -138,9 +138,9 @@ async def guessed_at() -> tuple[str, int]:
     """Too many wrong passwords: LOGIN_LIMIT_ACCOUNT is one."""
     person = await make_person()
     with pytest.raises(WrongCredentials):
-        await guessing.log_in(person.email, NEW, CLIENT, remember=False)
+        await log_in.log_in(person.email, NEW, CLIENT, remember=False)
     with pytest.raises(TooManyGuesses):
-        await guessing.log_in(person.email, NEW, CLIENT, remember=False)
+        await log_in.log_in(person.email, NEW, CLIENT, remember=False)
     return person.email, person.id
 
 

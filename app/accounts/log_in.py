@@ -1,4 +1,4 @@
-"""Logging in, and telling the owner of an account that strangers guess at its password."""
+"""Logging in, and the notice to the owner of an account whose password strangers guess at."""
 
 from uuid import UUID
 
@@ -25,8 +25,8 @@ async def log_in(
 ) -> sessions.NewSession:
     """Check an email address and a password, and begin a session: see `sessions.log_in`.
 
-    When strangers have guessed too often, the owner of the account gets a mail that says so, one a
-    day. Raises `WrongCredentials`, `TooMany` or `Busy`.
+    When strangers have guessed too often, the owner of the account gets a mail that says so, at
+    most one a day. Raises `WrongCredentials`, `TooMany` or `Busy`.
     """
     try:
         return await sessions.log_in(email, password, client, remember=remember, replaces=replaces)
