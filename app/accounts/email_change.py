@@ -128,6 +128,8 @@ async def _set_email(session: AsyncSession, user: User, link: links.Link) -> Non
         )
         await session.execute(delete(User).where(*unproven))
         await service.end_confirmations(session, email)
+        if user.confirmed:  # else those of the former address may be somebody else's
+            await service.end_confirmations(session, user.email)
         user.email = email
     user.confirmed = True
     try:

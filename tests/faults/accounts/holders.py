@@ -27,9 +27,13 @@ EVERYTHING = SESSIONS | MAILED | {"token", "device"}
 
 @dataclass
 class Holder:
-    """Somebody with one of everything; `new_email` is what they asked to change to."""
+    """Somebody with one of everything.
+
+    `email` is their address by now, `new_email` the one that they have asked for.
+    """
 
     person: Person
+    email: str
     sessions: dict[str, str]
     token: str
     device: str
@@ -63,7 +67,7 @@ async def make_holder(env: dict[str, str], pair: Pair, *, confirmed: bool = True
     }
     token = await make_credential(env, person, Purpose.TOKEN)
     device = await make_credential(env, person, Purpose.DEVICE)
-    return Holder(person, sessions, token, device, links, moving, confirmed)
+    return Holder(person, person.email, sessions, token, device, links, moving, confirmed)
 
 
 def what_works(server: Served, holder: Holder) -> set[str]:
@@ -113,7 +117,7 @@ def device_works(server: Served, holder: Holder) -> bool:
 
     Fills the limit of guesses for an unknown device of this ip first, and empties it after.
     """
-    guess = LOG_IN.request({"email": holder.person.email, "password": WRONG}, by_page=API)
+    guess = LOG_IN.request({"email": holder.email, "password": WRONG}, by_page=API)
     statuses = {send(server, guess).status for _ in range(6)}
     assert statuses <= {401, 429}
     assert 429 in statuses

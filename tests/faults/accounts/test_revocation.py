@@ -92,6 +92,7 @@ def change_email(server: Served, holder: Holder, by_page: bool) -> str:
     secret = holder.links[Purpose.CHANGE_EMAIL]
     request = LINKS[Purpose.CHANGE_EMAIL].use(secret, by_page=by_page)
     answer = accepted(send(server, request, holder.this))
+    holder.email = holder.new_email
     return session_in(answer.set_cookies, answer.body, by_page=by_page)
 
 
@@ -132,6 +133,7 @@ def former_password(server: Served, holder: Holder) -> None:
 
 def former_address(server: Served, holder: Holder) -> None:
     use_new_link(server, holder.person, Purpose.CHANGE_EMAIL)
+    holder.email = holder.person.email
     begin_session(server, holder.person)
 
 
