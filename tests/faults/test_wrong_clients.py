@@ -211,7 +211,9 @@ def stall_streams(server: ServedTwice) -> socket.socket:
     connection, answers = server.connect("h2"), 0
     connection.sendall(client.data_to_send())
     while answers < 90:
-        events = client.receive_data(connection.recv(65536))
+        received = connection.recv(65536)
+        assert received, "it is not to be closed"
+        events = client.receive_data(received)
         answers += sum(isinstance(event, ResponseReceived) for event in events)
     return connection
 
