@@ -63,5 +63,6 @@ def _init_with_limit(server: TCPServer, *args: Any) -> None:
 def _add_bounded_data(frames: FrameBuffer, data: Any) -> None:
     """Add what arrived. Raises `FrameTooLargeError` as soon as a frame announces its size."""
     _add_data(frames, data)
-    if len(frames._data) >= LENGTH:
+    # h2 sets the limit when it has added the first bytes.
+    if frames.max_frame_size and len(frames._data) >= LENGTH:
         frames._validate_frame_length(int.from_bytes(frames._data[:LENGTH], "big"))

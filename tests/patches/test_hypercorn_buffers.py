@@ -118,7 +118,8 @@ HUGE = b"\xff\xff\xff\4\0\0\0\0\0"  # the head of a frame of 16 MB
 def receive(data: bytes) -> None:
     connection = H2Connection(H2Configuration(client_side=False))
     connection.initiate_connection()
-    connection.receive_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + data)
+    connection.receive_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+    connection.receive_data(data)
 
 
 def test_h2_still_waits_for_a_frame_that_is_too_large() -> None:
@@ -129,4 +130,4 @@ def test_a_frame_that_is_too_large_is_refused_when_it_begins() -> None:
     patch.bound_buffers()
     with pytest.raises(FrameTooLargeError):
         receive(HUGE)
-    receive(b"\0\0\0\4\0\0\0\0\0")  # empty settings
+    receive(b"\0\0\x08\6\0\0\0\0\0" + b"x" * 8)  # a ping
