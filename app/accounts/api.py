@@ -10,6 +10,7 @@ from quart_schema import tag_blueprint, validate_request, validate_response
 from app.accounts import (
     email_change,
     guessing,
+    new_owner,
     passwords,
     personal_data,
     registration,
@@ -178,7 +179,7 @@ async def set_up(data: AddressSetUp) -> tuple[SessionOut, int]:
 
     An unconfirmed account that somebody has registered with this address ends.
     """
-    begun = await registration.set_up(
+    begun = await new_owner.set_up(
         data.token, data, client_to_remember(), replaces=bearer() or cookie()
     )
     return _session_out(begun), 201

@@ -21,6 +21,7 @@ from app.accounts import (
     email_change,
     guessing,
     links,
+    new_owner,
     passwords,
     personal_data,
     registration,
@@ -116,12 +117,9 @@ async def login(data: LogIn) -> ResponseReturnValue:
 
     Whoever was logged in before, in another tab perhaps, is logged out, and the page says so.
     """
+    password, remember = data.password.get_secret_value(), data.remember_me
     begun = await guessing.log_in(
-        data.email,
-        data.password.get_secret_value(),
-        client_to_remember(),
-        remember=data.remember_me,
-        replaces=cookie(),
+        data.email, password, client_to_remember(), remember=remember, replaces=cookie()
     )
     return await _logged_in(begun, safe_target(request.args.get("next")))
 
@@ -183,7 +181,7 @@ async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValu
 @form("accounts/set_up.html", SetUpForm, partial(_link, Purpose.CONFIRM))
 async def set_up(data: SetUpForm, token: str) -> ResponseReturnValue:
     """Choose a name and a password for an address, whoever may have registered it."""
-    begun = await registration.set_up(token, data, client_to_remember(), replaces=cookie())
+    begun = await new_owner.set_up(token, data, client_to_remember(), replaces=cookie())
     await flash("Welcome! Your account is ready.", "success")
     return await _logged_in(begun, home_url())
 
