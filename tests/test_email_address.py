@@ -75,18 +75,34 @@ def test_each_character_that_changes_leads_to_a_fixed_point() -> None:
 ALIKE = ("CJK UNIFIED IDEOGRAPH", "HANGUL SYLLABLE", "TANGUT", "NUSHU", "KHITAN", "CUNEIFORM")
 
 
-@pytest.mark.soak
+@pytest.mark.faults
 def test_each_character_leads_to_a_fixed_point() -> None:
     assigned = [
         character
         for character in map(chr, range(0x110000))
         if unicodedata.category(character) not in ("Cs", "Co", "Cn")
     ]
-    # Ideographs and syllables of Hangul, eleven of twelve characters, are alike.
+    # Ideographs and syllables of Hangul, eleven of twelve characters, are tried many at once.
     alike = [each for each in assigned if unicodedata.name(each, "").startswith(ALIKE)]
-    for character in [*(set(assigned) - set(alike)), *alike[::500]]:
+    for character in sorted(set(assigned) - set(alike)):
         is_fixed_and_mailable(f"a{character}Σ@example.com")
         is_fixed_and_mailable(f"a@x{character}y.example")
+    for start in range(0, len(alike), 10):
+        some = "".join(alike[start : start + 10])
+        assert is_fixed_and_mailable(f"{some}@example.com"), some
+        is_fixed_and_mailable(f"a@{some}.example")
+
+
+@pytest.mark.parametrize("character", "İẞΣŉ")
+def test_what_lower_case_makes_longer_is_valid_in_the_end_or_refused(character: str) -> None:
+    texts = [
+        f"{number * character}@{LONG[:length]}x.com"
+        for number in range(1, 65, 3)
+        for length in range(len(LONG) - 30, len(LONG), 4)
+    ]
+    found = list(map(is_fixed_and_mailable, texts))
+    assert True in found
+    assert False in found
 
 
 @settings(max_examples=100, deadline=None)
