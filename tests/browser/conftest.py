@@ -127,7 +127,7 @@ def mailed(site: Served) -> Mailed:
     """Return a function that waits for the newest mail with a subject to somebody."""
 
     async def wait(to: str, subject: str, number: int = 1) -> dict[str, Any]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60  # seconds: the worker may still be starting
         while time.monotonic() < deadline:
             _, text = await asyncio.to_thread(get, f"{site.url}/dev/mail.json")
             found = [

@@ -33,7 +33,7 @@ async def test_an_address_of_umlauts_registers_confirms_logs_in_and_resets(
         await hands.sees(f"open the link in the email we sent to {normal}.")
         await hands.open(link_in(await mailed(recipient, "Confirm your account")))
         await hands.sees(normal)
-        await hands.press("Confirm and log in")
+        await hands.press("Confirm my address")
         await hands.is_at("Robin")
     async with page_of(chromium, site) as page:
         hands = Hands(page, javascript=True)

@@ -83,7 +83,7 @@ async def test_in_the_same_browser_one_press_confirms_and_logs_in(
     await hands.sees(email)
     await expect(hands.main.get_by_role("textbox")).to_have_count(0)
     await hands.look()
-    await hands.press("Confirm and log in")
+    await hands.press("Confirm my address")
     await hands.is_at("Robin")
     await hands.sees(CONFIRMED)
     await hands.look()
