@@ -34,6 +34,9 @@ MakeApp = Callable[[], Quart]
 SERVERS: list[Server] = []
 ROLES: dict[Quart, list[tuple[Any, ...]]] = {}  # as every test finds them in an app's database
 
+# Folders of tests whose subject hardly touches the database.
+ON_ONE_DATABASE = {"web", "mail", "patches", "site"}
+
 PREFIX = b"qb-testing:"  # REDIS_PREFIX of the testing configuration
 
 
@@ -84,6 +87,16 @@ def pytest_configure(config: pytest.Config) -> None:
         SERVERS.append(server)
         url = URL.create("postgresql", "postgres", database="test", query={"host": home})
         os.environ["TEST_POSTGRESQL"] = url.render_as_string(hide_password=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the second database of tests on which it has no bearing to the continuous check."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if params.get("backend") == "postgresql" and item.path.parent.name in ON_ONE_DATABASE:
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.waits)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

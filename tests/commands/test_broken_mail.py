@@ -41,6 +41,8 @@ def installed(database: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_a_wrong_mail_server_is_named_with_the_fix(installed: dict[str, str]) -> None:
     process = manage("check", env=installed)
     assert process.returncode == 1
@@ -133,6 +135,8 @@ def test_a_start_says_which_configuration_runs(
     assert "canary" not in said
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_a_dotenv_that_is_broken_while_serving_is_named_in_one_line(
     installed: dict[str, str], tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from tests.clones import EMPTY, TABLES, Clone
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_recreate_db_makes_every_table_and_setup_dev_fills_them(clone: Clone) -> None:
     for _ in range(2):  # on a database without tables, then on one with people in it
         said = clone.does("recreate-db")

@@ -86,6 +86,8 @@ def test_check_passes_when_all_is_well_and_names_what_is_not(
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_a_failure_of_a_process_is_one_clear_line_as_well(env: dict[str, str]) -> None:
     assert "Choose one of: development" in one_line(manage("-c", "prod", "check", env=env))
 

@@ -150,6 +150,8 @@ def test_migrate_writes_nothing_when_nothing_has_changed(env: dict[str, str]) ->
     assert sorted((PROJECT_ROOT / "alembic" / "versions").iterdir()) == before
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_upgrade_says_what_it_applies(env: dict[str, str]) -> None:
     assert "Running upgrade" in manage("db", "upgrade", env=env).stderr
 
@@ -195,6 +197,8 @@ def test_a_script_that_fails_in_the_shell_fails(env: dict[str, str]) -> None:
     assert "click" not in process.stderr
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_the_shells_prompt_awaits_and_survives_mistakes(env: dict[str, str]) -> None:
     pexpect = pytest.importorskip(
         "pexpect", reason="a prompt needs a terminal to be tested with: pip install pexpect"
@@ -256,6 +260,8 @@ def test_tests_exit_status_is_passed_on(tmp_path: Path) -> None:
     assert manage(*arguments, env=env).returncode == 0
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_the_suite_refuses_a_database_that_is_not_for_tests() -> None:
     env = variables(TEST_DATABASE_URL="postgresql://localhost/production")
     process = manage("test", "-n", "0", "tests/test_config.py", env=env)
@@ -299,6 +305,8 @@ async def test_the_plain_functions_do_the_same(
     assert rows(database, "SELECT count(*) FROM users") == [(1,)]
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 def test_run_worker_is_a_plain_function_too(env: dict[str, str]) -> None:
     invoke("setup-dev", env=env)
     script = "from manage import run_worker; run_worker(config_name='testing', burst=True)"

@@ -257,6 +257,8 @@ async def test_a_worker_waits_for_a_redis_that_is_away_and_can_be_stopped_meanwh
         await own.aclose()
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 async def test_the_plain_arq_command_starts_is_checked_and_stops(
     app: Quart, tmp_path: Path
 ) -> None:
