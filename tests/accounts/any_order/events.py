@@ -36,9 +36,10 @@ def event(
     """
 
     def declare(method: Step) -> Step:
-        happening: Event = st.tuples(st.just(method.__name__), st.fixed_dictionaries(values))
         declarer, _, _ = method.__qualname__.partition(".")
-        EVENTS.setdefault(declarer, []).extend([happening] * weight)
+        for _ in range(weight):  # a strategy for each: Hypothesis counts one that it has once
+            happening: Event = st.tuples(st.just(method.__name__), st.fixed_dictionaries(values))
+            EVENTS.setdefault(declarer, []).append(happening)
         if needs:
             NEEDED[method.__name__] = needs
         return method
