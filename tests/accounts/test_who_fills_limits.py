@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from quart import Quart
 
-from app.accounts import guessing, links, registration
+from app.accounts import confirmation, links
+from app.accounts import log_in as log_in_service
 from app.accounts.schemas import SetUp
 from app.auth.identity import Client
 from app.auth.models import Purpose
@@ -30,7 +31,7 @@ FILLED_BY = {
     ("app/auth/password_checks.py", "login", "LOGIN_LIMIT_ACCOUNT_ADDRESS"): NETWORK,  # or a device
     ("app/auth/password_checks.py", "login", "LOGIN_LIMIT_ACCOUNT"): STRANGERS,
     ("app/auth/password_checks.py", "password", "LOGIN_LIMIT_ACCOUNT_ADDRESS"): OWN,
-    ("app/accounts/guessing.py", "guessing-notice", "NOTICES"): SILENT,
+    ("app/accounts/log_in.py", "guessing-notice", "NOTICES"): SILENT,
     ("app/accounts/registration.py", "register", "REGISTRATION_LIMIT"): NETWORK,
     ("app/accounts/registration.py", "confirmation", "CONFIRMATION_LIMIT"): OWN,
     ("app/accounts/passwords.py", "reset", "RESET_LIMIT_ADDRESS"): NETWORK,
@@ -73,7 +74,7 @@ def at(number: int, device: str = "") -> Client:
 
 
 async def log_in(email: str, client: Client, password: str = PASSWORD) -> None:
-    await guessing.log_in(email, password, client, remember=False)
+    await log_in_service.log_in(email, password, client, remember=False)
 
 
 async def fill(email: str) -> None:
@@ -108,7 +109,7 @@ async def test_who_sets_an_address_up_gets_past_what_was_guessed_before(
         to = email_address(email)
         secret = links.new_link(session, Purpose.CONFIRM, to, user_id=None)
     chosen = {"first_name": "Robin", "last_name": "Example", "password": PASSWORD}
-    await registration.set_up(secret, SetUp.model_validate(chosen), at(3))
+    await confirmation.set_up(secret, SetUp.model_validate(chosen), at(3))
     await log_in(email, at(4))
 
 
