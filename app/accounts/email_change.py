@@ -44,6 +44,8 @@ async def request(actor: Identity, change: EmailChange, client: Client) -> None:
     verified = await require_password(actor, change.password.get_secret_value(), client)
     await limits.hit("change-email", settings.CONFIRMATION_LIMIT, actor.user_id)
     async with db.transaction() as session:
+        if await sessions.lock_user(session, actor, verified) is None:
+            raise WrongPassword(field="password")
         await mail_links(session, verified, change.email)
 
 
@@ -109,7 +111,13 @@ async def revert_email_change(session: AsyncSession, secret: str) -> str:
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
     if user.email != link.email and user.confirmed:
         await emails.tell_address_lost(session, user.address)
-    await _set_email(session, user, link)
+    try:
+        await _set_email(session, user, link)
+    except service.EmailTaken:
+        raise service.EmailTaken(
+            f"There is another account with {link.email} by now. If it is yours, delete it or "
+            "change its address. Then open this link again."
+        ) from None
     user.password_hash = None
     await service.revoke_credentials(session, user.id, service.REVOCABLE | {Purpose.DEVICE})
     return links.new_link(session, Purpose.RESET, user.address, user_id=user.id)
@@ -127,6 +135,9 @@ async def _set_email(session: AsyncSession, user: User, link: links.Link) -> Non
             User.id != user.id,
         )
         await session.execute(delete(User).where(*unproven))
+        if not user.confirmed:
+            # A role may have been given to the owner of the address that is left, who is unknown.
+            user.role_id = (await service.default_role(session)).id
         await service.end_confirmations(session, email)
         if user.confirmed:  # else those of the former address may be somebody else's
             await service.end_confirmations(session, user.email)

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails, links, service
@@ -46,17 +45,14 @@ async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSe
 async def _set_password(
     session: AsyncSession, actor: Identity, verified: Verified, password_hash: str, client: Client
 ) -> NewSession:
-    # Compared by the UPDATE itself, so that of two concurrent changes one is refused.
-    unchanged = (
-        User.id == verified.user_id,
-        User.password_hash == verified.password_hash,
-        User.disabled_at.is_(None),
-    )
-    statement = update(User).where(*unchanged).values(password_hash=password_hash)
-    if (await session.execute(statement.returning(User.id))).one_or_none() is None:
+    # Locked, so that of two concurrent changes one is refused.
+    user = await sessions.lock_user(session, actor, verified)
+    if user is None:
         raise WrongCredentials
-    await service.revoke_credentials(session, verified.user_id)
-    user = await service.get_user(session, verified.user_id)
+    user.password_hash = password_hash
+    await session.flush()
+    await service.revoke_credentials(session, user.id)
+    await service.end_confirmations(session, user.email)
     await emails.tell_password_changed(session, user)
     renewed = Verified(verified.user_id, password_hash)
     return await sessions.start_session(session, renewed, client, remember=actor.remember)
@@ -86,8 +82,10 @@ async def send_reset(mail_id: UUID) -> None:
 
 
 async def _reset_mail(session: AsyncSession, mail: OutboxMail) -> Email | None:
-    user = await session.get(User, mail.content["user_id"])
+    user = await session.get(User, mail.content["user_id"], with_for_update=True)
     if user is None or user.disabled_at or user.email != mail.email:
+        return None
+    if await outbox.is_withdrawn(session, mail):
         return None
     purpose = Purpose.RESET
     if not user.confirmed:

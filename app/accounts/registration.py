@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails, links, service
@@ -66,7 +67,9 @@ async def _what_to_do(session: AsyncSession, mail: OutboxMail) -> Email | None:
 
     An invited user gets the invitation again: a stranger's password must not obtain their role.
     """
-    user = await service.find_user(session, mail.email)
+    user = await service.find_user(session, mail.email, lock=True)
+    if await outbox.is_withdrawn(session, mail):
+        return None
     if user is None or user.is_unproven:
         registration = mail.content["registration"]
         return await links.mail_now(
@@ -112,8 +115,12 @@ async def invite_user(
 ) -> User:
     """Create an account without a password and mail an invitation to it.
 
-    Without `role_name` the account gets the default role. Raises `EmailTaken`.
+    Without `role_name` the account gets the default role. It takes the place of an account whose
+    address nobody has confirmed. Raises `EmailTaken`.
     """
+    if (found := await service.find_user(session, email, lock=True)) and found.is_unproven:
+        # Anybody may have registered it, which must not stand in the way of the invitation.
+        await session.execute(delete(User).where(User.id == found.id))
     user = await service.create_user(
         session,
         email=email,

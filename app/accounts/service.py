@@ -9,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.names import clean_name
 from app.accounts.schemas import FullName, Registration
+from app.auth import sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
-from app.auth.password_checks import require_password
+from app.auth.password_checks import WrongPassword, require_password
 from app.database import Base, db, insert_into, utcnow
 from app.errors import DomainError, NotFound
+from app.mail import outbox
 from app.validators.email_address import EmailAddress, email_address
 
 USER, ADMINISTRATOR = "User", "Administrator"
@@ -27,6 +29,8 @@ ROLES = {
 # The link that reverts a change of email is not revoked with the rest: else whoever took an account
 # over would revoke it first. Known devices stay: their cookies log nobody in.
 REVOCABLE = frozenset(Purpose) - {Purpose.OBJECT, Purpose.DEVICE}
+# The jobs that mail links; notices are not among them.
+LINK_MAILS = ("accounts.send_registration", "accounts.send_password_reset")
 SECRET_COLUMNS = {"password_hash", "digest", "pending"}  # not part of a data export
 
 
@@ -57,6 +61,12 @@ async def insert_roles(session: AsyncSession) -> None:
     await session.flush()  # callers look them up next
 
 
+async def default_role(session: AsyncSession) -> Role:
+    """Return the role of new accounts."""
+    query = select(Role).where(Role.default).order_by(Role.id).limit(1)
+    return (await session.execute(query)).scalar_one()
+
+
 async def role_named(session: AsyncSession, name: str) -> Role:
     """Return the role of this name."""
     return (await session.execute(select(Role).where(Role.name == name))).scalar_one()
@@ -70,9 +80,11 @@ async def get_user(session: AsyncSession, user_id: int, *, lock: bool = False) -
     return user
 
 
-async def find_user(session: AsyncSession, email: str) -> User | None:
-    """Return the user of an email address in any spelling, or None."""
-    return (await session.execute(with_email(select(User), email))).scalar_one_or_none()
+async def find_user(session: AsyncSession, email: str, *, lock: bool = False) -> User | None:
+    """Return the user of an email address in any spelling, with `lock` for update, or None."""
+    query = with_email(select(User), email)
+    query = query.with_for_update() if lock else query
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 async def has_administrator(session: AsyncSession) -> bool:
@@ -205,7 +217,11 @@ async def revoke_credentials(
 
 
 async def end_confirmations(session: AsyncSession, email: str) -> None:
-    """Expire the links that confirm an address, which belong to no user."""
+    """Expire the links that confirm an address, which belong to no user.
+
+    Links to the address that have been asked for, but not mailed yet, are not mailed any more.
+    """
+    await outbox.withdraw(session, email, LINK_MAILS)
     mailed = (Credential.email == email, Credential.purpose == Purpose.CONFIRM)
     await session.execute(update(Credential).where(*mailed).values(expires_at=utcnow()))
 
@@ -239,13 +255,15 @@ async def delete_account(actor: Identity, password: str, client: Client) -> None
 
     Raises `WrongPassword`, `LastAdministrator`, `TooMany` or `Busy`.
     """
-    await require_password(actor, password, client)
+    verified = await require_password(actor, password, client)
     async with db.transaction() as session:
         # All administrators are locked, so that the last two cannot delete themselves at once.
         enabled = administrators().where(User.disabled_at.is_(None)).order_by(User.id)
         found = await session.execute(enabled.with_for_update(of=User))
         if set(found.scalars()) == {actor.user_id}:
             raise LastAdministrator
+        if await sessions.lock_user(session, actor, verified) is None:
+            raise WrongPassword(field="password")
         await session.execute(delete(User).where(User.id == actor.user_id))
         if actor.confirmed:
             # Those of an address that nobody has proved may be somebody else's: they stay.

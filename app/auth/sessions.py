@@ -145,6 +145,18 @@ async def end_session(session: AsyncSession, secret: str) -> None:
     )
 
 
+async def lock_user(session: AsyncSession, actor: Identity, verified: Verified) -> User | None:
+    """Lock the user of a request, for an act that their password was just checked for.
+
+    Checking takes a while. Returns None if meanwhile the password was changed, the user disabled or
+    deleted, or the session or token of the request ended.
+    """
+    user = await session.get(User, verified.user_id, with_for_update=True)
+    if user is None or user.disabled_at or user.password_hash != verified.password_hash:
+        return None
+    return user if await is_valid(session, actor) else None
+
+
 async def is_valid(session: AsyncSession, actor: Identity) -> bool:
     """Return whether the credential of a request is still valid, as of this transaction."""
     valid = select(Credential.id).where(

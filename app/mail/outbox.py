@@ -4,7 +4,7 @@ To whom it goes is settled then, and what it says as well if `notify` added it. 
 account over, or deletes it, does not change who is told.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -84,6 +84,19 @@ async def send(
     async with db.transaction() as session:
         sent = update(OutboxMail).where(OutboxMail.id == mail_id).values(sent_at=utcnow())
         await session.execute(sent)
+
+
+async def withdraw(session: AsyncSession, email: str, jobs: Collection[str]) -> None:
+    """Delete what these jobs have not sent to an address yet."""
+    unsent = (OutboxMail.email == email, OutboxMail.kind.in_(jobs), OutboxMail.sent_at.is_(None))
+    await session.execute(delete(OutboxMail).where(*unsent))
+
+
+async def is_withdrawn(session: AsyncSession, mail: OutboxMail) -> bool:
+    """Return whether a mail was withdrawn meanwhile; ask once you have locked what it is about."""
+    return (
+        await session.execute(select(OutboxMail.id).where(OutboxMail.id == mail.id))
+    ).first() is None
 
 
 async def is_enough(session: AsyncSession, mail: OutboxMail, rule: str) -> bool:

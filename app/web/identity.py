@@ -81,12 +81,13 @@ def client() -> Client:
     )
 
 
-def client_to_remember() -> Client:
+def client_to_remember(*, anew: bool = False) -> Client:
     """Return where the request comes from, and give a browser without a device cookie one.
 
-    Whether the cookie is sent tells nothing about an account: it depends on the request alone.
+    With `anew` it gets another one in any case, which nobody can have seen before. Whether the
+    cookie is sent tells nothing about an account: it depends on the request alone.
     """
-    device = _device_cookie() or new_secret()
+    device = (not anew and _device_cookie()) or new_secret()
 
     @after_this_request
     async def with_cookie(response: ResponseTypes) -> ResponseTypes:
