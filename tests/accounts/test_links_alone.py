@@ -129,8 +129,8 @@ async def test_whoever_loses_an_address_by_an_objection_is_told_there(
     assert status in DONE
     assert await owner.account() == (ADDRESS, "Mallory", True)
     page = await (await former.browser.get(objection)).get_data(as_text=True)
-    assert f"goes back from <strong>{ADDRESS}</strong> to <strong>{former.email}</strong>" in page
-    assert f"The owner of {ADDRESS} is told by email" in page
+    assert ADDRESS in page, "it says who loses the account"
+    assert former.email in page
     assert await use(former, Purpose.OBJECT, objection, by_page=by_page) in DONE
     assert await owner.account() is None
     mail = await newest(owner.browser, LOST)
@@ -145,7 +145,7 @@ async def test_an_objection_in_time_tells_nobody_and_its_page_says_so(app: Quart
     await former.move(ADDRESS, by_page=API)
     [objection] = await links_to(former, NOTICE)
     page = await (await former.browser.get(objection)).get_data(as_text=True)
-    assert f"Your account keeps <strong>{former.email}</strong>" in page
+    assert former.email in page
     assert ADDRESS not in page
     assert await use(former, Purpose.OBJECT, objection, by_page=API) == 200
     assert [m["subject"] for m in await mails(owner.browser) if LOST in m["subject"]] == []
@@ -206,7 +206,7 @@ async def test_what_shows_a_registration_to_be_ones_own(
     elif shows == "password":
         shown = owner.password
     page = await (await elsewhere.browser.get(link, headers=headers)).get_data(as_text=True)
-    assert ("Confirm and log in" in page) == (shows in ("password", "nothing"))
+    assert ('name="password"' in page) == (shows in ("password", "nothing"))
     status = await use(elsewhere, Purpose.CONFIRM, link, by_page=by_page, shown=shown, **headers)
     if shows == "nothing":
         assert status == 403
