@@ -15,7 +15,12 @@ from app.auth import devices, sessions
 from app.auth.hashing import passwords
 from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
-from app.auth.password_checks import Verified, WrongPassword, require_password_of
+from app.auth.password_checks import (
+    Verified,
+    WrongPassword,
+    forget_guesses,
+    require_password_of,
+)
 from app.auth.sessions import NewSession
 from app.config import settings
 from app.database import db
@@ -205,9 +210,12 @@ async def set_up(
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         user = await _replace(session, secret, chosen, password_hash)
-        return await sessions.start_session(
+        begun = await sessions.start_session(
             session, Verified(user.id, password_hash), client, remember=False, replaces=replaces
         )
+    # Strangers may have guessed at what they registered.
+    await forget_guesses(user.email, client)
+    return begun
 
 
 async def _replace(session: AsyncSession, secret: str, chosen: SetUp, password_hash: str) -> User:
