@@ -136,6 +136,5 @@ async def test_who_wants_an_address_that_is_taken_is_told_of_within_the_limit(
     for _ in range(5):
         await acts.ask_to_move(await make_person(), person.email)
         await captured.mails(client)
-    await acts.register(person.email)
     told = [mail for mail in await captured.mails(client) if mail["to"] == [person.email]]
     assert [mail["subject"] for mail in told] == ["[quart-base] You already have an account"] * 3

@@ -19,7 +19,7 @@ from app.mail.message import MailFailed
 from app.mail.models import OutboxMail
 from app.validators.email_address import EmailAddress, email_address
 from tests.accounts.surfaces import API, LOG_IN, REQUEST_RESET
-from tests.factories.people import PASSWORD, make_person
+from tests.factories.people import PASSWORD
 from tests.jobs.conftest import jobs, run_burst
 from tests.mail import acts, captured
 
@@ -193,10 +193,9 @@ async def test_an_address_without_an_account_is_not_kept(app: Quart, settings: C
 
 
 async def test_a_mail_that_is_not_sent_after_all_is_deleted(app: Quart) -> None:
-    person = await make_person()
-    async with db.transaction() as session:
-        await outbox.post(session, "accounts.send_reset", ROBIN, user_id=person.id)
-    assert await captured.mails(app.test_client()) == [], "the account has another address"
+    _, user_id = await acts.reset_requested()
+    await acts.move(user_id)
+    assert await captured.mails(app.test_client()) == []
     assert await rows() == []
 
 

@@ -114,6 +114,7 @@ async def test_who_is_told_is_settled_when_the_act_commits(
         act: f"[quart-base] {subjects[number]}" if subjects[number] else ""
         for act, subjects in TOLD.items()
     }
+    assert [to for to, _ in post.mails if to.startswith("elsewhere")] == [], "where it has moved to"
     assert await jobs(state=State.DEAD) == []
 
 
