@@ -68,9 +68,12 @@ class OwnerSteps(Scene):
             assert answer.status == 303, "the stranger has locked a session out"
         await self._work(now)
 
-    @event(3, n=number, email=owners, forgot=st.booleans())
-    async def owner_gets_in(self, n: int, email: str, forgot: bool) -> None:
-        """Get in, to see one's own account: at once, or with one mail that is asked for."""
+    @event(3, n=number, email=owners, forgot=st.booleans(), resets=st.booleans())
+    async def owner_gets_in(self, n: int, email: str, forgot: bool, resets: bool) -> None:
+        """Get in, to see one's own account: at once, or with one mail that is asked for.
+
+        An address that is not confirmed may be registered again, or its password be reset.
+        """
         browser, user = self.mine[n], await self._account_at(email)
         if user and user.disabled_at:
             return
@@ -80,10 +83,12 @@ class OwnerSteps(Scene):
             if await browser.sees(email):
                 return
         await browser.log_out()
-        has_account = user is not None and user.confirmed
-        fields = {} if has_account else {**OWNER.names, "password": OWNER.password}
-        flow = REQUEST_RESET if has_account else REGISTER
-        answer = await browser.do(flow, {**fields, "email": email})
+        fields = {"email": email}
+        if user and (user.confirmed or resets):
+            answer = await browser.do(REQUEST_RESET, fields)
+        else:
+            fields |= {**OWNER.names, "password": OWNER.password}
+            answer = await browser.do(REGISTER, fields)
         assert answer.is_yes, "the stranger has used the mails up"
         await self._work(True)
         for mail in self.mailboxes.of(OWNER):
@@ -97,4 +102,4 @@ class OwnerSteps(Scene):
 
     async def _let_the_owner_in(self) -> None:
         for n, email in enumerate(OWNER.emails):
-            await self.owner_gets_in(n, email, forgot=n == 0)
+            await self.owner_gets_in(n, email, forgot=n == 0, resets=True)
