@@ -29,7 +29,7 @@ class OutsideSteps(Driver):
                 await enqueue(session, "accounts.delete_expired_credentials")
         await self._work(now)
 
-    @event(2, email=emails)
+    @event(3, email=emails)
     async def an_administrator_disables_or_enables(self, email: str) -> None:
         if account := self._at(email):
             account.disabled = not account.disabled

@@ -114,6 +114,11 @@ class Browser:
         """Log in, in place of whoever is logged in."""
         return await self.do(LOG_IN, {"email": email, "password": password}, page=page)
 
+    async def be_logged_in(self, email: str, password: str) -> None:
+        """Log in, unless somebody is."""
+        if not self.session:
+            await self.log_in(email, password)
+
     async def log_out(self) -> None:
         """Log out, if somebody is logged in."""
         if self.session:

@@ -27,7 +27,7 @@ GUESSES = 4  # more than LOGIN_LIMIT_ACCOUNT allows
 class StrangerSteps(Scene):
     """The steps, what is cheap first: the first example is made of the first one alone."""
 
-    @event(2, n=number, email=anybodys, page=by_page)
+    @event(n=number, email=anybodys, page=by_page)
     async def stranger_logs_in(self, n: int, email: str, page: bool) -> None:
         await self.theirs[n].log_in(email, STRANGER.password, page=page)
 
@@ -44,7 +44,7 @@ class StrangerSteps(Scene):
             await self.theirs[n].log_in(email, STRANGER.password, page=page)
         await self._work(now)
 
-    @event(email=owners)
+    @event(2, email=owners)
     async def stranger_guesses(self, email: str) -> None:
         """Guess from one ip after the other."""
         for n in range(GUESSES):
@@ -58,29 +58,26 @@ class StrangerSteps(Scene):
         assert (await self.theirs[n].do(REQUEST_RESET, {"email": email}, page=page)).is_yes
         await self._work(now)
 
-    @event(n=number, page=by_page, now=mailed)
-    async def stranger_asks_for_another_confirmation(self, n: int, page: bool, now: bool) -> None:
-        await self.theirs[n].do(RESEND_CONFIRMATION, page=page)
-        await self._work(now)
-
     @event(4, n=number, email=anybodys, page=by_page, now=mailed)
     async def stranger_changes_address(self, n: int, email: str, page: bool, now: bool) -> None:
         fields = {"email": email, "password": STRANGER.password}
-        await self.theirs[n].do(REQUEST_EMAIL_CHANGE, fields, page=page)
+        browser = await self._logged_in(n)
+        await browser.do(REQUEST_EMAIL_CHANGE, fields, page=page)
         await self._work(now)
 
-    @event(4, n=number, newest=nth)
+    @event(3, n=number, newest=nth)
     async def stranger_presses(self, n: int, newest: int) -> None:
         """Press a button of a mail to the stranger, an objection for example."""
         await self._press(self.theirs[n], STRANGER, newest)
 
-    @event(2, n=number, page=by_page)
+    @event(3, n=number, page=by_page)
     async def stranger_deletes(self, n: int, page: bool) -> None:
-        await self.theirs[n].do(DELETE_ACCOUNT, {"password": STRANGER.password}, page=page)
+        browser = await self._logged_in(n)
+        await browser.do(DELETE_ACCOUNT, {"password": STRANGER.password}, page=page)
 
-    @event(n=number, page=by_page, now=mailed, which=st.integers(0, 3))
+    @event(2, n=number, page=by_page, now=mailed, which=st.integers(0, 4))
     async def stranger_sees_to_an_account(self, n: int, page: bool, now: bool, which: int) -> None:
-        browser, password = self.theirs[n], STRANGER.password
+        browser, password = await self._logged_in(n), STRANGER.password
         if which == 0:
             await browser.do(RENAME, STRANGER.names, page=page)
         elif which == 1:
@@ -88,6 +85,8 @@ class StrangerSteps(Scene):
             await browser.do(CHANGE_PASSWORD, fields, page=page)
         elif which == 2:
             await browser.do(END_OTHER_SESSIONS, page=page)
+        elif which == 3:
+            await browser.do(RESEND_CONFIRMATION, page=page)
         else:
             await self._end_sessions_of_the_owner(browser, page)
         await self._work(now)
@@ -100,3 +99,11 @@ class StrangerSteps(Scene):
             ids = (await session.execute(query)).scalars().all()
         for each in ids:
             await browser.do(END_SESSION, page=page, id=each)
+
+    async def _logged_in(self, n: int) -> Browser:
+        """Return a browser that is logged in, if only to the account that the stranger began with.
+
+        It may well be logged in to another one, that no address is confirmed of yet.
+        """
+        await self.theirs[n].be_logged_in(STRANGER.emails[0], STRANGER.password)
+        return self.theirs[n]

@@ -65,7 +65,7 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
     async def _begin_anew(self, busy: bool) -> None:
         """Begin with two people who are logged in, and with links of every kind if it is busy.
 
-        Two of the links are mailed to one address, and three confirm one registration.
+        Two of the links are mailed to one address, and three to one that is registered only.
         """
         await empty(self.app)
         self._forget()
@@ -87,7 +87,7 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
                 await self._register(EMAILS[3], password, name, page=False)
             await self._log_in(self.accounts[2], EMAILS[3], PASSWORDS[0], page=False)
             await self._be_invited(EMAILS[4])
-            await self._ask_for_another_email(self.sessions[0], PASSWORD, EMAILS[2], page=False)
+            await self._ask_for_another_email(self.sessions[0], PASSWORD, EMAILS[3], page=False)
         await self._work(True)
 
     @rule(happening=st.deferred(lambda: st.one_of(every_event())), browser=browsers)

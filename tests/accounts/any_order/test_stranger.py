@@ -34,7 +34,7 @@ from tests.accounts.any_order.model import Clock
 from tests.accounts.any_order.owner import OwnerSteps
 from tests.accounts.any_order.people import OWNER, STRANGER
 from tests.accounts.any_order.profiles import profile
-from tests.accounts.any_order.scene import anybodys, is_the_owners, owners
+from tests.accounts.any_order.scene import anybodys, is_the_owners, registered
 from tests.accounts.any_order.stranger import StrangerSteps
 
 # Low, so that a stranger fills them at once. Those per ip are high: strangers have many.
@@ -51,7 +51,7 @@ class Stranger(StrangerSteps, OwnerSteps, RuleBasedStateMachine):
 
     holds = False  # after the last step
 
-    @initialize(email=st.none() | owners)
+    @initialize(email=registered)
     @in_the_loop
     async def begin(self, email: str | None) -> None:
         await self._begin_anew(email)
@@ -80,7 +80,7 @@ class Stranger(StrangerSteps, OwnerSteps, RuleBasedStateMachine):
         self.clock.time += span
         await self._work(True)
 
-    @event(2, email=st.none() | owners)
+    @event(2, email=registered)
     async def everything_begins_anew(self, email: str | None) -> None:
         """Start over within an example: Hypothesis makes few examples that differ much."""
         await self._let_the_owner_in()
