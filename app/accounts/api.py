@@ -148,7 +148,7 @@ async def register(data: Registration) -> tuple[Accepted, int]:
 
     The answer is the same whether or not the address has an account; the email says what to do.
     """
-    await registration.register(data, client_to_remember(anew=True))
+    await registration.register(data, client_to_remember())
     return EMAIL_SENT, 202
 
 

@@ -104,7 +104,7 @@ async def login(data: LogIn) -> ResponseReturnValue:
 @form("accounts/register.html", RegistrationForm)
 async def register(data: RegistrationForm) -> ResponseReturnValue:
     """Register. The answer is the same whether or not the address has an account."""
-    await registration.register(data, client_to_remember(anew=True))
+    await registration.register(data, client_to_remember())
     await flash(f"Almost done: open the link in the email we sent to {data.email}.", "success")
     return redirect(url_for("accounts.login"), 303)
 

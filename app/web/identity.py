@@ -81,13 +81,12 @@ def client() -> Client:
     )
 
 
-def client_to_remember(*, anew: bool = False) -> Client:
+def client_to_remember() -> Client:
     """Return where the request comes from, and give a browser without a device cookie one.
 
-    With `anew` it gets another one in any case, which nobody can have seen before. Whether the
-    cookie is sent tells nothing about an account: it depends on the request alone.
+    Whether the cookie is sent tells nothing about an account: it depends on the request alone.
     """
-    device = (not anew and _device_cookie()) or new_secret()
+    device = _device_cookie() or new_secret()
 
     @after_this_request
     async def with_cookie(response: ResponseTypes) -> ResponseTypes:

@@ -127,6 +127,7 @@ class World:
         self.prepared: list[Proof] = []
         # What the worker will mail, as things stand when it does.
         self.queue: list[Callable[[], Mail | None]] = []
+        self.asked: dict[Callable[[], Mail | None], str] = {}  # for links to which addresses
         self.hashes: dict[str, Password] = {}
         # What must hold whatever the model says: addresses that an account has proved, and had.
         self.proven: dict[Account, set[str]] = {}
@@ -196,6 +197,7 @@ class World:
 
     def _end_confirmations(self, email: str) -> None:
         self._end(*(link for link in self.links[Purpose.CONFIRM] if link.email == email))
+        self.queue = [mail for mail in self.queue if self.asked.get(mail) != email]
 
     def _device(self, account: Account) -> Proof | None:
         """Return what makes the present browser known to an account, valid or not."""
@@ -265,6 +267,8 @@ class World:
             if squatter := self._at(email):
                 self.accounts.remove(squatter)
             self._end_confirmations(email)
+            if account.confirmed:
+                self._end_confirmations(account.email)
             account.email = email
         account.confirmed = True
         self.may_move.add((account, str(link.mailed_to)))
