@@ -37,8 +37,8 @@ TOLD: dict[Act, tuple[str, str, str, str]] = {
     acts.address_lost: (LOST, LOST, LOST, LOST),
     acts.asked_to_move: (MAY_OBJECT, MAY_OBJECT, "", ""),
     acts.asked_to_move_here: (NEW_ADDRESS, "", "", ""),
-    # A mailbox whose account has left is free to set one up.
-    acts.registered_again: (HAS_ACCOUNT, SET_UP, SET_UP, ""),
+    # Whoever moves away withdraws what waits; a mailbox without an account may set one up.
+    acts.registered_again: (HAS_ACCOUNT, "", SET_UP, ""),
     acts.registered: (CONFIRM, SET_UP, SET_UP, ""),
     acts.reset_requested: (RESET, "", "", ""),
     acts.invited: (INVITED, "", "", ""),

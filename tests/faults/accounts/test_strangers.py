@@ -280,7 +280,8 @@ async def test_strangers_who_want_the_owners_address_stop_nothing_and_send_few_m
             accepted(somebody(town).send(request, session))
         register = {"email": owner.email, "password": NEW, **NAME}
         accepted(somebody(town).send(REGISTER.request(register, by_page=API)))
-    assert 5 <= len(await town.mails(owner.email, "You already have an account")) <= 12
+    # Of 32 at most ten of each kind, but for what ran at the same time.
+    assert 5 <= len(await town.mails(owner.email, "You already have an account")) <= 24
     browser = somebody(town)
     accepted(browser.send(REQUEST_RESET.request({"email": owner.email}, by_page=API)))
     [mail] = await town.mails(owner.email, "Reset your password")
