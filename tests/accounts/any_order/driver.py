@@ -132,12 +132,8 @@ class Driver(World):
         """Run the jobs as the worker would; exactly the mails that should be sent must arrive."""
         if not now:
             return
-        async with db.transaction() as session:
-            due = (await session.execute(select(Job).order_by(Job.created_at))).scalars().all()
-            await session.execute(delete(Job))
         self.outbox.clear()
-        for job in due:
-            await KINDS[job.name].function(**job.args)
+        await work()
         expected = [mail for mail in (promise() for promise in self.queue) if mail]
         self.queue.clear()
         for mail in self.outbox:
@@ -153,6 +149,18 @@ class Driver(World):
                 link.mailed_to = to
                 self.links[link.purpose].append(link)
         assert not expected, "mails are missing"
+
+
+async def work() -> None:
+    """Run the jobs as a worker would, and those that they enqueue."""
+    while True:
+        async with db.transaction() as session:
+            due = (await session.execute(select(Job).order_by(Job.created_at))).scalars().all()
+            await session.execute(delete(Job))
+        if not due:
+            return
+        for job in due:
+            await KINDS[job.name].function(**job.args)
 
 
 def is_ended(other: Proof, link: Proof) -> bool:

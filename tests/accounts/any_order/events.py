@@ -76,4 +76,5 @@ browsers = st.sampled_from([BROWSERS[0], *BROWSERS])
 mailed = st.sampled_from(
     [True, True, True, False]
 )  # at once, or whenever the worker comes round to it
+often_late = st.booleans()  # of notices, for which much may change before they are sent
 times = st.sampled_from([1, 1, 1, 2])  # at the same moment

@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from app.auth.models import Purpose
 from tests.accounts.any_order.driver import Driver, cookie_of
-from tests.accounts.any_order.events import by_page, event, mailed, names, nth, shown, times, words
+from tests.accounts.any_order.events import (
+    by_page,
+    event,
+    mailed,
+    names,
+    nth,
+    often_late,
+    shown,
+    times,
+    words,
+)
 from tests.accounts.any_order.model import (
     EVERYTHING,
     PASSWORDS,
@@ -83,7 +93,7 @@ class LinkSteps(Driver):
             await self._begin(account, page, response, shown=self.clock.time, replaces=by)
             self._remember(account)
 
-    @event(2, Purpose.RESET, n=nth, new=words, page=by_page, at_once=times, now=mailed)
+    @event(2, Purpose.RESET, n=nth, new=words, page=by_page, at_once=times, now=often_late)
     async def reset_password(self, n: int, new: str, page: bool, at_once: int, now: bool) -> None:
         link = self._link(Purpose.RESET, n)
         if await self._choose_password(link, new, page, at_once):

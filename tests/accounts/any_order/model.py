@@ -241,6 +241,7 @@ class World:
             if not self._is_alive(prepared):
                 return None
             if purpose is Purpose.CHANGE_EMAIL and (taken := self._settled_at(to)):
+                self._end(prepared)
                 return None if taken.disabled else already_registered(taken)
             name = owner.greeting if owner.email == to else ""
             return to, LINKS[purpose].subject, name, replace(prepared)
@@ -252,13 +253,15 @@ class World:
         mail = (account.email, subject, account.greeting if name is None else name, None)
         self.queue.append(lambda: mail)
 
-    def _confirmation(self, email: str, registration: Account | None, asked: datetime) -> Mail:
+    def _confirmation(
+        self, email: str, registration: Account | None, asked: datetime
+    ) -> Mail | None:
         """Return the mail with a link that confirms an address."""
         link = self._new_link(Purpose.CONFIRM, None, email, asked)
         link.registration = registration
         is_first = registration is not None and self._at(email) is registration
         subject = (LINKS[Purpose.CONFIRM] if is_first else SET_UP).subject
-        return email, subject, "", link
+        return (email, subject, "", link) if self._is_alive(link) else None
 
     def _move(self, link: Proof) -> None:
         """Give the owner of a link the address that it is for."""
@@ -267,7 +270,7 @@ class World:
             if squatter := self._at(email):
                 self.accounts.remove(squatter)
             self._end_confirmations(email)
-            if account.confirmed:
+            if account.confirmed:  # else those of the former address may be somebody else's
                 self._end_confirmations(account.email)
             account.email = email
         account.confirmed = True

@@ -35,7 +35,9 @@ class OutsideSteps(Driver):
             account.disabled = not account.disabled
             change = service.disable_user if account.disabled else service.enable_user
             async with db.transaction() as session:
-                await change(session, account.id)
+                user = await service.find_user(session, account.email)
+                assert user
+                await change(session, user.id)
             if account.disabled:
                 self._end_all(account, EVERYTHING)
                 self._end_confirmations(account.email)

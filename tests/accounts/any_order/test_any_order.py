@@ -53,17 +53,21 @@ from tests.accounts.any_order.profiles import profile
 from tests.accounts.any_order.sessions import SessionSteps
 from tests.factories.people import PASSWORD, make_person
 
+seldom = st.sampled_from([False, False, True])
+
 
 class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMachine):
     """People who do what they like, and what must hold after each step."""
 
-    @initialize(busy=st.sampled_from([True, True, True, False]))
+    @initialize(busy=st.sampled_from([True, True, True, False]), shut=seldom)
     @in_the_loop
-    async def begin(self, busy: bool) -> None:
-        await self._begin_anew(busy)
+    async def begin(self, busy: bool, shut: bool) -> None:
+        await self._begin_anew(busy, shut)
 
-    async def _begin_anew(self, busy: bool) -> None:
+    async def _begin_anew(self, busy: bool, shut: bool) -> None:
         """Begin with two people who are logged in, and with links of every kind if it is busy.
+
+        One who has only registered may be shut out.
 
         Two of the links are mailed to one address, and three to one that is registered only.
         """
@@ -89,6 +93,8 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
             await self._be_invited(EMAILS[4])
             await self._ask_for_another_email(self.sessions[0], PASSWORD, EMAILS[3], page=False)
         await self._work(True)
+        if shut:
+            await self.an_administrator_disables_or_enables(EMAILS[3])
 
     @rule(happening=st.deferred(lambda: st.one_of(every_event())), browser=browsers)
     @in_the_loop
@@ -98,10 +104,10 @@ class Flows(SessionSteps, MailSteps, LinkSteps, OutsideSteps, RuleBasedStateMach
         if name not in NEEDED or self.links[NEEDED[name]]:
             await getattr(self, name)(**values)
 
-    @event(busy=st.just(True))
-    async def everything_begins_anew(self, busy: bool) -> None:
+    @event(busy=st.just(True), shut=seldom)
+    async def everything_begins_anew(self, busy: bool, shut: bool) -> None:
         """Start over within an example: Hypothesis makes few examples that differ much."""
-        await self._begin_anew(busy)
+        await self._begin_anew(busy, shut)
 
     @invariant()
     @in_the_loop

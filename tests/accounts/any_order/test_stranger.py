@@ -142,11 +142,11 @@ def limits(settings: Config, no_limits: None) -> None:
 
 
 @pytest.mark.usefixtures("limits")
-@pytest.mark.soak
+@pytest.mark.soak  # 20 s for each database, as the other one
 def test_a_stranger_gets_nothing_and_the_owner_always_gets_in(
     app: Quart, settings: Config, clock: Clock, outbox: list[Email], loop: asyncio.AbstractEventLoop
 ) -> None:
     run_state_machine_as_test(
         lambda: Stranger(app, clock, outbox, loop),  # type: ignore[arg-type]  # documented, though its hint forgets it
-        settings=profile(examples=10, steps=120),
+        settings=profile(examples=10, steps=80),
     )
