@@ -270,7 +270,7 @@ class World:
             if squatter := self._at(email):
                 self.accounts.remove(squatter)
             self._end_confirmations(email)
-            if account.confirmed:  # else those of the former address may be somebody else's
+            if account.confirmed:
                 self._end_confirmations(account.email)
             account.email = email
         account.confirmed = True
