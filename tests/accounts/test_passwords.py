@@ -176,7 +176,8 @@ async def test_asking_is_limited_for_each_ip_and_the_mails_for_each_account(
         assert (await client.get(link_in(mail))).status_code == 200
     assert (await client.post(link_in(found[0]), form=FORM)).status_code == 303
     assert await attempt(person.email, "192.0.2.1") == 303
-    assert "Reset your password" in (await mails(client))[0]["subject"], "those do not work now"
+    newest = [mail["subject"] for mail in (await mails(client))[:2]]
+    assert "[quart-base] Reset your password" in newest, "those do not work now"
     settings.RESET_LIMIT_ADDRESS = "4/hour"
     assert [await attempt(f"b{n}@example.com", "198.51.100.1") for n in range(6)] == [303] * 4 + [
         429

@@ -112,7 +112,7 @@ async def test_a_limit_of_ones_own_account_does_not_blame_the_network(client: Br
         form = {"email": person.email, "password": "wrong"}
         response = await client.post("/account/login", form=form)
     page = await response.get_data(as_text=True)
-    assert "That was too often. Try again in" in page
+    assert "Too many wrong passwords. Try again in" in page
     assert "network" not in page
 
 

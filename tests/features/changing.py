@@ -8,7 +8,7 @@ from tests.clones import Clone
 from tests.docs import recipes
 
 IMPORT = re.compile(r"^from app\.(\w+) import feature as \1\n", re.MULTILINE)
-NEEDED = {"accounts", "jobs"}  # the base itself stands on these
+NEEDED = {"accounts", "jobs", "mail"}  # the base itself stands on these
 
 
 def listed(text: str) -> list[str]:
