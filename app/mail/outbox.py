@@ -78,7 +78,7 @@ async def send(
             return
         email = await decide(session, mail)
         if email is None:
-            await session.delete(mail)
+            await session.execute(delete(OutboxMail).where(OutboxMail.id == mail_id))
             return
     await delivery.deliver(email)
     async with db.transaction() as session:
