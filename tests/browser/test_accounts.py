@@ -36,7 +36,7 @@ async def test_a_forgotten_password_is_replaced(hands: Hands, mailed: Mailed) ->
     await hands.fill("Email address", robin.email)
     await hands.press("Send the link")
     await hands.sees(
-        f"If there is an account for {robin.email}, we have sent it an email with a link."
+        f"If there is an account for {robin.email}, it has an email with a link from us."
     )
     await hands.look()
     link = link_in(await mailed(robin.email, "Reset your password"))
@@ -150,7 +150,7 @@ async def test_an_invitation_that_expired_is_sent_again(hands: Hands, mailed: Ma
     await hands.follow("Reset your password")
     await hands.fill("Email address", email)
     await hands.press("Send the link")
-    await hands.sees("we have sent it an email with a link")
+    await hands.sees("it has an email with a link from us")
     again = link_in(await mailed(email, "You are invited to join", number=2))
     assert again != link
     await hands.open(again)

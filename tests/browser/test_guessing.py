@@ -106,7 +106,7 @@ async def test_whoever_forgot_the_password_is_let_in_with_the_new_one_at_once(
             assert not await may_log_in(page, robin.email, WRONG)
         await hands.open("/account/login")
         await log_in(hands, robin, robin.password)
-        await expect(hands.main.get_by_role("alert")).to_contain_text("That was too often.")
+        await expect(hands.main.get_by_role("alert")).to_contain_text("Too many wrong passwords.")
         await hands.look()
         await reset(hands, robin, mailed)
         await log_in(hands, robin, NEW)
