@@ -72,7 +72,8 @@ async def test_ones_data_are_downloaded(hands: Hands) -> None:
     await hands.look()
     found = await download(hands)
     assert found["account"]["email"] == robin.email
-    assert [each["purpose"] for each in found["credentials"]] == [Purpose.SESSION]
+    kept = {each["purpose"] for each in found["credentials"]}
+    assert kept == {Purpose.SESSION, Purpose.DEVICE}
     assert "argon2" not in json.dumps(found)
 
 

@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import select
 
-from app.auth.models import Credential
+from app.auth.models import Credential, Purpose
 from app.environment import PROJECT_ROOT
 from app.web.middleware.proxies import IN_A_ROW
 from app.web.middleware.sightings import SEEN_KEY
@@ -160,7 +160,11 @@ def found(env: dict[str, str]) -> set[str]:
 async def ips(env: dict[str, str]) -> set[str]:
     """The ips that sessions were begun from, as the page of sessions shows them."""
     async with transaction(env) as session:
-        return set(await session.scalars(select(Credential.address)))
+        return set(
+            await session.scalars(
+                select(Credential.address).where(Credential.purpose == Purpose.SESSION)
+            )
+        )
 
 
 @pytest.mark.parametrize(
