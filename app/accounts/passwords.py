@@ -52,7 +52,8 @@ async def _set_password(
     user.password_hash = password_hash
     await session.flush()
     await service.revoke_credentials(session, user.id)
-    await service.end_confirmations(session, user.email)
+    if user.confirmed:  # else the links to the address may be somebody else's
+        await service.end_confirmations(session, user.email)
     await emails.tell_password_changed(session, user)
     renewed = Verified(verified.user_id, password_hash)
     return await sessions.start_session(session, renewed, client, remember=actor.remember)

@@ -5,8 +5,8 @@ websocket that is not ASCII, a path of HTTP/2 that is not, CONNECT without a pat
 streams that are reset or named in PRIORITY frames. Errors of the application are no part of this:
 Hypercorn catches and logs them where it calls the application.
 
-A response to a client that has reset its connection over TLS goes on, with a warning for each piece
-of it.
+A response to a client that has reset its connection goes on, with a warning of asyncio's for each
+piece of it.
 """
 
 import logging
@@ -20,6 +20,8 @@ from hypercorn.protocol.h2 import H2Protocol
 
 logger = logging.getLogger(__name__)
 
+WRITTEN_IN_VAIN = "socket.send() raised exception."  # as asyncio says it, from the fifth time on
+
 _run, _send, _handle = TCPServer.run, TCPServer.protocol_send, H2Protocol.handle
 
 
@@ -31,6 +33,12 @@ def log_client_mistakes_as_info() -> None:
     TCPServer.run = _run_quietly  # type: ignore[assignment, method-assign]
     TCPServer.protocol_send = _send_while_open  # type: ignore[assignment, method-assign]
     H2Protocol.handle = _handle_and_log  # type: ignore[assignment, method-assign]
+    # What is on its way when the client goes is written before anybody can know.
+    logging.getLogger("asyncio").addFilter(_is_no_write_in_vain)
+
+
+def _is_no_write_in_vain(record: logging.LogRecord) -> bool:
+    return record.msg != WRITTEN_IN_VAIN
 
 
 async def _run_quietly(server: TCPServer) -> None:

@@ -32,7 +32,7 @@ LOCAL = {"slashes": "www.evil.example/x", "telephone": "491711234567"}  # the pa
 MARKS = ("evil", "1711234567")
 TEMPLATES = {
     str(path.relative_to(folder).with_suffix(""))
-    for folder in PROJECT_ROOT.glob("app/*/templates")
+    for folder in PROJECT_ROOT.glob("app/accounts/templates")
     for path in folder.glob("*/email/*.txt")
 }
 

@@ -85,7 +85,7 @@ async def test_what_only_looks_alike_is_not_found(client: Browser, path: str) ->
         ("http://localhost/account/manage", 303),
         ("HTTP://localhost:80/account/manage", 303),
         ("https://[::1]/account/manage", 303),
-        ("http://localhost", 200),
+        ("http://localhost/livez", 200),
         ("http://localhost//account/manage", 404),
         ("http://localhost/x/../account/manage", 404),
         ("http://localhost/account/manage;x", 404),
