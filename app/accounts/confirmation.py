@@ -21,6 +21,7 @@ from app.auth.sessions import NewSession
 from app.config import settings
 from app.database import db
 from app.errors import DomainError
+from app.validators.email_address import EmailAddress
 
 
 class SetUpRequired(DomainError):
@@ -94,7 +95,7 @@ async def _confirm(session: AsyncSession, secret: str, verified: Verified | None
         raise links.LinkExpired
     if verified and user.password_hash != verified.password_hash:
         raise WrongPassword(field="password")
-    user.email_as_typed = link.recipient if link.recipient != link.email else None
+    user.email_as_typed = EmailAddress(link.email, link.recipient).differing
     user.confirmed = True
     await session.flush()
     return user

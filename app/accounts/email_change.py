@@ -12,7 +12,7 @@ from app.accounts import emails, links, service
 from app.accounts.schemas import EmailChange
 from app.auth import sessions
 from app.auth.identity import Client, Identity
-from app.auth.models import Purpose, User
+from app.auth.models import DEFAULT_ROLE_ID, Purpose, User
 from app.auth.password_checks import (
     Verified,
     WrongPassword,
@@ -69,11 +69,10 @@ async def confirm(
     """Consume the link mailed to the new address, which becomes the account's confirmed address.
 
     The link proves the mailbox. That the account is their own, people show by being signed in to it
-    or by its password. All its sessions and links end; API
-    tokens and links of objections do not. Returns a new session,
-    which takes the place of `replaces`, or None to whoever is signed in by a token. Raises
-    `LinkExpired`, `WrongPassword`, `TooMany`, `Busy`, or `EmailTaken` if the address got an account
-    meanwhile.
+    or by its password. All its sessions and links end; API tokens and links of objections do not.
+    Returns a new session, which takes the place of `replaces`, or None to whoever is signed in by a
+    token. Raises `LinkExpired`, `WrongPassword`, `TooMany`, `Busy`, or `EmailTaken` if the address
+    got an account meanwhile.
     """
     async with db.session() as session:
         link = await links.read_link(session, secret, Purpose.CHANGE_EMAIL)
@@ -137,7 +136,7 @@ async def _set_email(session: AsyncSession, user: User, link: links.Link) -> Non
         await session.execute(delete(User).where(*unproven))
         if not user.confirmed:
             # A role may have been given to the owner of the address that is left, who is unknown.
-            user.role_id = (await service.default_role(session)).id
+            user.role_id = (await session.execute(DEFAULT_ROLE_ID)).scalar_one()
         await service.end_confirmations(session, email)
         if user.confirmed:  # else those of the former address may be somebody else's
             await service.end_confirmations(session, user.email)

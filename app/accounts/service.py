@@ -61,12 +61,6 @@ async def insert_roles(session: AsyncSession) -> None:
     await session.flush()  # callers look them up next
 
 
-async def default_role(session: AsyncSession) -> Role:
-    """Return the role of new accounts."""
-    query = select(Role).where(Role.default).order_by(Role.id).limit(1)
-    return (await session.execute(query)).scalar_one()
-
-
 async def role_named(session: AsyncSession, name: str) -> Role:
     """Return the role of this name."""
     return (await session.execute(select(Role).where(Role.name == name))).scalar_one()

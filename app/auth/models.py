@@ -71,6 +71,10 @@ class Role(Base):
         return f"<Role {self.name}>"
 
 
+# The id of the role that new accounts get.
+DEFAULT_ROLE_ID = select(Role.id).where(Role.default).order_by(Role.id).limit(1)
+
+
 class User(Base):
     """A person with an account.
 
@@ -98,7 +102,7 @@ class User(Base):
         ForeignKey("roles.id"),
         index=True,
         # Part of the INSERT itself: no database takes a subquery as a server default.
-        default=select(Role.id).where(Role.default).order_by(Role.id).limit(1).scalar_subquery(),
+        default=DEFAULT_ROLE_ID.scalar_subquery(),
     )
 
     role: Mapped[Role] = relationship(lazy="raise")
