@@ -218,7 +218,7 @@ def test_unfinished_request_does_not_keep_the_process(
         server.send_signal(signal.SIGTERM)
         started = time.monotonic()
         assert server.wait(10) == 0
-        assert 1 < time.monotonic() - started < 3
+        assert 1 < time.monotonic() - started < 10
 
 
 def test_killed_server_is_replaced_at_once_and_who_came_meanwhile_is_answered(

@@ -52,7 +52,7 @@ async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(
     for number in range(1, 21):
         before = time.monotonic()
         await put("faults.work", number=number, seconds=0.0)
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 5, "it does not wait for Redis"
     await asyncio.sleep(60 - (time.monotonic() - started))
     stage.start_redis()
     await until(nothing_open, stage, 20)
@@ -97,7 +97,7 @@ async def test_a_frozen_redis_does_not_end_a_worker_and_it_can_be_stopped(
     for number in range(1, 6):
         before = time.monotonic()
         await put("faults.work", number=number, seconds=0.0)
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 5, "it does not wait for Redis"
     await asyncio.sleep(30)
     assert worker.poll() is None
     stage.signal_redis(signal.SIGCONT)
