@@ -133,7 +133,7 @@ async def password_strength(data: Candidate) -> Strength:
 
     Nothing is stored.
     """
-    bad_words = [*data.about, *passwords.bad_words(identity())]
+    bad_words = [*data.about, *passwords.bad_words(identity().email, identity())]
     score, reason = await hashing.passwords.strength(data.password.get_secret_value(), bad_words)
     return Strength(score=score, accepted=not reason, reason=reason)
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import links, service
+from app.accounts.passwords import bad_words
 from app.accounts.schemas import SetUp
 from app.auth import devices, sessions
 from app.auth.hashing import passwords
@@ -18,7 +19,6 @@ from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
 from app.auth.password_checks import Verified, WrongPassword, forget_guesses, require_password_of
 from app.auth.sessions import NewSession
-from app.config import settings
 from app.database import db
 from app.errors import DomainError
 from app.validators.email_address import EmailAddress
@@ -113,9 +113,7 @@ async def set_up(
     async with db.session() as session:
         link = await links.read_link(session, secret, Purpose.CONFIRM)
     password = chosen.password.get_secret_value()
-    await passwords.require_strong(
-        password, [link.email, chosen.first_name, chosen.last_name, settings.APP_NAME]
-    )
+    await passwords.require_strong(password, bad_words(link.email, chosen))
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         user = await _replace(session, secret, chosen, password_hash)

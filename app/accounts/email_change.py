@@ -13,12 +13,7 @@ from app.accounts.schemas import EmailChange
 from app.auth import sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import DEFAULT_ROLE_ID, Purpose, User
-from app.auth.password_checks import (
-    Verified,
-    WrongPassword,
-    require_password,
-    require_password_of,
-)
+from app.auth.password_checks import WrongPassword, require_password, require_password_of
 from app.config import settings
 from app.database import db
 from app.errors import DomainError
@@ -44,20 +39,17 @@ async def request(actor: Identity, change: EmailChange, client: Client) -> None:
     verified = await require_password(actor, change.password.get_secret_value(), client)
     await limits.hit("change-email", settings.CONFIRMATION_LIMIT, actor.user_id)
     async with db.transaction() as session:
-        if await sessions.lock_user(session, actor, verified) is None:
+        user = await sessions.lock_user(session, actor, verified)
+        if user is None:
             raise WrongPassword(field="password")
-        await mail_links(session, verified, change.email)
+        await mail_links(session, user, change.email)
 
 
-async def mail_links(session: AsyncSession, verified: Verified, email: str) -> None:
+async def mail_links(session: AsyncSession, user: User, email: str) -> None:
     """Mail a link to the new address, and one to revert the change to the present one.
 
-    If the new address has an account, its owner is told instead. Raises `WrongPassword` if the
-    password has changed since it was checked.
+    If the new address has an account, its owner is told instead. The user's row is locked.
     """
-    user = await service.get_user(session, verified.user_id, lock=True)
-    if user.password_hash != verified.password_hash:
-        raise WrongPassword(field="password")
     await links.mail_link(session, user, Purpose.CHANGE_EMAIL, email)
     if user.confirmed:
         await links.mail_link(session, user, Purpose.OBJECT)

@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import emails, service
 from app.auth import sessions
 from app.auth.identity import Client
-from app.auth.models import User
 from app.auth.password_checks import TooManyGuesses
 from app.auth.tokens import email_key
 from app.database import db
@@ -52,8 +51,8 @@ async def send_notice(mail_id: UUID) -> None:
 
 
 async def _notice(session: AsyncSession, mail: OutboxMail) -> Email | None:
-    user = await session.get(User, mail.content["user_id"])
-    if user is None or user.email != mail.email or user.disabled_at or not user.confirmed:
+    user = await service.still_addressed(session, mail)
+    if user is None or not user.confirmed:
         return None
     # Without Redis each process has counted by itself.
     return None if await outbox.is_enough(session, mail, NOTICES) else emails.guessing(user)

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import emails, links, service
-from app.accounts.schemas import PasswordChange, Registration
+from app.accounts.schemas import FullName, PasswordChange
 from app.auth import devices, sessions
 from app.auth.hashing import passwords
 from app.auth.identity import Client, Identity
@@ -36,7 +36,7 @@ async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSe
         actor, data.old_password.get_secret_value(), client, "old_password"
     )
     password = data.new_password.get_secret_value()
-    await passwords.require_strong(password, bad_words(actor), "new_password")
+    await passwords.require_strong(password, bad_words(actor.email, actor), "new_password")
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         return await _set_password(session, actor, verified, password_hash, client)
@@ -83,10 +83,8 @@ async def send_reset(mail_id: UUID) -> None:
 
 
 async def _reset_mail(session: AsyncSession, mail: OutboxMail) -> Email | None:
-    user = await session.get(User, mail.content["user_id"], with_for_update=True)
-    if user is None or user.disabled_at or user.email != mail.email:
-        return None
-    if await outbox.is_withdrawn(session, mail):
+    user = await service.still_addressed(session, mail, lock=True)
+    if user is None or await outbox.is_withdrawn(session, mail):
         return None
     purpose = Purpose.RESET
     if not user.confirmed:
@@ -113,7 +111,7 @@ async def set_by_link(
     async with db.session() as session:
         link = await links.read_link(session, secret, purpose)
         user = await service.get_user(session, link.user_id)
-    await passwords.require_strong(password, bad_words(user), field)
+    await passwords.require_strong(password, bad_words(user.email, user), field)
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         await _set_password_by_link(session, secret, purpose, password_hash)
@@ -137,6 +135,6 @@ async def _set_password_by_link(
         await emails.tell_password_changed(session, user)
 
 
-def bad_words(person: Identity | User | Registration) -> list[str]:
+def bad_words(email: str, person: Identity | User | FullName) -> list[str]:
     """Return what an attacker who knows this person would try as a password first."""
-    return [person.email, person.first_name, person.last_name, settings.APP_NAME]
+    return [email, person.first_name, person.last_name, settings.APP_NAME]

@@ -29,7 +29,7 @@ async def register(person: Registration, client: Client) -> None:
     its owner is told by mail. Raises `WeakPassword`, `TooMany` or `Busy`.
     """
     password = person.password.get_secret_value()
-    await passwords.require_strong(password, bad_words(person))
+    await passwords.require_strong(password, bad_words(person.email, person))
     ip = rate_limit_ip(client.ip)
     await limits.hit("register", settings.REGISTRATION_LIMIT, ip, shared="registrations")
     password_hash = await passwords.hash(password)

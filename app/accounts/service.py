@@ -16,6 +16,7 @@ from app.auth.password_checks import WrongPassword, require_password
 from app.database import Base, db, insert_into, utcnow
 from app.errors import DomainError, NotFound
 from app.mail import outbox
+from app.mail.models import OutboxMail
 from app.validators.email_address import EmailAddress, email_address
 
 USER, ADMINISTRATOR = "User", "Administrator"
@@ -156,6 +157,19 @@ async def addressee(session: AsyncSession, email: str) -> tuple[int, EmailAddres
     """
     user = await find_user(session, email)
     return (user.id, user.address) if user else (0, EmailAddress(""))
+
+
+async def still_addressed(
+    session: AsyncSession, mail: OutboxMail, *, lock: bool = False
+) -> User | None:
+    """Return the user that `addressee` named for a mail, with `lock` for update.
+
+    Returns None if the account has gone, is disabled or has another address by now.
+    """
+    user = await session.get(User, mail.content["user_id"], with_for_update=lock or None)
+    if user is None or user.disabled_at or user.email != mail.email:
+        return None
+    return user
 
 
 async def disable_user(session: AsyncSession, user_id: int) -> None:

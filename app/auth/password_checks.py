@@ -69,11 +69,10 @@ async def authenticate(email: str, password: str, client: Client) -> Verified:
     little. Raises `WrongCredentials`, `TooMany` or `Busy`.
     """
     with passwords.queue_slot():
-        account = email_key(email)
+        account, ip = email_key(email), rate_limit_ip(client.ip)
         device = await _known_device(email, client)
-        guesser = (account, device or rate_limit_ip(client.ip))
+        guesser = (account, device or ip)
         if not device:
-            ip = rate_limit_ip(client.ip)
             await limits.hit("login", settings.LOGIN_LIMIT_ADDRESS, ip, shared="log-ins")
         await limits.hit("login", settings.LOGIN_LIMIT_ACCOUNT_ADDRESS, *guesser, what=WRONG)
         if not device:

@@ -90,14 +90,7 @@ def client_to_remember() -> Client:
 
     @after_this_request
     async def with_cookie(response: ResponseTypes) -> ResponseTypes:
-        response.set_cookie(
-            cookie_name("device", settings),
-            device,
-            max_age=settings.DEVICE_LIFETIME,
-            secure=settings.secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        _set_cookie(response, cookie_name("device", settings), device, settings.DEVICE_LIFETIME)
         return response
 
     return replace(client(), device=device)
@@ -141,13 +134,13 @@ def shown_secrets() -> list[str]:
 
 def set_cookie(response: ResponseTypes, secret: str, *, remember: bool) -> None:
     """Set the session's cookie. Without `remember` it ends when the browser is closed."""
+    seconds = settings.SESSION_IDLE_REMEMBERED if remember else None
+    _set_cookie(response, _cookie_name(), secret, seconds)
+
+
+def _set_cookie(response: ResponseTypes, name: str, secret: str, max_age: int | None) -> None:
     response.set_cookie(
-        _cookie_name(),
-        secret,
-        max_age=settings.SESSION_IDLE_REMEMBERED if remember else None,
-        secure=settings.secure,
-        httponly=True,
-        samesite="Lax",
+        name, secret, max_age=max_age, secure=settings.secure, httponly=True, samesite="Lax"
     )
 
 

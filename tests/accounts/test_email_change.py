@@ -10,6 +10,7 @@ from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select
 
 from app.accounts import email_change, service
+from app.accounts.schemas import EmailChange
 from app.auth import sessions
 from app.auth.hashing import passwords
 from app.auth.identity import Client
@@ -26,6 +27,7 @@ from tests.accounts.email_changes import (
     status_of_log_in,
 )
 from tests.factories.people import PASSWORD, log_in, make_person, secret_of
+from tests.mail.acts import CLIENT, signed_in
 from tests.mail.captured import link_to, mails, newest, token_of
 
 
@@ -290,13 +292,17 @@ async def test_a_password_that_changes_meanwhile_changes_no_address(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make_person()
-    async with db.session() as session:
-        hashed = str((await session.get_one(User, person.id)).password_hash)
+    actor = await signed_in(person.id)
+
+    async def before_it_changed(*_: object) -> Verified:
+        async with db.session() as session:
+            hashed = str((await session.get_one(User, person.id)).password_hash)
+        return Verified(person.id, f"{hashed}x")
+
+    monkeypatch.setattr(email_change, "require_password", before_it_changed)
+    change = EmailChange.model_validate({"email": "new@example.com", "password": PASSWORD})
     with pytest.raises(WrongPassword):
-        async with db.transaction() as session:
-            await email_change.mail_links(
-                session, Verified(person.id, f"{hashed}x"), "new@example.com"
-            )
+        await email_change.request(actor, change, CLIENT)
 
 
 async def test_a_link_that_ended_before_its_mail_left_is_not_mailed(client: Browser) -> None:

@@ -11,7 +11,7 @@ from app.accounts.schemas import PasswordChange, Registration
 from app.auth import sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Purpose, User
-from app.auth.password_checks import TooManyGuesses, Verified, WrongCredentials
+from app.auth.password_checks import TooManyGuesses, WrongCredentials
 from app.auth.tokens import digest, new_secret
 from app.database import db, utcnow
 from app.validators.email_address import email_address
@@ -54,8 +54,7 @@ async def user_at(email: str) -> int:
 async def ask_to_move(person: Person, email: str) -> None:
     async with db.transaction() as session:
         user = await service.get_user(session, person.id)
-        verified = Verified(user.id, str(user.password_hash))
-        await email_change.mail_links(session, verified, email)
+        await email_change.mail_links(session, user, email)
 
 
 # Each returns the address that is told, and the id of the user that it is about, or 0.
