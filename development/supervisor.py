@@ -288,8 +288,8 @@ class Supervisor:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection(*self.listener.getsockname()[:2])
             with contextlib.closing(writer):
-                # Not HTTP: Hypercorn answers 400, and the application does not log a request.
-                writer.write(b"ready?\r\n\r\n")
+                # No request, which would be logged: Hypercorn closes when nothing comes.
+                writer.write_eof()
                 await reader.read(1)
         if self.announced:
             say(f"Ready again after {time.monotonic() - started:.1f} s.")

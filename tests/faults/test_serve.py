@@ -43,6 +43,7 @@ def test_fresh_clone_serves_with_worker_and_valkey_and_ctrl_c_leaves_nothing(
     assert "<h1" in run.get("/")
     run.child("worker")
     assert valkey.answers(project / "instance")
+    assert "A client sent" not in run.output, "nobody has sent anything but that request"
     family = run.family()
     assert len(family) == 5, family  # itself, web, worker, Valkey and its watcher
     assert run.end(signal.SIGINT) == 0
