@@ -2,7 +2,10 @@
 
 import click
 
+from bench.growth import growth
 from bench.jobs import jobs
+from bench.memory import memory
+from bench.web import web
 
 
 @click.group()
@@ -10,7 +13,8 @@ def bench() -> None:
     """Measure this installation, on PostgreSQL and Valkey out of the test extra's wheels."""
 
 
-bench.add_command(jobs)
+for command in (web, jobs, growth, memory):
+    bench.add_command(command)
 
 if __name__ == "__main__":
     bench(prog_name="python -m bench")

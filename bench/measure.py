@@ -15,7 +15,7 @@ from typing import Any
 
 from arq import func
 from arq.worker import create_worker
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 
 from app import migrations
 from app.config import load_settings
@@ -23,7 +23,7 @@ from app.database import db
 from app.factory import create_app
 from app.jobs.context import completing
 from app.jobs.models import Job, State, db_now
-from app.jobs.queue import enqueue, job
+from app.jobs.queue import enqueue, enqueue_many, job
 from app.redis import worker_redis
 from app.worker import worker_settings
 
@@ -47,7 +47,7 @@ async def write() -> None:
 @job("bench.wake")
 async def wake() -> None:
     """Print when it began, by the clock that all processes share."""
-    print(time.monotonic(), flush=True)  # noqa: T201
+    print(time.monotonic(), flush=True)
 
 
 async def bare(ctx: dict[str, Any]) -> None:
@@ -101,8 +101,21 @@ async def throughput(name: str, number: int) -> list[float]:
     await worker.async_run()
     ended = time.perf_counter()
     await worker.close()
-    assert len(BEGUN) == number // 100 * 100, f"{len(BEGUN)} jobs ran"  # noqa: S101
+    assert len(BEGUN) == number // 100 * 100, f"{len(BEGUN)} jobs ran"
     return [ended - BEGUN[0]]
+
+
+async def enqueueing(number: int) -> list[float]:
+    """Return the seconds to enqueue so many jobs in one transaction, commit included."""
+    async with create_app().app_context():
+        many = [{"number": each} for each in range(number)]
+        started = time.perf_counter()
+        async with db.transaction() as session:
+            await enqueue_many(session, "bench.noop", many)
+        seconds = time.perf_counter() - started
+        async with db.transaction() as session:
+            await session.execute(delete(Job))
+        return [seconds]
 
 
 async def latency(number: int) -> list[float]:
@@ -110,10 +123,10 @@ async def latency(number: int) -> list[float]:
     arguments = [sys.executable, "-m", "bench.measure", "worker", "0"]
     app = create_app()
     await app.startup()
-    with subprocess.Popen(  # noqa: ASYNC220  (nothing else runs yet)
+    with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as worker:
-        assert worker.stdout  # noqa: S101
+        assert worker.stdout
         waits = []
         async with app.app_context():
             for _ in range(number + 5):  # the first ones warm up
@@ -121,7 +134,7 @@ async def latency(number: int) -> list[float]:
                     await enqueue(session, "bench.wake")
                 committed = time.monotonic()
                 waits.append(float(await asyncio.to_thread(worker.stdout.readline)) - committed)
-                await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
+                await asyncio.sleep(random.uniform(0.05, 0.15))
         worker.terminate()
     await app.shutdown()
     return waits[5:]
@@ -133,11 +146,12 @@ def main(what: str, number: int) -> None:
         create_worker(worker_settings()).run()
         return
     asyncio.run(migrations.upgrade(load_settings()))
-    measurement = {"bare": throughput_of_arq, "wake": latency}.get(what)
+    measurements = {"bare": throughput_of_arq, "wake": latency, "enqueue": enqueueing}
+    measurement = measurements.get(what)
     seconds = asyncio.run(
         measurement(number) if measurement else throughput(f"bench.{what}", number)
     )
-    print(json.dumps(seconds))  # noqa: T201
+    print(json.dumps(seconds))
 
 
 if __name__ == "__main__":

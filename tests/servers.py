@@ -37,8 +37,8 @@ class Server:
         self.process.wait(timeout=20)
 
 
-def start_postgresql(folder: Path) -> tuple[Server, str]:
-    """Start a new PostgreSQL server with its data below `folder`.
+def start_postgresql(folder: Path, *, durable: bool = False) -> tuple[Server, str]:
+    """Start a new PostgreSQL server with its data below `folder`; `durable` waits for the disk.
 
     Returns the server and the folder of its socket.
     """
@@ -50,15 +50,9 @@ def start_postgresql(folder: Path) -> tuple[Server, str]:
     binaries = postgresql.reachable_binaries(home)
     data = home / "data"
     postgresql.make_data(binaries, data)
-    options = [
-        "-F",
-        "-c",
-        "synchronous_commit=off",
-        "-c",
-        "listen_addresses=",
-        "-c",
-        "max_connections=300",
-    ]
+    options = ["-c", "listen_addresses=", "-c", "max_connections=300"]
+    if not durable:
+        options += ["-F", "-c", "synchronous_commit=off"]
     command = [str(binaries / "postgres"), "-D", str(data), "-k", str(home), *options]
     log = folder / "postgresql.log"
     server = Server(*command, stop="INT", log=log, user=user and user[0], cwd=home)
