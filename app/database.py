@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any, cast
 from quart import current_app
 from sqlalchemy import Connection, DateTime, Dialect, MetaData, NullPool, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -26,6 +28,10 @@ from app.config import Config
 from app.enums import EnumText, check_enums
 from app.errors import NotReady
 from app.validators.postgresql_url import connecting
+
+# Seconds that a connection may have been idle and still be used without a sign of life. The driver
+# knows of one that the server has closed; a firewall that forgets it says nothing.
+TRUSTED_IDLE = 1.0
 
 
 def utcnow() -> datetime:
@@ -87,8 +93,10 @@ class Database:
     task.
     """
 
-    def __init__(self, settings: Config, *, pre_ping: bool = True) -> None:
-        self.engine = create_engine(settings, pre_ping=pre_ping)
+    def __init__(self, settings: Config) -> None:
+        self.engine = create_engine(settings)
+        # Whether one statement may run outside of a transaction, past SQLAlchemy.
+        self.is_direct = not (settings.sqlite or _is_behind_pgbouncer(settings))
         self._reading = async_sessionmaker(self.engine, expire_on_commit=False)
         self._writer = self.engine.execution_options(sqlite_writes=True)
         self._writing = async_sessionmaker(self._writer, expire_on_commit=False)
@@ -143,22 +151,19 @@ class Database:
 db = cast(Database, LocalProxy(lambda: current_app.extensions["database"]))
 
 
-def create_engine(
-    settings: Config, *, for_requests: bool = True, pre_ping: bool = True
-) -> AsyncEngine:
+def create_engine(settings: Config, *, for_requests: bool = True) -> AsyncEngine:
     """Create an engine for the configured database.
 
     Without `for_requests` it pools no connections, so there is nothing to dispose of, and sets no
-    time-outs on statements, since migrations may take long. Without `pre_ping` a dead connection is
-    noticed only when it is used: for callers that retry anyway.
+    time-outs on statements, since migrations may take long.
     """
-    pool = _pool(settings, pre_ping) if for_requests else {"poolclass": NullPool}
+    pool = _pool(settings) if for_requests else {"poolclass": NullPool}
     return (_sqlite_engine if settings.sqlite else _postgresql_engine)(settings, for_requests, pool)
 
 
 def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
     given = connecting(make_url(settings.DATABASE_URL))
-    pgbouncer = given.pgbouncer or settings.DATABASE_PGBOUNCER
+    pgbouncer = _is_behind_pgbouncer(settings)
     server_settings = {"application_name": settings.APP_NAME, "jit": "off"} | given.server_settings
     arguments: dict[str, Any] = {
         "timeout": settings.DATABASE_CONNECT_TIMEOUT,
@@ -178,7 +183,34 @@ def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any
             "lock_timeout": _milliseconds(settings.DATABASE_LOCK_TIMEOUT),
             "idle_in_transaction_session_timeout": _milliseconds(settings.DATABASE_IDLE_TIMEOUT),
         }
-    return create_async_engine(given.url, connect_args=arguments, hide_parameters=True, **pool)
+    engine = create_async_engine(given.url, connect_args=arguments, hide_parameters=True, **pool)
+    if for_requests:
+        _replace_dead_connections(engine)
+    return engine
+
+
+def _is_behind_pgbouncer(settings: Config) -> bool:
+    given = connecting(make_url(settings.DATABASE_URL))
+    return given.pgbouncer or settings.DATABASE_PGBOUNCER
+
+
+def _replace_dead_connections(engine: AsyncEngine) -> None:
+    """Have the pool replace connections that are dead, without asking the server at each use."""
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note(connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def require_life(connection: Any, record: Any, proxy: object) -> None:
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
+        now = time.monotonic()
+        if now - record.info.get("used_at", now) > TRUSTED_IDLE:
+            try:
+                connection.ping()
+            except Exception as error:
+                raise DisconnectionError from error
 
 
 def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
@@ -218,13 +250,13 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
     return engine
 
 
-def _pool(settings: Config, pre_ping: bool) -> dict[str, Any]:
+def _pool(settings: Config) -> dict[str, Any]:
     return {
         "pool_size": settings.DATABASE_POOL_SIZE,
         "max_overflow": 0,  # overflow would open and close a connection for each request of a burst
         "pool_timeout": settings.DATABASE_POOL_TIMEOUT,
         "pool_recycle": settings.DATABASE_POOL_RECYCLE,
-        "pool_pre_ping": pre_ping,
+        "pool_use_lifo": True,  # so that a few are in use, rather than all once in a while
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import devices
@@ -16,6 +16,7 @@ from app.auth.tokens import digest, new_secret
 from app.config import settings
 from app.database import db, utcnow
 from app.errors import NotFound
+from app.prepared import PreparedSelect
 
 LIST_LIMIT = 100  # sessions or tokens in a list
 
@@ -232,42 +233,41 @@ def _expiry(began: datetime, used: datetime, *, remember: bool) -> datetime:
 
 users, roles, credentials = User.__table__, Role.__table__, Credential.__table__
 
+IDENTIFY = PreparedSelect(
+    select(
+        users.c.id.label("user_id"),
+        users.c.email,
+        users.c.first_name,
+        users.c.last_name,
+        users.c.confirmed,
+        users.c.created_at,
+        roles.c.name.label("role_name"),
+        roles.c.index.label("role_index"),
+        roles.c.permissions,
+        credentials.c.id.label("credential_id"),
+        credentials.c.purpose,
+        credentials.c.created_at.label("began_at"),
+        credentials.c.last_used_at,
+        credentials.c.authenticated_at,
+        credentials.c.remember,
+    )
+    .join_from(credentials, users, credentials.c.user_id == users.c.id)
+    .join(roles, users.c.role_id == roles.c.id)
+    .where(
+        credentials.c.digest == bindparam("digest"),
+        credentials.c.expires_at > bindparam("now"),
+        users.c.disabled_at.is_(None),
+    )
+)
+
 
 async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
     """Return whose credential a secret is, or `ANONYMOUS`.
 
     One query, since this is on the hot path of every request.
     """
-    query = (
-        select(
-            users.c.id.label("user_id"),
-            users.c.email,
-            users.c.first_name,
-            users.c.last_name,
-            users.c.confirmed,
-            users.c.created_at,
-            roles.c.name.label("role_name"),
-            roles.c.index.label("role_index"),
-            roles.c.permissions,
-            credentials.c.id.label("credential_id"),
-            credentials.c.purpose,
-            credentials.c.created_at.label("began_at"),
-            credentials.c.last_used_at,
-            credentials.c.authenticated_at,
-            credentials.c.remember,
-        )
-        .join_from(credentials, users, credentials.c.user_id == users.c.id)
-        .join(roles, users.c.role_id == roles.c.id)
-        .where(
-            credentials.c.digest == digest(secret),
-            credentials.c.purpose.in_(purposes),
-            credentials.c.expires_at > utcnow(),
-            users.c.disabled_at.is_(None),
-        )
-    )
-    async with db.connect() as connection:
-        row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
+    row = await IDENTIFY.first(db, digest=digest(secret), now=utcnow())
+    if row is None or row["purpose"] not in purposes:
         return ANONYMOUS
     return Identity(
         **{**row, "permissions": Permission(row["permissions"]), "purpose": Purpose(row["purpose"])}
