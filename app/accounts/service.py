@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, delete, func, literal, select, update
+from sqlalchemy import Select, delete, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +13,7 @@ from app.auth import sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
 from app.auth.password_checks import WrongPassword, require_password
+from app.counting import Count, count
 from app.database import Base, db, insert_into, utcnow
 from app.errors import DomainError, NotFound
 from app.mail import outbox
@@ -286,10 +287,10 @@ def _plain(row: Base) -> dict[str, Any]:
     }
 
 
-async def count_people(session: AsyncSession) -> tuple[int, int]:
+async def count_people(session: AsyncSession) -> tuple[Count, Count]:
     """Count the accounts, and the sessions that have not expired."""
-    people = (await session.execute(select(func.count(User.id)))).scalar_one()
-    valid = select(func.count(Credential.id)).where(
+    valid = select(literal(1)).where(
         Credential.purpose == Purpose.SESSION, Credential.expires_at > utcnow()
     )
-    return people, (await session.execute(valid)).scalar_one()
+    people = select(literal(1)).select_from(User)
+    return await count(session, people), await count(session, valid)
