@@ -50,7 +50,7 @@ def worker_settings(config_name: str | None = None) -> type:
 
     stopping = threading.Event()
     name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
-    # A queue of its own: it holds jobs that this worker has leased, and no other could run them.
+    # A queue of its own: it holds slots for jobs that this worker has leased.
     redis = worker_redis(settings, f"{QUEUE}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
@@ -77,14 +77,15 @@ def worker_settings(config_name: str | None = None) -> type:
         if "runner" in ctx and ctx["runner"].failed:
             sys.exit(1)
 
-    async def run(ctx: dict[str, Any], key: str) -> None:
-        await ctx["runner"].run(key)
+    async def run(ctx: dict[str, Any], slot: str) -> None:
+        await ctx["runner"].run(slot)
 
     longest = max([settings.WORKER_JOB_TIMEOUT, *(kind.timeout or 0 for kind in KINDS.values())])
     attributes = {
-        # A key that is put again may be started twice. The second time `run` does nothing, which
-        # must not count as a failure. Time limits are the engine's: arq's would end a job after the
-        # process was suspended, and log a failure of what another worker has done meanwhile.
+        # A slot that is asked for again may be opened twice. The second time `run` does nothing,
+        # which must not count as a failure. Time limits are the engine's: arq's would end a job
+        # after the process was suspended, and log a failure of what another worker has done
+        # meanwhile.
         "functions": [func(run, name=RUN, timeout=longest + DAY, max_tries=1000)],
         "redis_pool": redis,
         "queue_name": redis.default_queue_name,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.database import db, utcnow
 from app.jobs.engine import leases
 from app.jobs.models import Job
-from app.jobs.queue import enqueue, job
+from app.jobs.queue import enqueue, enqueue_many, job
 from app.redis import redis
 from tests.jobs.conftest import Work, jobs, put
 from tests.jobs.declared import RAN, leave
@@ -38,6 +38,36 @@ async def test_a_rolled_back_transaction_leaves_no_job(work: Work) -> None:
             raise RuntimeError
     await work()
     assert (RAN, await jobs()) == ([], [])
+
+
+async def test_many_are_enqueued_in_order_and_each_runs_with_its_own_arguments(work: Work) -> None:
+    async with db.transaction() as session:
+        ids = await enqueue_many(session, "tests.note", [{"value": each} for each in range(250)])
+    await work()
+    assert sorted(RAN) == list(range(250))
+    assert [row.id for row in sorted(await jobs(), key=lambda row: row.args["value"])] == ids
+
+
+async def test_many_are_enqueued_all_or_none(work: Work) -> None:
+    many: list[dict[str, object]] = [{"value": 1}, {"value": "x" * 9000}]
+    async with db.transaction() as session:
+        with pytest.raises(ValueError, match="too large"):
+            await enqueue_many(session, "tests.note", many)
+        with pytest.raises(ValueError, match="delay"):
+            await enqueue_many(session, "tests.note", [{"value": 1}], delay=-1)
+        assert await enqueue_many(session, "tests.note", []) == []
+    with pytest.raises(RuntimeError):
+        async with db.transaction() as session:
+            await enqueue_many(session, "tests.note", [{"value": 1}, {"value": 2}])
+            raise RuntimeError
+    async with db.transaction() as session:
+        await enqueue_many(session, "tests.note", [{"value": 3}], delay=60)
+    await work()
+    assert RAN == []
+    [row] = await jobs()
+    assert (row.state, row.attempt, row.args) == ("waiting", 0, {"value": 3})
+    assert row.due_at
+    assert 50 < (row.due_at - row.created_at).total_seconds() < 70
 
 
 async def test_a_cancelled_request_leaves_no_job(work: Work) -> None:

@@ -1,4 +1,4 @@
-"""The queue of this worker in Redis, out of which arq runs what has been leased."""
+"""The queue of this worker in Redis, out of which arq opens slots for jobs."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from arq.utils import timestamp_ms
 from app.config import DAY, HOUR
 from app.redis import serialize
 
-# The name of arq's only function here: its argument is the key of a leased job.
+# The name of arq's only function here: its argument is the name of a slot.
 RUN = "run"
 
 # The beginning of the names of queues, which the worker's own name completes.
@@ -22,7 +22,7 @@ SENTINEL = "burst"
 
 
 class ArqQueue:
-    """One worker's own queue. It holds keys of leased jobs alone, so losing it loses no job.
+    """One worker's own queue. It holds names of slots alone, so losing it loses no job.
 
     arq's constants are read at each use: they begin with REDIS_PREFIX, see `app.patches.arq_keys`.
     """
@@ -36,27 +36,28 @@ class ArqQueue:
         await self._redis.zadd(self._name, {SENTINEL: timestamp_ms() + DAY * 1000})
         await self._redis.expire(self._name, DAY)
 
-    async def put(
-        self, keys: Collection[str], *, started: Collection[str], again: bool = False
+    async def ask_for(
+        self, slots: Collection[str], *, opened: Collection[str], again: bool = False
     ) -> None:
-        """Hand keys to arq as its `enqueue_job` does, all in one round trip.
+        """Have arq open slots: hand it their names as its `enqueue_job` does, in one round trip.
 
-        Those in `started` are taken out, or arq would look at them at every poll. Putting keys in
+        Those that it has `opened` are taken out, or it would look at them at every poll. Asking
         `again` restores what Redis has forgotten, and clears the mark of a start whose answer arq
         never got.
         """
-        if not keys:
+        if not (slots or (opened and again)):
             return
         now = timestamp_ms()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for key in keys:
-                payload = serialize_job(RUN, (key,), {}, None, now, serializer=serialize)
-                pipe.psetex(constants.job_key_prefix + key, HOUR * 1000, payload)
+            for slot in slots:
+                payload = serialize_job(RUN, (slot,), {}, None, now, serializer=serialize)
+                pipe.psetex(constants.job_key_prefix + slot, HOUR * 1000, payload)
                 if again:
-                    pipe.delete(constants.in_progress_key_prefix + key)
-            pipe.zadd(self._name, dict.fromkeys(keys, now))
-            if started:
-                pipe.zrem(self._name, *started)
+                    pipe.delete(constants.in_progress_key_prefix + slot)
+            if slots:
+                pipe.zadd(self._name, dict.fromkeys(slots, now))
+            if opened:
+                pipe.zrem(self._name, *opened)
             await pipe.execute()
 
     async def end_burst(self) -> None:

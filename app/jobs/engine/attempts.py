@@ -1,8 +1,9 @@
-"""One attempt at a job: claim it, run its function, record the outcome."""
+"""Attempts at jobs, one after another in each slot: claim, run the function, record the outcome."""
 
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from app.jobs.context import Leased, LeaseLost
 from app.jobs.engine import leases
@@ -16,57 +17,88 @@ logger = logging.getLogger("app.jobs")
 # Seconds that a worker which stops waits for the database, and for a job that it has cancelled.
 LAST_WORDS = 5
 
+# Seconds that a slot without a job waits for the poll that is on its way: opening another costs
+# more than a job that does little.
+PATIENCE = 0.1
+
 # Outcomes of which nothing is recorded.
 LOST = "has lost its lease: another worker has taken it over"
 UNRENEWED = "was cancelled, since its lease could not be renewed: a worker runs it again"
 
 
 class Attempts:
-    """Runs the jobs that arq starts."""
+    """Runs jobs in the slots that arq opens."""
 
     def __init__(self, state: WorkerState, results: ResultWriter) -> None:
         self._state = state
         self._results = results
         self._recording: set[asyncio.Task[None]] = set()
 
-    async def run(self, key: str) -> None:
-        """Make one attempt at the job that is prefetched under this key of arq's.
+    async def run(self, slot: str) -> None:
+        """Make attempts at prefetched jobs, one after another, until there are none.
 
-        Unknown keys are ignored: nobody who can write to Redis makes a worker run anything else.
-        Returns as soon as the job's function has, so that arq has room for another job while the
-        outcome is written.
+        Names of slots that were not asked for are ignored: nobody who can write to Redis makes a
+        worker run anything else, or more at once.
         """
         state = self._state
-        job = state.prefetched.pop(key, None)
-        if job is None:
+        if slot not in state.asked_for:
             return
-        state.started[key] = job
+        state.asked_for.discard(slot)
+        state.open.add(slot)
+        try:
+            while job := await self._next():
+                await self._attempt(job)
+        finally:
+            state.open.discard(slot)
+
+    async def _next(self) -> Leased | None:
+        """Take the job that was prefetched first; None if there is none, or the worker stops."""
+        state = self._state
+        if not state.prefetched and state.more_due:
+            state.arrived.clear()
+            state.awake.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await state.arrived.wait()
+        if not state.prefetched or state.stopping.is_set():
+            return None
+        return state.prefetched.pop(next(iter(state.prefetched)))
+
+    async def _attempt(self, job: Leased) -> None:
+        """Make one attempt at a job.
+
+        Returns as soon as its function has, so that the slot takes another while the outcome is
+        written.
+        """
+        state = self._state
+        state.started[job.key] = job
         request_id.set(job.id.hex)
         try:
             if await self._results.claim(job.key):
                 job.attempt += 1
-                await self._perform(key, job)
+                await self._perform(job)
         except asyncio.CancelledError:
             await self._release(job)
             raise
         finally:
-            del state.started[key]
+            del state.started[job.key]
             state.finished += 1
             self._ask_for_more()
 
     def _ask_for_more(self) -> None:
         state = self._state
-        # Half the places at a time: a poll for every job that ends would cost more than the jobs.
-        worthwhile = not state.prefetched or state.room() >= state.settings.WORKER_MAX_JOBS // 2
+        # When half of the last poll's jobs have started: a poll for every job that ends would cost
+        # more than the jobs.
+        worthwhile = len(state.prefetched) <= state.taken // 2
         idle = not (state.prefetched or state.started)
         if (state.more_due and worthwhile) or (state.bursting and idle):
             state.awake.set()
 
-    async def _perform(self, key: str, job: Leased) -> None:
+    async def _perform(self, job: Leased) -> None:
         state = self._state
         began = time.perf_counter()
         task = asyncio.create_task(perform(job, state.app, state.settings))
-        state.runs[key] = run = Run(job, task, time.monotonic())
+        state.runs[job.key] = run = Run(job, task, time.monotonic())
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
@@ -78,12 +110,12 @@ class Attempts:
                 raise
             # It ended well at the last moment, so that counts.
         finally:
-            del state.runs[key]
+            del state.runs[job.key]
         milliseconds = round((time.perf_counter() - began) * 1000, 1)
-        state.unrecorded[key] = job
+        state.unrecorded[job.key] = job
         recording = asyncio.create_task(self._record(run, milliseconds))
         self._recording.add(recording)
-        recording.add_done_callback(lambda _: self._recorded(key, recording))
+        recording.add_done_callback(lambda _: self._recorded(job, recording))
 
     async def _release(self, job: Leased) -> None:
         try:
@@ -96,9 +128,9 @@ class Attempts:
         else:
             logger.warning("%s (%s) %s", job.name, job.id, LOST)
 
-    def _recorded(self, key: str, recording: "asyncio.Task[None]") -> None:
+    def _recorded(self, job: Leased, recording: "asyncio.Task[None]") -> None:
         self._recording.discard(recording)
-        del self._state.unrecorded[key]
+        del self._state.unrecorded[job.key]
         if self._state.bursting and not self._state.unrecorded:
             self._state.awake.set()
 

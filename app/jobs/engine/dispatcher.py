@@ -1,9 +1,10 @@
-"""Leasing due jobs and handing them to arq."""
+"""Leasing due jobs, and having arq open slots for them."""
 
 import asyncio
 import contextlib
 import logging
 import time
+from uuid import uuid4
 
 from redis.exceptions import RedisError
 
@@ -13,7 +14,7 @@ from app.jobs import schedule
 from app.jobs.engine import leases
 from app.jobs.engine.arq_queue import ArqQueue
 from app.jobs.engine.result_writer import RETRY_DELAY, ResultWriter
-from app.jobs.engine.state import WorkerState, arq_key, keys
+from app.jobs.engine.state import WorkerState, keys
 from app.jobs.queue import CHANNEL
 
 logger = logging.getLogger("app.jobs")
@@ -81,12 +82,12 @@ class Dispatcher:
         async with state.database.begin() as connection:
             await leases.recover(connection, keys(state.leased().values()))
         await schedule.enqueue_due(state.database, state.app.extensions["schedule"])
-        await self._queue.put(list(state.prefetched), started=list(state.started), again=True)
+        await self._queue.ask_for(state.asked_for, opened=state.open, again=True)
 
     async def _take(self) -> None:
         state = self._state
         room = state.room()
-        state.finished = 0
+        state.finished, state.polled_at = 0, time.monotonic()
         if room <= 0:
             return
         async with state.database.begin() as connection:
@@ -96,10 +97,12 @@ class Dispatcher:
             self._unacknowledged = True  # until the commit is known to have happened
             taken = await leases.take(connection, state.worker, room)
         self._unacknowledged = False
-        state.more_due = len(taken) == room
-        prefetched = {arq_key(job): job for job in taken}
-        state.prefetched |= prefetched
-        await self._queue.put(list(prefetched), started=list(state.started))
+        state.taken, state.more_due = len(taken), len(taken) == room
+        state.prefetched |= {job.key: job for job in taken}
+        state.arrived.set()
+        slots = {f"{state.worker}:{uuid4().hex}" for _ in range(state.wanted_slots())}
+        state.asked_for |= slots
+        await self._queue.ask_for(slots, opened=state.open)
         if state.bursting and not (taken or state.leased()):
             await self._queue.end_burst()
             state.bursting = False

@@ -48,13 +48,13 @@ class LeaseKeeper:
                 continue
             self._cancel({key: job for key, job in jobs.items() if job.key not in kept})
 
-    async def _renew(self, jobs: dict[str, Leased], patience: float) -> set[Key]:
+    async def _renew(self, jobs: dict[Key, Leased], patience: float) -> set[Key]:
         if not jobs:
             return set()
         async with asyncio.timeout(patience), self._state.database.begin() as connection:
             return await leases.renew(connection, keys(jobs.values()))
 
-    def _cancel(self, lost: dict[str, Leased], *, unrenewed: bool = False) -> None:
+    def _cancel(self, lost: dict[Key, Leased], *, unrenewed: bool = False) -> None:
         for key, job in lost.items():
             self._state.prefetched.pop(key, None)
             if (run := self._state.runs.get(key)) and not job.completed:

@@ -30,13 +30,13 @@ CONNECTIONS = 3
 
 
 class Runner:
-    """Runs jobs in this process: `start`, then `run` for each key that arq starts, then `stop`."""
+    """Runs jobs in this process: `start`, then `run` for each slot that arq opens, then `stop`."""
 
     def __init__(
         self, app: Quart, redis: ArqRedis, settings: Config, worker: str, stopping: threading.Event
     ) -> None:
         own = settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS})
-        database = Database(own, pre_ping=False)
+        database = Database(own)
         self.state = WorkerState(app, settings, database, worker, stopping)
         self.failed = False  # a bug ended this worker
         self._results = ResultWriter(database, self._worthwhile)

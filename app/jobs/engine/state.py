@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -10,6 +11,11 @@ from quart import Quart
 from app.config import Config
 from app.database import Database
 from app.jobs.context import Key, Leased
+
+# Seconds of work that a worker leases ahead, judged by how many jobs it has just finished: so one
+# with long jobs does not hoard work that others could do. And the most jobs of one poll.
+AHEAD = 0.1
+MOST_AHEAD = 1000
 
 
 @dataclass(slots=True)
@@ -25,10 +31,11 @@ class Run:
 
 @dataclass(slots=True)
 class WorkerState:
-    """A worker's leased jobs, by the step that they have reached, and its wake-up call.
+    """A worker's leased jobs by the step that they have reached, its slots, its wake-up call.
 
-    Jobs are found by the key under which arq knows them (see `arq_key`). All of this lives in one
-    event loop, so it needs no locks.
+    A slot is a place for one job at a time: a job of arq's that runs prefetched jobs one after
+    another until there are none. Jobs are found by id and lease. All of this lives in one event
+    loop, so it needs no locks.
     """
 
     app: Quart
@@ -37,34 +44,45 @@ class WorkerState:
     worker: str  # its name in the column `worker`
     stopping: threading.Event  # set by the signal to stop
 
-    prefetched: dict[str, Leased] = field(default_factory=dict)  # handed to arq, not started yet
-    started: dict[str, Leased] = field(default_factory=dict)  # arq runs them
-    runs: dict[str, Run] = field(default_factory=dict)  # of those: the function runs
-    unrecorded: dict[str, Leased] = field(default_factory=dict)  # ended, outcome not written yet
+    prefetched: dict[Key, Leased] = field(default_factory=dict)  # not started yet, in order
+    started: dict[Key, Leased] = field(default_factory=dict)  # in a slot
+    runs: dict[Key, Run] = field(default_factory=dict)  # of those: the function runs
+    unrecorded: dict[Key, Leased] = field(default_factory=dict)  # ended, outcome not written yet
+
+    asked_for: set[str] = field(default_factory=set)  # slots that arq has not opened yet
+    open: set[str] = field(default_factory=set)  # slots in which jobs run, or may
 
     finished: int = 0  # jobs since the last poll of the database
+    polled_at: float = field(default_factory=time.monotonic)
+    taken: int = 0  # jobs by the last poll
     more_due: bool = False  # the last poll left due jobs behind
     # Whether this may be a `--burst` that has not emptied the queue yet.
     bursting: bool = True
     awake: asyncio.Event = field(default_factory=asyncio.Event)  # have the dispatcher poll now
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)  # jobs have been prefetched
 
-    def leased(self) -> dict[str, Leased]:
+    def leased(self) -> dict[Key, Leased]:
         """Return every job whose lease this worker has to keep."""
         return self.prefetched | self.started | self.unrecorded
 
     def room(self) -> int:
-        """Return how many jobs to lease now.
+        """Return how many jobs to lease now: one for each slot, and what is leased ahead.
 
-        Prefetch only as many as finished since the last poll, so that a worker with long jobs does
-        not hoard work that others could do.
+        That is at most as many as have finished since the last poll, so it grows from poll to poll
+        while jobs are short.
         """
-        most = self.settings.WORKER_MAX_JOBS
-        return most + min(self.finished, most) - len(self.prefetched) - len(self.started)
+        since = max(time.monotonic() - self.polled_at, AHEAD)
+        ahead = min(int(self.finished * AHEAD / since), MOST_AHEAD)
+        return self.settings.WORKER_MAX_JOBS + ahead - len(self.prefetched) - len(self.started)
 
+    def wanted_slots(self) -> int:
+        """Return how many more slots to ask arq for: one for each prefetched job, if it has room.
 
-def arq_key(job: Leased) -> str:
-    """Return the key of a lease in arq's queue: a job that is leased again gets another."""
-    return f"{job.id}:{job.lease}"
+        Open slots go on with prefetched jobs by themselves; those that do not run a job are about
+        to end or to take one.
+        """
+        room = self.settings.WORKER_MAX_JOBS - len(self.open) - len(self.asked_for)
+        return max(min(room, len(self.prefetched) - len(self.asked_for)), 0)
 
 
 def keys(jobs: Iterable[Leased]) -> list[Key]:

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any
 
+from app.jobs.context import Key
 from app.jobs.engine.execution import kill_worker, time_limit
 from app.jobs.engine.state import WorkerState
 
@@ -33,7 +34,7 @@ class Watchdog:
         self._main = main  # arq's
         self._told: float | None = None  # to stop, by the monotonic clock
         self._missed = 0  # looks of the thread since the event loop ran last
-        self._overdue: dict[str, int] = {}  # pulses since each job's time limit
+        self._overdue: dict[Key, int] = {}  # pulses since each job's time limit
         self._disarmed = threading.Event()
 
     async def run(self) -> None:

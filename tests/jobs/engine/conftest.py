@@ -11,7 +11,7 @@ from app.config import Config
 from app.database import db
 from app.jobs.context import Leased
 from app.jobs.engine import leases
-from app.jobs.engine.state import Run, WorkerState, arq_key
+from app.jobs.engine.state import Run, WorkerState
 from tests.jobs.conftest import put
 
 
@@ -42,6 +42,6 @@ def begin(state: WorkerState, job: Leased, since: float) -> "asyncio.Task[None]"
         await asyncio.sleep(60)
 
     task = asyncio.create_task(endless())
-    state.started[arq_key(job)] = job
-    state.runs[arq_key(job)] = Run(job, task, since)
+    state.started[job.key] = job
+    state.runs[job.key] = Run(job, task, since)
     return task

@@ -13,7 +13,7 @@ from app.jobs.context import GiveUp, completing, report
 from app.jobs.engine.attempts import Attempts
 from app.jobs.engine.execution import run_now
 from app.jobs.engine.result_writer import ResultWriter
-from app.jobs.engine.state import WorkerState, arq_key
+from app.jobs.engine.state import WorkerState
 from app.jobs.models import Job
 from app.jobs.queue import job
 from app.patches.lost_cancellations import end
@@ -93,8 +93,9 @@ async def attempts(state: WorkerState) -> AsyncIterator[Attempts]:
 async def start(state: WorkerState, attempts: Attempts, name: str) -> "asyncio.Task[None]":
     """Lease a job and start it as arq does."""
     leased = await lease_one(name)
-    state.prefetched[arq_key(leased)] = leased
-    return asyncio.create_task(attempts.run(arq_key(leased)))
+    state.prefetched[leased.key] = leased
+    state.asked_for.add("slot")
+    return asyncio.create_task(attempts.run("slot"))
 
 
 async def recorded(state: WorkerState) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from app.database import db
 from app.jobs.engine.lease_keeper import LeaseKeeper
-from app.jobs.engine.state import WorkerState, arq_key
+from app.jobs.engine.state import WorkerState
 from app.jobs.models import Job
 from app.patches.lost_cancellations import end
 from tests.jobs.conftest import jobs
@@ -51,7 +51,7 @@ async def test_a_job_whose_lease_was_lost_is_cancelled(state: WorkerState, keepe
     task = begin(state, job, time.monotonic())
     [run] = state.runs.values()
     prefetched = unsaved()
-    state.prefetched[arq_key(prefetched)] = prefetched
+    state.prefetched[prefetched.key] = prefetched
     async with db.transaction() as session:
         await session.execute(update(Job).values(lease=Job.lease + 1, worker="another"))
     await until(task.done)
