@@ -2,13 +2,9 @@
 
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from hypercorn.typing import ASGIFramework
-from jinja2 import StrictUndefined
-from quart import Quart, Websocket
-from quart.wrappers.base import BaseRequestWebsocket
-from werkzeug.routing import MapAdapter
+from quart import Quart
 
 from app import logs
 from app.auth.hashing import Passwords
@@ -21,8 +17,10 @@ from app.health import views as health
 from app.jobs import queue, schedule
 from app.limits import Limits
 from app.mail import mailbox
+from app.patches.quart_contexts import drop_flask_contexts
 from app.redis import request_redis
 from app.web import access, api, bodies, dashboard, errors, identity, menus, pages, well_known
+from app.web.application import Application
 from app.web.middleware.draining import DrainedRefusals
 from app.web.middleware.head_size import HeadSize
 from app.web.middleware.headers import SecurityHeaders
@@ -32,31 +30,7 @@ from app.web.middleware.paths import OneSpelling
 from app.web.middleware.proxies import TrustedProxies
 from app.web.middleware.request_log import RequestLog
 from app.web.middleware.sightings import Sightings
-
-
-class Application(Quart):
-    """Quart, with every URL built from BASE_URL: a request's Host header changes none."""
-
-    jinja_options = {"undefined": StrictUndefined}  # noqa: RUF012  (the class attribute that Quart reads)
-
-    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
-        """Return what matches paths and builds URLs, bound to BASE_URL."""
-        base = urlsplit(self.config["BASE_URL"])
-        # Routing tells websockets by their scheme. With another scheme they would match pages and
-        # pass by the guard of websockets.
-        scheme = (
-            base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
-        )
-        if request is None:
-            return self.url_map.bind(base.netloc, url_scheme=base.scheme)
-        return self.url_map.bind(
-            base.netloc,
-            script_name=request.root_path,
-            url_scheme=scheme,
-            default_method=request.method,
-            path_info=request.path,
-            query_args=request.query_string.decode("latin1"),
-        )
+from app.web.middleware.static_files import StaticFiles
 
 
 def create_app(config_name: str | None = None) -> Quart:
@@ -102,6 +76,7 @@ def create_app(config_name: str | None = None) -> Quart:
         part.init_app(app)
     if settings.DEBUG or settings.TESTING:
         mailbox.init_app(app)
+    drop_flask_contexts(app)
 
     @app.after_serving
     async def close() -> None:
@@ -115,6 +90,7 @@ def create_app(config_name: str | None = None) -> Quart:
     wrapped: Any = app.asgi_app
     for layer in (
         DrainedRefusals,
+        partial(StaticFiles, served=app.extensions["files"]),
         Pacing,
         partial(HttpsRedirect, sightings=sightings),
         OneSpelling,

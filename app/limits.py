@@ -5,10 +5,12 @@ import ipaddress
 import logging
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import cast
 
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import MovingWindowRateLimiter
 from quart import current_app
 from redis.asyncio import Redis
@@ -43,6 +45,9 @@ class Limits:
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # the library's hint forgets pools
             key_prefix=key_prefix,
         )
+        bridge = cast(RedispyBridge, storage.bridge)
+        bridge.storage = redis  # rather than a client that it makes of the pool
+        bridge.register_scripts()
         self._shared = MovingWindowRateLimiter(storage)
         self._local = MovingWindowRateLimiter(MemoryStorage())
         # The client's own time-out applies to each of several exchanges, and callers queue for it.
@@ -98,7 +103,7 @@ class Limits:
             try:
                 async with asyncio.timeout(self._timeout):
                     full = await _full(self._shared, items, identifiers, count=count)
-                    seconds = await _wait(self._shared, full, identifiers)
+                    seconds = await _wait(self._shared, full, identifiers) if full else 0
                 answered = True
             except REDIS_AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
@@ -108,7 +113,7 @@ class Limits:
                 )
         if not answered:
             full = await _full(self._local, items, identifiers, count=count)
-            seconds = await _wait(self._local, full, identifiers)
+            seconds = await _wait(self._local, full, identifiers) if full else 0
         if full:
             raise TooMany(_refusal(what, shared, seconds), retry_after=seconds)
 
@@ -141,10 +146,11 @@ async def _wait(
 ) -> int:
     """Return the seconds until all of these limits have room again, at least one."""
     windows = [await limiter.get_window_stats(item, *identifiers) for item in full]
-    latest = max((window.reset_time for window in windows), default=0.0)
+    latest = max(window.reset_time for window in windows)
     return max(1, round(latest - time.time()))
 
 
+@lru_cache(maxsize=4096)
 def rate_limit_ip(address: str) -> str:
     """Return what counts as one client ip: an IPv4 address, or the /64 of an IPv6 address.
 

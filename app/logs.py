@@ -14,6 +14,8 @@ from app.config import Config
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
+ENCODER = json.JSONEncoder(default=str)
+
 SYSLOG_SOCKET = Path("/dev/log")
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -45,7 +47,7 @@ class JsonFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return ENCODER.encode(line)
 
 
 class OurHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from quart import current_app
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -15,8 +15,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.local import LocalProxy
 
 from app.config import Config
+from app.multiplexed_redis import MultiplexedRedis
 from app.patches.arq_keys import prefix_keys
 from app.patches.arq_watch import UnwatchedArqRedis
+from app.patches.redis_sends import CLASSES
 from app.validators.redis_url import options
 
 # Errors that a worker retries. redis-py lets some of Python's own errors through, and a server that
@@ -27,7 +29,7 @@ TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError,
 def request_redis(settings: Config) -> Redis:
     """Return the client for requests, which gives up early: a request can go on without Redis."""
     pool = ConnectionPool(
-        **options(settings.REDIS_URL),
+        **_connecting(settings),
         socket_timeout=settings.REDIS_TIMEOUT,
         socket_connect_timeout=settings.REDIS_TIMEOUT,
         # One retry at once, since a pooled connection may have died; none after a time-out, which
@@ -35,7 +37,12 @@ def request_redis(settings: Config) -> Redis:
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
-    return Redis.from_pool(pool)
+    return MultiplexedRedis.from_pool(pool)
+
+
+def _connecting(settings: Config) -> dict[str, Any]:
+    found = options(settings.REDIS_URL)
+    return found | {"connection_class": CLASSES[found.get("connection_class", Connection)]}
 
 
 class UntilStopped(ExponentialBackoff):
@@ -64,7 +71,7 @@ def worker_redis(settings: Config, queue: str, stopping: threading.Event) -> Arq
     """
     prefix_keys(settings.REDIS_PREFIX)
     pool = BlockingConnectionPool(
-        **options(settings.REDIS_URL),
+        **_connecting(settings),
         socket_timeout=settings.WORKER_REDIS_TIMEOUT,
         socket_connect_timeout=settings.WORKER_REDIS_TIMEOUT,
         retry=Retry(UntilStopped(stopping), -1),

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
+from quart.globals import request_ctx
 
 from app.auth.identity import ANONYMOUS
 from app.auth.models import Permission
@@ -24,7 +25,7 @@ from app.settings.types import is_rule
 from app.validators.origins import sent_origin
 from app.validators.rate_rules import rate_rules
 from app.web.cross_site import SAFE_METHODS, is_cross_site
-from app.web.identity import client, identity, load_identity
+from app.web.identity import identity, load_identity
 
 logger = logging.getLogger(__name__)
 
@@ -246,26 +247,27 @@ def init_app(app: Quart) -> None:
 
 async def guard() -> ResponseReturnValue | None:
     """Refuse requests that another site caused, then those that may not use the route."""
+    asked, app = request_ctx.request, request_ctx.app  # each use of their proxies costs a lookup
     g.identity = ANONYMOUS
-    if is_cross_site(request.method, request.path, request.headers, settings):
+    if is_cross_site(asked.method, asked.path, asked.headers, app.extensions["settings"]):
         raise Forbidden(
             "This request came from another site, so it was refused. Open the page here and try "
             "again."
         )
-    if request.routing_exception is not None:
+    if asked.routing_exception is not None:
         # 404 and 405 need no guarding, but their pages show who is signed in, if that can be known.
-        ip = rate_limit_ip(client().ip)
+        ip = rate_limit_ip(asked.remote_addr or "")
         await limits.hit("route", settings.PAGE_LIMIT, "PAGE_LIMIT", ip, shared="requests")
         with suppress(*DATABASE_AWAY):
             await load_identity()
         return None
-    request.scope["route"] = request.url_rule.rule if request.url_rule else None  # type: ignore[typeddict-unknown-key]
-    view = current_app.view_functions[str(request.endpoint)]
+    asked.scope["route"] = asked.url_rule.rule if asked.url_rule else None  # type: ignore[typeddict-unknown-key]
+    view = app.view_functions[str(asked.endpoint)]
     access, declared_limit = declared(view)
-    if request.method == "OPTIONS" and access is not None:
+    if asked.method == "OPTIONS" and access is not None:
         return None
     if access is None or declared_limit is None:
-        logger.error("Route %s declares no access or no limit: it is refused", request.url_rule)
+        logger.error("Route %s declares no access or no limit: it is refused", asked.url_rule)
         raise Forbidden("This page is closed: it does not say who may use it, or how often.")
     if access.identify:
         await load_identity()
@@ -276,7 +278,7 @@ async def guard() -> ResponseReturnValue | None:
 
 async def _count(declared_limit: str, *, is_form: bool) -> None:
     who = identity().user_id
-    key, shared = (who, "") if who else (rate_limit_ip(client().ip), "requests")
+    key, shared = (who, "") if who else (rate_limit_ip(request.remote_addr or ""), "requests")
     try:
         await limits.hit("route", rule_of(declared_limit), declared_limit, key, shared=shared)
     except TooMany as error:

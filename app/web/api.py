@@ -10,6 +10,7 @@ from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
 from quart_schema.typing import PydanticDumpOptions
 from swagger_ui_bundle import swagger_ui_path
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
 from app.config import settings
@@ -63,6 +64,7 @@ def init_app(app: Quart) -> None:
     declare(app, "openapi", public, limit("API_LIMIT"))
     app.after_request(allow_origins)
     app.register_blueprint(docs)
+    files.serve(app, "/docs/assets/", viewer)
     app.before_serving(load_viewer)
     add_entry(app, "main", "API", "docs.index", position=90)
 
@@ -79,8 +81,8 @@ async def index() -> str:
 @unidentified
 @unlimited
 async def assets(filename: str) -> Response:
-    """Serve Swagger UI's own files."""
-    return await files.send(viewer(), filename)
+    """Stand for Swagger UI's own files, of which there is none of this name."""
+    raise NotFound
 
 
 async def load_viewer() -> None:

@@ -4,9 +4,12 @@ The size of bodies and the number of fields are bounded by `app.patches.quart_bo
 """
 
 import json
+import re
+from itertools import chain
 from typing import Any, NoReturn
 
-from quart import Blueprint, Quart, request
+from quart import Blueprint, Quart
+from quart.globals import request_ctx
 from quart.wrappers.request import Body
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
@@ -17,6 +20,8 @@ from app.patches.quart_ranges import RangelessRequest
 
 # JSON has no largest number; the databases' integers have 64 bits.
 LARGEST_INTEGER = 2**63 - 1
+# NUL, and halves of surrogate pairs.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def init_app(app: Quart) -> None:
@@ -30,8 +35,9 @@ def bound_forms(blueprint: Blueprint) -> None:
 
     @blueprint.before_request
     async def lower_limit() -> None:
-        assert isinstance(request.body, BoundedBody)  # noqa: S101  (for the type checker: it is our request class)
-        request.body.lower_limit(settings.MAX_ACCOUNT_FORM)
+        body = request_ctx.request.body  # the proxy costs a lookup
+        assert isinstance(body, BoundedBody)  # noqa: S101  (for the type checker: it is our request class)
+        body.lower_limit(settings.MAX_ACCOUNT_FORM)
 
 
 class StorableFormParser(BoundedFormParser):
@@ -64,9 +70,10 @@ class StorableRequest(RangelessRequest, BoundedRequest):
 
 async def check_url() -> None:
     """Refuse a path or a query string with text that is not storable."""
-    require_storable(
-        [request.path, *(part for pair in request.args.items(multi=True) for part in pair)]
-    )
+    asked = request_ctx.request
+    require_storable(asked.path)
+    if asked.query_string:
+        require_storable(list(chain.from_iterable(asked.args.items(multi=True))))
 
 
 def require_storable(value: Any) -> None:
@@ -75,7 +82,7 @@ def require_storable(value: Any) -> None:
     No database takes them, and what they raise there differs from driver to driver.
     """
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        if UNSTORABLE.search(value):
             raise BadRequest("The text holds a character that cannot be stored.")
     elif isinstance(value, int | float):
         if abs(value) > LARGEST_INTEGER:

@@ -1,24 +1,21 @@
-"""Files that come with the application: read and compressed once, and sent in small pieces."""
+"""Files that come with the application: read and compressed once, and kept in memory."""
 
 import gzip
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from quart import Response, request
-from quart.wrappers.response import DataBody
-from werkzeug.exceptions import NotFound
+from quart import Quart
 
-YEAR = 365 * 24 * 3600  # seconds
-# Bytes. Hypercorn copies a piece and keeps it until the client has taken it.
-PIECE = 32 * 1024
 COMPRESSIBLE = ("text/", "application/javascript", "application/json", "image/svg+xml")
 
 
 class File:
     """A file's content, its type, and its version: the beginning of the content's hash.
+
+    `content_type` is the header.
 
     `compressed` is the content compressed with gzip, or None if that does not make it smaller.
     """
@@ -26,20 +23,16 @@ class File:
     def __init__(self, path: Path) -> None:
         self.content = path.read_bytes()
         self.type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        is_text = self.type.startswith(COMPRESSIBLE)
+        self.content_type = f"{self.type}{'; charset=utf-8' if is_text else ''}".encode()
         self.version = hashlib.sha256(self.content).hexdigest()[:12]
         self.compressed: bytes | None = None
-        if self.type.startswith(COMPRESSIBLE):
+        if is_text:
             compressed = gzip.compress(self.content, mtime=0)
             self.compressed = compressed if len(compressed) < len(self.content) else None
 
 
-class Pieces(DataBody):
-    """A body that is sent piece by piece, each when the client has taken those before it."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the pieces in order."""
-        for start in range(self.begin, self.end, PIECE):
-            yield self.data[start : min(start + PIECE, self.end)]
+Files = Mapping[str, File]
 
 
 def read(folder: Path, pattern: str = "**/*") -> dict[str, File]:
@@ -51,29 +44,9 @@ def read(folder: Path, pattern: str = "**/*") -> dict[str, File]:
     }
 
 
-async def send(files: Mapping[str, File], name: str) -> Response:
-    """Return the response for a file, which caches keep if its version is asked for (`?v=`).
-
-    Costs neither a thread nor a look at the disk. Raises 404 for a name that is not among `files`.
-    """
-    file = files.get(name)
-    if file is None:
-        raise NotFound
-    body = file.content
-    response = Response(mimetype=file.type)
-    if file.compressed is not None:
-        response.vary.add("Accept-Encoding")
-        if request.accept_encodings.quality("gzip") > 0:
-            body = file.compressed
-            response.content_encoding = "gzip"
-    response.response = Pieces(body)
-    response.content_length = len(body)
-    response.set_etag(file.version, weak=True)  # the same for both encodings
-    is_current = request.args.get("v") == file.version
-    response.headers["Cache-Control"] = (
-        f"public, max-age={YEAR}, immutable" if is_current else "public, no-cache"
-    )
-    return await response.make_conditional(request)
+def serve(app: Quart, prefix: str, files: Callable[[], Files]) -> None:
+    """Have the layer `StaticFiles` answer for the paths below a prefix like "/static/"."""
+    app.extensions.setdefault("files", {})[prefix] = files
 
 
 @lru_cache(maxsize=256)

@@ -5,8 +5,11 @@ import logging
 import re
 from dataclasses import replace
 
+from itsdangerous import URLSafeTimedSerializer
 from quart import Quart, after_this_request, g, request
+from quart.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from quart.typing import ResponseTypes
+from quart.wrappers import BaseRequestWebsocket
 
 from app.auth import sessions
 from app.auth.identity import ANONYMOUS, Client, Identity
@@ -22,12 +25,40 @@ logger = logging.getLogger(__name__)
 LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
+class FlashCookie(SecureCookieSessionInterface):
+    """Quart's own session, which costs nothing where it is not used: in most requests."""
+
+    _made: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Quart) -> URLSafeTimedSerializer | None:
+        """Return what signs and verifies the cookie, made once."""
+        if self._made is None:
+            self._made = super().get_signing_serializer(app)
+        return self._made
+
+    async def open_session(
+        self, app: Quart, request: BaseRequestWebsocket
+    ) -> SecureCookieSession | None:
+        """Return what the cookie holds."""
+        if "Cookie" not in request.headers:
+            return self.session_class()
+        return await super().open_session(app, request)
+
+    async def save_session(
+        self, app: Quart, session: SessionMixin, response: ResponseTypes | None
+    ) -> None:
+        """Set the cookie, if what it holds was looked at or changed."""
+        if session or session.accessed or session.modified:
+            await super().save_session(app, session, response)
+
+
 def init_app(app: Quart) -> None:
     """Configure Quart's own session: a cookie that is signed, not encrypted.
 
     It holds flashed messages and, for an hour, what was typed into a form (`app.web.kept`).
     """
     configured: Config = app.extensions["settings"]
+    app.session_interface = FlashCookie()
     app.config.update(
         SESSION_COOKIE_NAME=cookie_name("flash", configured),
         SESSION_COOKIE_SECURE=configured.secure,

@@ -61,8 +61,9 @@ def add_entry(
 
 def links(menu: Menu, identity: Identity) -> list[Link]:
     """Return the entries of a menu that this identity may see, with the current page marked."""
+    current = request.endpoint
     return [
-        Link(entry.label, url_for(entry.endpoint), request.endpoint == entry.endpoint)
+        Link(entry.label, url_for(entry.endpoint), entry.endpoint == current)
         for entry in current_app.extensions["menus"][menu]
         if entry.shown_to(identity)
     ]

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from quart import Quart, Response, url_for
+from jinja2 import Template
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Context
+from quart import Quart, Response, has_request_context, request
+from werkzeug.exceptions import NotFound
 
 from app.auth.sessions import recently_authenticated
 from app.config import settings
@@ -13,24 +18,46 @@ from app.web.access import declare, home_url, sign_in_url, unidentified, unlimit
 from app.web.identity import identity
 
 
+class Page(Template):
+    """A template that is rendered at once.
+
+    Quart's own are coroutines, which wait for every call in them, to the same end: a template waits
+    for nothing, since it shows what the view has loaded.
+    """
+
+    async def render_async(self, *args: Any, **values: Any) -> str:
+        """Render it, for `quart.render_template`."""
+        return self.render(*args, **values)
+
+    def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
+        # What is imported is not made anew for globals of a single template: there are none, but to
+        # look for them takes longer than the rest of an import.
+        return super()._get_default_module()
+
+
 def init_app(app: Quart) -> None:
     """Register the context of templates, and serve static files by their content's hash."""
+    app.jinja_env.is_async = False
+    app.jinja_env.template_class = Page
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(context)
     static = files.read(Path(str(app.static_folder)))
 
+    paths = {name: f"/static/{quote(name)}?v={file.version}" for name, file in static.items()}
+
     def asset(filename: str) -> str:
         """Return the url of a static file, with its content's hash for caching."""
-        return url_for("static", filename=filename, v=static[filename].version)
+        return (request.root_path if has_request_context() else "") + paths[filename]
 
     app.jinja_env.globals.update(
         asset=asset, menu=menus.links, home_url=home_url, sign_in_url=sign_in_url
     )
 
-    async def send_static(filename: str) -> Response:
-        return await files.send(static, filename)
+    async def no_such_file(filename: str) -> Response:
+        raise NotFound
 
-    app.view_functions["static"] = send_static
+    files.serve(app, "/static/", lambda: static)
+    app.view_functions["static"] = no_such_file
     declare(app, "static", unidentified, unlimited)
     app.after_request(cache)
 
@@ -41,8 +68,9 @@ async def cache(response: Response) -> Response:
     return response
 
 
-def context() -> dict[str, Any]:
+async def context() -> dict[str, Any]:
     """Return the variables that every template may use."""
+    # A coroutine function although it waits for nothing: others are run in a thread.
     who = identity()
     return {
         "app_name": settings.APP_NAME,

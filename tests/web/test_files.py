@@ -3,12 +3,14 @@
 import gzip
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
-from app.web import api, files
+from app.web import api
+from app.web.middleware.static_files import StaticFiles
 
 SCRIPT = "/docs/assets/swagger-ui-bundle.js"
 GZIP = {"Accept-Encoding": "gzip, br"}
@@ -42,21 +44,31 @@ async def test_what_is_small_already_is_not_compressed(client: Browser) -> None:
 async def test_a_file_is_sent_in_pieces_without_a_thread_or_a_look_at_the_disk(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    viewer = api.viewer()
+    served, asked, events = {"/docs/assets/": api.viewer}, [], []
 
-    def refuse(*_: object, **__: object) -> None:
+    async def application(*_: object) -> None:
+        asked.append(True)
+
+    async def send(event: Any) -> None:
+        events.append(event)
+
+    def refuse(*_: object, **__: object) -> Any:
         raise AssertionError("it is in memory")
 
-    async with app.test_request_context(SCRIPT):
-        monkeypatch.setattr(os, "stat", refuse)
-        monkeypatch.setattr("asyncio.to_thread", refuse)
-        monkeypatch.setattr(Path, "open", refuse)
-        response = await files.send(viewer, "swagger-ui-bundle.js")
-        async with response.response as body:
-            pieces = [len(piece) async for piece in body]
-        monkeypatch.undo()
-    assert sum(pieces) == len(viewer["swagger-ui-bundle.js"].content)
-    assert max(pieces) == files.PIECE
+    scope: Any = {"type": "http", "method": "GET", "path": SCRIPT, "headers": []}
+    layer = StaticFiles(application, app.extensions["settings"], served=served)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        patch.setattr("asyncio.to_thread", refuse)
+        patch.setattr(Path, "open", refuse)
+        await layer(scope | {"query_string": b""}, refuse, send)
+    assert not asked
+    start, *pieces = events
+    assert start["status"] == 200
+    body = b"".join(piece["body"] for piece in pieces)
+    assert body == api.viewer()["swagger-ui-bundle.js"].content
+    assert max(len(piece["body"]) for piece in pieces) == 32 * 1024
+    assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
 
 
 async def test_who_has_a_file_is_not_sent_it_again(client: Browser) -> None:
@@ -81,6 +93,10 @@ async def test_nothing_else_of_the_viewer_is_served(client: Browser, name: str) 
 
 
 async def test_head_gives_the_size(client: Browser) -> None:
-    response = await client.head(SCRIPT)
+    request: Any = client.request(SCRIPT, method="HEAD")
+    async with request as connection:
+        await connection.send_complete()
+        sent = [await connection.receive()]
     size = len(api.viewer()["swagger-ui-bundle.js"].content)
-    assert response.headers["Content-Length"] == str(size)
+    assert connection.headers["Content-Length"] == str(size)
+    assert sent == [b""]

@@ -1,10 +1,10 @@
 """An id for every request, and one log line when it ends: an ASGI layer."""
 
 import logging
+import os
 import re
 import time
 from typing import Any
-from uuid import uuid4
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -70,7 +70,7 @@ class RequestLog:
             for name, value in scope["headers"]:
                 if name == b"x-request-id" and ACCEPTABLE_ID.fullmatch(value.decode("latin1")):
                     return str(value.decode("latin1"))
-        return uuid4().hex
+        return os.urandom(16).hex()
 
     def _log(self, scope: Any, status: int, seconds: float) -> None:
         """Log a request. Status 0 means that the client left before there was a response."""

@@ -1,0 +1,69 @@
+"""The application's class: Quart, with what every request asks of it made direct."""
+
+from inspect import CO_COROUTINE
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import StrictUndefined
+from quart import Quart, Websocket, has_request_context
+from quart.globals import request_ctx
+from quart.wrappers.base import BaseRequestWebsocket
+from werkzeug.routing import MapAdapter
+
+from app.patches.quart_connections import DirectConnection
+
+
+class Application(Quart):
+    """Quart, with every URL built from BASE_URL: a request's Host header changes none."""
+
+    jinja_options = {"undefined": StrictUndefined}  # noqa: RUF012  (the class attribute that Quart reads)
+
+    asgi_http_class = DirectConnection
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._urls: dict[tuple[str, str], str] = {}
+        self._outside: MapAdapter | None = None
+
+    def url_for(self, endpoint: str, **values: Any) -> str:
+        """Return the url of an endpoint. Those that pages link to again and again are kept."""
+        # Quart's own function passes options that were not given as None.
+        given = any(value is not None for value in values.values())
+        if given or not has_request_context() or any(self.url_default_functions.values()):
+            return super().url_for(endpoint, **values)
+        asked = request_ctx.request
+        # Which rule an endpoint means depends on the method, and there is no end of those.
+        if asked.method != "GET" or endpoint.startswith("."):
+            return super().url_for(endpoint)
+        key = (asked.root_path, endpoint)
+        if key not in self._urls:
+            self._urls[key] = super().url_for(endpoint)
+        return self._urls[key]
+
+    def ensure_async(self, func: Any) -> Any:
+        """Return a function to await. Quart's test of whether it is one is slow."""
+        code = getattr(func, "__code__", None)
+        if code is not None and code.co_flags & CO_COROUTINE:
+            return func
+        return super().ensure_async(func)
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
+        """Return what matches paths and builds URLs, bound to BASE_URL."""
+        base = urlsplit(self.config["BASE_URL"])
+        # Routing tells websockets by their scheme. With another scheme they would match pages and
+        # pass by the guard of websockets.
+        scheme = (
+            base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
+        )
+        if request is None:
+            if self._outside is None:
+                self._outside = self.url_map.bind(base.netloc, url_scheme=base.scheme)
+            return self._outside
+        return self.url_map.bind(
+            base.netloc,
+            script_name=request.root_path,
+            url_scheme=scheme,
+            default_method=request.method,
+            path_info=request.path,
+            query_args=request.query_string.decode("latin1"),
+        )
