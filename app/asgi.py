@@ -4,8 +4,6 @@ Importing this module starts the application. It exits with one line on stderr w
 would fail: for a configuration or a database that cannot be used.
 """
 
-import gc
-import logging
 import sys
 
 from quart import current_app
@@ -19,6 +17,7 @@ from app.patches.hypercorn_client_mistakes import log_client_mistakes_as_info
 from app.patches.hypercorn_framing import refuse_ambiguous_requests
 from app.patches.hypercorn_header_size import read_announced_header_size
 from app.patches.hypercorn_shutdown import stop_in_order
+from app.process import settle
 
 refuse_ambiguous_requests()
 bound_buffers()
@@ -39,14 +38,4 @@ async def prepare_to_stop() -> None:
     stop_in_order(current_app.extensions["draining"])
 
 
-# What is loaded by now is never freed. Without this every full garbage collection would search it
-# again and hold up all requests for about 0.1 s.
-gc.collect()
-gc.freeze()
-# Collections of young objects are as frequent by default as in a script: they took a tenth of the
-# time of a request.
-gc.set_threshold(5000, 20, 100)
-# Log records need not say which line wrote them, nor which thread: no format here asks for it, and
-# to find out took longer than to write them. See "Optimization" in Python's logging HOWTO.
-logging._srcfile = None
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+settle()

@@ -26,6 +26,7 @@ from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY, identify_database
+from app.process import settle
 from app.redis import deserialize, serialize, worker_redis
 from app.validators.redis_url import options
 
@@ -66,6 +67,7 @@ def worker_settings(config_name: str | None = None) -> type:
         ctx["heartbeat"] = Heartbeat(redis, settings, name, database)
         await ctx["heartbeat"].start()
         ctx["runner"] = Runner(app, redis, settings, name, stopping)
+        settle()
         await ctx["runner"].start()
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:

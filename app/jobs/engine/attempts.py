@@ -112,6 +112,9 @@ class Attempts:
         finally:
             del state.runs[job.key]
         milliseconds = round((time.perf_counter() - began) * 1000, 1)
+        if job.completed and not task.cancelled() and task.exception() is None:
+            self._log(job, "done", milliseconds)
+            return
         state.unrecorded[job.key] = job
         recording = asyncio.create_task(self._record(run, milliseconds))
         self._recording.add(recording)
@@ -138,7 +141,11 @@ class Attempts:
         job = run.job
         # Only the lease keeper cancels the function of a job, without the whole attempt.
         error: BaseException | None = LeaseLost() if run.task.cancelled() else run.task.exception()
-        outcome = await self._write_outcome(run, error)
+        self._log(job, await self._write_outcome(run, error), milliseconds, error)
+
+    def _log(
+        self, job: Leased, outcome: str, milliseconds: float, error: BaseException | None = None
+    ) -> None:
         unrecorded = outcome in (LOST, UNRENEWED)
         logger.log(
             logging.INFO if error is None and not unrecorded else logging.WARNING,

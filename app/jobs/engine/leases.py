@@ -7,7 +7,7 @@ lease by its number, so that a worker that has lost a job can no longer change i
 import random
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -58,14 +58,27 @@ class UnknownJob(DomainError):
     code = "unknown-job"
 
 
-def _own(condition: ColumnElement[bool]) -> Update:
-    """Return an update of the jobs with these ids whose lease is still this one."""
+class Change(NamedTuple):
+    """An update of jobs whose lease is still this one: of a single job, and of several.
+
+    A list of ids is written into the statement anew each time, which for one id takes longer than
+    the rest.
+    """
+
+    one: Update
+    many: Update
+
+
+def _own(condition: ColumnElement[bool], **values: Any) -> Change:
     ids = bindparam("ids", expanding=True, type_=jobs.c.id.type)
-    return (
+    change = (
         update(jobs)
-        .where(jobs.c.id.in_(ids), jobs.c.lease == bindparam("of_lease"), condition)
+        .where(jobs.c.lease == bindparam("of_lease"), condition)
+        .values(values)
         .returning(jobs.c.id)
     )
+    one = change.where(jobs.c.id == bindparam("of_id", type_=jobs.c.id.type))
+    return Change(one, change.where(jobs.c.id.in_(ids)))
 
 
 # Built once: that costs more than running them.
@@ -89,7 +102,8 @@ TAKE = (
     .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), leased_until=IN_SECONDS)
     .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
 )
-CLAIM = _own(IS_OPEN).values(
+CLAIM = _own(
+    IS_OPEN,
     state=State.RUNNING,
     attempt=jobs.c.attempt + case((IS_WAITING, 1), else_=0),
     started_at=db_now(),
@@ -98,10 +112,8 @@ CLAIM = _own(IS_OPEN).values(
     unique_key=None,
     progress=null(),
 )
-RENEW = _own(IS_OPEN).values(leased_until=IN_SECONDS)
-FINISH = _own(IS_RUNNING).values(
-    state=State.DONE, finished_at=db_now(), leased_until=None, error=None
-)
+RENEW = _own(IS_OPEN, leased_until=IN_SECONDS)
+FINISH = _own(IS_RUNNING, state=State.DONE, finished_at=db_now(), leased_until=None, error=None)
 
 
 async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
@@ -161,8 +173,8 @@ async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
     lost.
     """
     outcome = _dead() if is_last(job, final) else _again(backoff(job.attempt))
-    own = _own(IS_RUNNING).values(outcome | {"error": storable(error)})
-    return bool(await _change(session, [job.key], own))
+    change = _own(IS_RUNNING, **outcome, error=storable(error))
+    return bool(await _change(session, [job.key], change))
 
 
 async def release(session: Executes, keys: Iterable[Key]) -> set[Key]:
@@ -175,7 +187,7 @@ async def release(session: Executes, keys: Iterable[Key]) -> set[Key]:
         "due_at": func.coalesce(jobs.c.due_at, db_now()),
         "attempt": jobs.c.attempt - case((IS_RUNNING, 1), else_=0),
     }
-    return await _change(session, keys, _own(IS_OPEN).values(_again(0) | as_before))
+    return await _change(session, keys, _own(IS_OPEN, **(_again(0) | as_before)))
 
 
 async def recover(session: Executes, known: Iterable[Key] = ()) -> None:
@@ -203,9 +215,7 @@ async def recover(session: Executes, known: Iterable[Key] = ()) -> None:
         )
         wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
         outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
-        await _change(
-            session, [(row.id, row.lease)], _own(IS_RUNNING).values(outcome | {"error": error})
-        )
+        await _change(session, [(row.id, row.lease)], _own(IS_RUNNING, **outcome, error=error))
 
 
 async def start(session: Executes, job_id: UUID) -> Leased:
@@ -259,15 +269,22 @@ def _dead() -> dict[str, Any]:
     return {"state": State.DEAD, "finished_at": db_now(), "leased_until": None}
 
 
-async def _change(session: Executes, keys: Iterable[Key], own: Update, **values: Any) -> set[Key]:
+async def _change(
+    session: Executes, keys: Iterable[Key], change: Change, **values: Any
+) -> set[Key]:
     by_lease: dict[int, list[UUID]] = defaultdict(list)
     for identifier, lease in keys:
         by_lease[lease].append(identifier)
     changed: set[Key] = set()
     for lease, ids in by_lease.items():
-        # Padded to a power of two: each number of ids is another statement to prepare.
-        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
-        rows = await session.execute(own, {"ids": ids, "of_lease": lease, **values})
+        if len(ids) == 1:
+            which = {"of_id": ids[0], "of_lease": lease}
+            rows = await session.execute(change.one, which | values)
+        else:
+            # Padded to a power of two: each number of ids is another statement to prepare.
+            ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+            which_ones = {"ids": ids, "of_lease": lease}
+            rows = await session.execute(change.many, which_ones | values)
         changed |= {(row[0], lease) for row in rows}
     return changed
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -15,9 +16,7 @@ from app.jobs.engine import leases
 
 logger = logging.getLogger("app.jobs")
 
-# How long a batch waits for company: up to LINGERS times LINGER seconds.
-LINGER = 0.005
-LINGERS = 4
+LINGER = 0.02  # seconds that a batch waits for company
 RETRY_DELAY = 0.5  # seconds before a server that is away is tried again
 
 Write = Callable[[AsyncConnection], Awaitable[object]]
@@ -37,6 +36,7 @@ class ResultWriter:
         self._done: dict[Key, asyncio.Future[Any]] = {}
         self._others: dict[Write, asyncio.Future[Any]] = {}
         self._wanted = asyncio.Event()
+        self._enough = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -74,11 +74,11 @@ class ResultWriter:
         """Write batches, until cancelled."""
         while True:
             await self._wanted.wait()
-            for _ in range(LINGERS):
-                if len(self._claims) + len(self._done) + len(self._others) >= self._worthwhile():
-                    break
-                await asyncio.sleep(LINGER)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._enough.wait()
             self._wanted.clear()
+            self._enough.clear()
             batch = self._claims, self._done, self._others
             self._claims, self._done, self._others = {}, {}, {}
             while not await self._commit(*batch):  # noqa: ASYNC110  (nothing tells when a database is back)
@@ -92,6 +92,8 @@ class ResultWriter:
         entries[entry] = written = asyncio.get_running_loop().create_future()
         self._idle.clear()
         self._wanted.set()
+        if len(self._claims) >= self._worthwhile():
+            self._enough.set()
         return written
 
     async def _commit(

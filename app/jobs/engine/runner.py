@@ -80,7 +80,7 @@ class Runner:
 
     def _worthwhile(self) -> int:
         # With more jobs due, others end at any moment; the last ones should not wait for company.
-        return self.state.settings.WORKER_MAX_JOBS // 2 if self.state.more_due else 1
+        return self.state.settings.WORKER_MAX_JOBS * 2 // 3 if self.state.more_due else 1
 
     async def _guard(self, part: Coroutine[Any, Any, None]) -> None:
         """Run one part; if a bug ends it, end the worker, which would live on and do nothing."""
