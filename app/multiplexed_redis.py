@@ -105,7 +105,8 @@ class _Line:
 
     async def ended(self) -> None:
         """Wait until the connection is closed."""
-        await asyncio.wait([self._reader])
+        if not self._reader.done():
+            await asyncio.wait([self._reader])
 
     async def _read(self) -> None:
         error: Exception = RedisConnectionError("The connection was closed")

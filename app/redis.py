@@ -26,7 +26,7 @@ from app.validators.redis_url import options
 TRANSIENT = [RedisConnectionError, RedisTimeoutError, OSError, OutOfMemoryError, ReadOnlyError]
 
 
-def request_redis(settings: Config) -> Redis:
+def request_redis(settings: Config) -> MultiplexedRedis:
     """Return the client for requests, which gives up early: a request can go on without Redis."""
     pool = ConnectionPool(
         **_connecting(settings),
@@ -37,7 +37,9 @@ def request_redis(settings: Config) -> Redis:
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=50,
     )
-    return MultiplexedRedis.from_pool(pool)
+    client = MultiplexedRedis(connection_pool=pool)
+    client.auto_close_connection_pool = True
+    return client
 
 
 def _connecting(settings: Config) -> dict[str, Any]:

@@ -51,8 +51,9 @@ def _use(server: Process, seconds: float, log_ins: int) -> int:
     """Show pages, call the API and log in; return the number of requests."""
     secret = log_in(server)
     cookie = {"Cookie": f"session_bench={secret}"}
+    each = max(1, round(seconds / 3))
     rates = [
-        load(server.url + path, seconds / 3, 32, headers)
+        load(server.url + path, each, 32, headers)
         for path, headers in (
             ("/", cookie),
             ("/account/manage", cookie),
@@ -72,7 +73,7 @@ def _use(server: Process, seconds: float, log_ins: int) -> int:
             error.close()
             if error.code != 401:
                 raise
-    return int(sum(rates) * seconds / 3) + log_ins
+    return int(sum(rates) * each) + log_ins
 
 
 def _worker(made: Site) -> float:

@@ -28,7 +28,13 @@ OTHERS = set(range(os.cpu_count() or 1)) - MEASURED or MEASURED
 ADMINISTRATOR = {"email": "admin@example.com", "password": "seven purple herons"}
 # Far beyond what the load reaches: counted, and never refused.
 NO_LIMITS = dict.fromkeys(
-    ("API_LIMIT", "PAGE_LIMIT", "LOGIN_LIMIT_ADDRESS", "LOGIN_LIMIT_ACCOUNT_ADDRESS"),
+    (
+        "API_LIMIT",
+        "PAGE_LIMIT",
+        "LOGIN_LIMIT_ADDRESS",
+        "LOGIN_LIMIT_ACCOUNT_ADDRESS",
+        "LOGIN_LIMIT_ACCOUNT",
+    ),
     "1000000/minute",
 )
 
@@ -167,6 +173,8 @@ def load(
 ) -> float:
     """Return the requests a second that a server answers. Raises if it answers with an error.
 
+    Whole seconds are all that wrk takes.
+
     A `script` in Lua makes requests that differ.
     """
     program = shutil.which("wrk")
@@ -174,7 +182,7 @@ def load(
         raise click.ClickException("wrk is missing. Debian and Ubuntu: apt-get install wrk")
     sent = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     sent += ["-s", str(script)] if script else []
-    command = [program, "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", *sent, url]
+    command = [program, "-t", "1", "-c", str(connections), "-d", f"{round(seconds)}s", *sent, url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     if "Non-2xx" in done.stdout:
         raise click.ClickException(f"{url} was answered with errors:\n{done.stdout}")

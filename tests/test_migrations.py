@@ -22,7 +22,7 @@ from app.errors import NotReady
 from app.health.database import database
 from app.health.findings import messages
 from app.health.probes import standalone
-from app.migrations import Revisions, Schema
+from app.revisions import Revisions, Schema
 from tests.conftest import create_database, settings_of_an_empty_database
 
 PARTS = re.compile(

@@ -17,6 +17,7 @@ from app import migrations
 from app.config import Config, load_settings, refuse_production
 from app.environment import load_environment
 from app.errors import Problem
+from app.revisions import Revisions
 
 
 async def recreate_db(config_name: str | None = None) -> migrations.Recreated:
@@ -84,7 +85,7 @@ def _format(script: Any) -> None:
 
 
 def _merge(revisions: tuple[str, ...], message: str | None) -> None:
-    if revisions == ("heads",) and len(migrations.Revisions().heads) == 1:
+    if revisions == ("heads",) and len(Revisions().heads) == 1:
         raise Problem("There is only one head, so there is nothing to merge.")
     _format(_run(command.merge, revisions=revisions, message=message))
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from app.away import is_away
 from app.errors import Problem
 from app.health.findings import reason
-from app.migrations import MERGE
+from app.revisions import MERGE
 
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 

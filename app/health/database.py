@@ -12,7 +12,7 @@ from app.database import Base
 from app.enums import native_enums
 from app.errors import NotReady
 from app.health.findings import CheckMessage, Outcome, Services, State, messages, reason, why_away
-from app.migrations import MERGE, Schema, in_use, own_database
+from app.revisions import MERGE, Schema, in_use, own_database
 
 EMPTY = "qb.E002"  # the id of "nothing is there yet", upon which `serve` sets the database up
 

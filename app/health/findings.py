@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Config
-from app.migrations import Revisions
+from app.revisions import Revisions
 
 State = Literal["ok", "degraded", "down"]
 

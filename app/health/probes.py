@@ -23,8 +23,8 @@ from app.health.proxies import proxies
 from app.health.redis import redis
 from app.health.routes import routes
 from app.health.settings import settings as settings_probe
-from app.migrations import Revisions
 from app.redis import request_redis
+from app.revisions import Revisions
 
 __all__ = [
     "add_probe",
