@@ -33,6 +33,7 @@ def memory(starts: int, rounds: int, seconds: float, log_ins: int) -> None:
         requests = 0
         for number in range(1, rounds + 1):
             requests += _use(server, seconds, log_ins)
+            time.sleep(2)  # the buffers of hashes are given back a second after the last
             label = f"web, after {requests:,} requests and {number * log_ins:,} log-ins, MiB"
             click.echo(ROW.format(label, f"{server.memory():.0f}", "< 120"))
         click.echo(ROW.format("worker, idle, MiB", f"{_worker(made):.0f}", ""))

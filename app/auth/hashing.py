@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from argon2 import PasswordHasher
@@ -29,6 +29,7 @@ MAX_LENGTH = 128  # characters of the normal form
 MAX_RAW_LENGTH = 4 * MAX_LENGTH
 BUSY = "Too many people are logging in right now. Try again in a few seconds."
 M_ARENA_MAX = -8  # in glibc's malloc.h
+TRIM_AFTER = 1.0  # seconds without a hash until memory is given back
 ZXCVBN_LENGTH = 72  # zxcvbn raises on longer passwords; the first 72 characters decide
 # zxcvbn tries every combination of letters that these characters may stand for, which takes eight
 # seconds if all of them occur. So only the beginning of a long password is scored: 16 characters,
@@ -72,7 +73,8 @@ class Passwords:
             time_cost=settings.ARGON2_TIME_COST,
             parallelism=settings.ARGON2_PARALLELISM,
         )
-        _share_one_arena()
+        self._trim = _prepare_trim()
+        self._trimming: asyncio.TimerHandle | None = None
         cores = os.cpu_count() or 1
         self._executor = ThreadPoolExecutor(
             cores, thread_name_prefix="passwords", initializer=_lower_priority
@@ -141,6 +143,8 @@ class Passwords:
 
     def close(self) -> None:
         """Stop the threads and drop what is queued."""
+        if self._trimming:
+            self._trimming.cancel()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _match(self, password_hash: str, password: str) -> Match:
@@ -187,15 +191,27 @@ class Passwords:
 
     def _release(self) -> None:
         self._free += 1
+        if self._trimming:
+            self._trimming.cancel()
+        self._trimming = asyncio.get_running_loop().call_later(TRIM_AFTER, self._give_back)
+
+    def _give_back(self) -> None:
+        with suppress(RuntimeError):  # the threads have been stopped
+            self._executor.submit(self._trim, 0)
 
 
-def _share_one_arena() -> None:
-    """Have the buffers of hashes returned to the system, 19 MiB for each thread.
+def _prepare_trim() -> Callable[[int], object]:
+    """Return a function that gives freed memory back to the system.
 
-    glibc gives every thread an arena of its own, whose end it keeps. See mallopt(3), M_ARENA_MAX.
+    glibc keeps the buffers of hashes, 19 MiB each. It can give back what lies in its main arena, so
+    threads get no others. To have each buffer mapped and unmapped would make a hash take half as
+    long again. See mallopt(3) and malloc_trim(3); elsewhere the function does nothing.
     """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(M_ARENA_MAX, 1)
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "malloc_trim"):
+        return lambda _: None
+    libc.mallopt(M_ARENA_MAX, 1)
+    return cast(Callable[[int], object], libc.malloc_trim)
 
 
 def _score(password: str, words: list[str]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Passwords: hashed outside of the event loop, in a bounded queue, and checked for strength."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -115,3 +118,39 @@ async def test_a_password_that_would_be_guessed_is_refused_with_reasons(
 )
 async def test_a_long_and_odd_password_is_taken(app: Quart, password: str) -> None:
     await passwords.require_strong(password, ["robin@example.com"])
+
+
+HASH_AND_MEASURE = """
+import asyncio, re
+from app.auth.hashing import Passwords
+from app.config import load_settings
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) // 1024
+
+async def main():
+    passwords = Passwords(load_settings("testing"))
+    before = resident()
+    held = []
+    for _ in range(5):
+        await asyncio.gather(*(passwords.hash("a password") for _ in range(2)))
+        held.append(bytearray(200_000))  # so that the buffer is not the end of the heap
+    await asyncio.sleep(1.5)
+    print(resident() - before)
+    passwords.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what is freed")
+def test_buffers_of_hashes_are_given_back() -> None:
+    env = {"PATH": os.environ["PATH"], "ARGON2_MEMORY_COST": "19456"}
+    done = subprocess.run(
+        [sys.executable, "-c", HASH_AND_MEASURE],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 10, "MiB: a buffer has 19"
