@@ -22,23 +22,35 @@ class Application(Quart):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._urls: dict[tuple[str, str], str] = {}
+        self._urls: dict[tuple[str, str, str], str] = {}
         self._outside: MapAdapter | None = None
 
-    def url_for(self, endpoint: str, **values: Any) -> str:
+    def url_for(
+        self,
+        endpoint: str,
+        *,
+        _anchor: str | None = None,
+        _external: bool | None = None,
+        _method: str | None = None,
+        _scheme: str | None = None,
+        **values: Any,
+    ) -> str:
         """Return the url of an endpoint. Those that pages link to again and again are kept."""
-        # Quart's own function passes options that were not given as None.
-        given = any(value is not None for value in values.values())
-        if given or not has_request_context() or any(self.url_default_functions.values()):
-            return super().url_for(endpoint, **values)
+        if values or _anchor or _external or _method or _scheme or not has_request_context():
+            options = {"_anchor": _anchor, "_external": _external, "_method": _method}
+            return super().url_for(endpoint, **options, _scheme=_scheme, **values)  # type: ignore[arg-type]
         asked = request_ctx.request
-        # Which rule an endpoint means depends on the method, and there is no end of those.
-        if asked.method != "GET" or endpoint.startswith("."):
-            return super().url_for(endpoint)
-        key = (asked.root_path, endpoint)
-        if key not in self._urls:
-            self._urls[key] = super().url_for(endpoint)
-        return self._urls[key]
+        # Which rule an endpoint means depends on the method.
+        key = (endpoint, asked.method, asked.root_path)
+        url = self._urls.get(key)
+        if url is None:
+            url = super().url_for(endpoint)
+            # A relative endpoint means another one elsewhere, functions of features may add values
+            # of the request, and there is no end of methods.
+            changing = endpoint.startswith(".") or any(self.url_default_functions.values())
+            if not changing and asked.method in ("GET", "POST"):
+                self._urls[key] = url
+        return url
 
     def ensure_async(self, func: Any) -> Any:
         """Return a function to await. Quart's test of whether it is one is slow."""
