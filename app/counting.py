@@ -42,13 +42,15 @@ async def count(session: AsyncSession, query: Select[int]) -> Count:
     """Count the rows of a query: exactly up to 10,000.
 
     Beyond that PostgreSQL's planner estimates, from statistics that it keeps itself, and two digits
-    of that are shown; on SQLite it is "more than 10,000".
+    of that are shown; on SQLite, and where the estimate cannot be right, it is "more than 10,000".
     """
+    some = query.limit(MOST_COUNTED + 1).subquery()
+    counted = (await session.execute(select(func.count()).select_from(some))).scalar_one()
+    if counted <= MOST_COUNTED:
+        return Count(counted)
     if session.get_bind().dialect.name == "postgresql":
         [plan] = (await session.execute(explain(query))).scalar_one()
         estimated = int(plan["Plan"]["Plan Rows"])
         if estimated > MOST_COUNTED:
             return Count(int(float(f"{estimated:.1e}")), "about")
-    some = query.limit(MOST_COUNTED + 1).subquery()
-    counted = (await session.execute(select(func.count()).select_from(some))).scalar_one()
-    return Count(counted) if counted <= MOST_COUNTED else Count(MOST_COUNTED, "more than")
+    return Count(MOST_COUNTED, "more than")

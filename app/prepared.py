@@ -1,10 +1,13 @@
 """A SELECT that is built and compiled once, for what every request asks the database."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+from asyncpg.exceptions import LockNotAvailableError, QueryCanceledError
 from sqlalchemy import Dialect, Select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from app.database import Database
@@ -19,6 +22,10 @@ class Form:
     text: str
     values: tuple[tuple[str, Convert | None], ...]
     columns: tuple[tuple[str, Convert | None], ...]
+
+
+class _AskAgain(Exception):
+    """The driver could not answer."""
 
 
 class PreparedSelect:
@@ -40,20 +47,35 @@ class PreparedSelect:
         A connection that turns out to be dead costs one more attempt. Raises as SQLAlchemy does.
         """
         if database.is_direct:
-            pooled = await database.engine.raw_connection()
-            try:
-                driver = pooled.driver_connection
-                row = await self._fetch(database.engine.dialect, driver, values)
-            except BaseException as error:
-                pooled.invalidate()  # whatever it was, nobody should have to deal with it
-                if isinstance(error, TimeoutError) or not isinstance(error, Exception):
-                    raise
-            else:
-                pooled.close()
-                return row
+            with suppress(_AskAgain):
+                return await self._first(database, values)
         async with database.connect() as connection:
             rows = await connection.execute(self._statement, values)
             return cast(Mapping[str, Any] | None, rows.mappings().one_or_none())
+
+    async def _first(
+        self, database: Database, values: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Ask asyncpg. Raises `_AskAgain` if SQLAlchemy should, which raises what it should."""
+        dialect = database.engine.dialect
+        try:
+            pooled = await database.engine.raw_connection()
+        except dialect.loaded_dbapi.Error:  # which SQLAlchemy does not wrap here
+            raise _AskAgain from None
+        driver = pooled.driver_connection
+        try:
+            row = await self._fetch(dialect, driver, values)
+        except (QueryCanceledError, LockNotAvailableError) as error:
+            # A time-out of the server's, which another attempt would only double.
+            pooled.close()
+            raise OperationalError(str(self._statement), None, error) from error
+        except BaseException as error:
+            pooled.invalidate()  # whatever it was, nobody should have to deal with it
+            if isinstance(error, TimeoutError) or not isinstance(error, Exception):
+                raise
+            raise _AskAgain from error
+        pooled.close()
+        return row
 
     async def _fetch(
         self, dialect: Dialect, driver: Any, values: Mapping[str, Any]

@@ -1,11 +1,8 @@
 """The database's schema compared with the code's."""
 
-import ast
 import enum
+import re
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +15,12 @@ from app.errors import NotReady
 VERSION_TABLE = "alembic_version"
 
 MERGE = "Run: python manage.py db merge heads -m 'Merge migrations', then db upgrade"
+
+
+# What a migration's file says about itself: one name, none, or several in parentheses. Not by
+# `ast.parse`, which on Python 3.11 fails now and then beside another thread that uses it.
+ASSIGNED = re.compile(r"^(revision|down_revision)\b[^=\n]*=\s*(\([^)]*\)|.*)$", re.MULTILINE)
+QUOTED = re.compile(r"[\"']([^\"']+)[\"']")
 
 
 class Schema(enum.Enum):
@@ -39,14 +42,12 @@ class Revisions:
     """
 
     def __init__(self) -> None:
-        before: set[str] = set()
-        known: set[str] = set()
+        named: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
         for path in (PROJECT_ROOT / "alembic" / "versions").glob("*.py"):
-            names = _identifiers(path)
-            known.add(names["revision"])
-            down = names["down_revision"] or ()
-            before |= {down} if isinstance(down, str) else set(down)
-        self.known, self.heads = frozenset(known), frozenset(known - before)
+            for name, value in ASSIGNED.findall(path.read_text()):
+                named[name] |= set(QUOTED.findall(value))
+        self.known = frozenset(named["revision"])
+        self.heads = self.known - named["down_revision"]
 
     def two_heads(self) -> str:
         """Return words that say between which migrations there is no order."""
@@ -78,16 +79,6 @@ class Revisions:
         """Raise `NotReady` if the database is another application's."""
         if names := await self.taken(connection):
             raise NotReady(f"{in_use(names)} {own_database(settings)}")
-
-
-def _identifiers(path: Path) -> dict[str, Any]:
-    """Return what a migration's file assigns at its top level, where that is a literal."""
-    found = {}
-    for statement in ast.parse(path.read_bytes()).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            with suppress(ValueError):
-                found[statement.targets[0].id] = ast.literal_eval(statement.value)
-    return found
 
 
 def _tables_and_revisions(connection: Connection) -> tuple[set[str], set[str] | None]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -122,10 +123,124 @@ async def test_it_can_be_used_in_one_loop_after_another(settings: Config) -> Non
     await client.aclose(close_connection_pool=True)
 
 
-async def test_closing_ends_what_waits(client: MultiplexedRedis) -> None:
-    await client.ping()
-    waiting = asyncio.create_task(client.execute_command("BLPOP", "nothing", "5"))
+async def test_who_blocks_holds_nobody_up(client: MultiplexedRedis) -> None:
+    blocking = asyncio.create_task(client.execute_command("BLPOP", "qb-testing:nothing", 1))
     await asyncio.sleep(0.05)
-    await client.aclose()
-    with pytest.raises((RedisConnectionError, RedisTimeoutError)):
+    started = time.monotonic()
+    assert await client.execute_command("ECHO", "x") == b"x"
+    assert time.monotonic() - started < 0.5
+    assert await blocking is None
+
+
+class BlackHole:
+    """A proxy in front of Valkey: connections that are open when it is shut answer no more."""
+
+    def __init__(self, socket: str) -> None:
+        self.socket = socket
+        self.opened = 0
+        self.swallowing: set[int] = set()
+        self.delay = 0.0
+
+    async def serve(self, path: Path) -> asyncio.Server:
+        return await asyncio.start_unix_server(self.connect, path)
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        number = self.opened
+        there, back = await asyncio.open_unix_connection(self.socket)
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                if number in self.swallowing:
+                    continue
+                if target is writer and self.delay:
+                    await asyncio.sleep(self.delay)
+                target.write(data)
+
+        pumps = [asyncio.create_task(pump(reader, back)), asyncio.create_task(pump(there, writer))]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for task in pumps:
+            task.cancel()
+        writer.close()
+        back.close()
+
+
+@pytest.fixture
+async def hole(settings: Config, tmp_path: Path) -> AsyncIterator[tuple[BlackHole, Config]]:
+    hole = BlackHole(settings.REDIS_URL.removeprefix("unix://").partition("?")[0])
+    server = await hole.serve(tmp_path / "hole.sock")
+    url = f"unix://{tmp_path / 'hole.sock'}"
+    yield hole, settings.model_copy(update={"REDIS_URL": url, "REDIS_TIMEOUT": 0.3})
+    server.close()
+
+
+async def test_a_connection_that_is_silently_dead_is_given_up_whoever_asks(
+    hole: tuple[BlackHole, Config],
+) -> None:
+    """As rate limits do, whose own time-out ends first."""
+    proxy, settings = hole
+    client = request_redis(settings)
+    assert await client.execute_command("ECHO", "x") == b"x"
+    proxy.swallowing = {1}
+    for _ in range(10):
+        with suppress(TimeoutError, RedisTimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.execute_command("ECHO", "y")
+                break
+    else:
+        pytest.fail("the dead connection was never given up")
+    assert proxy.opened == 2
+    await client.aclose(close_connection_pool=True)
+
+
+async def test_who_runs_out_of_time_takes_no_good_connection_along(
+    hole: tuple[BlackHole, Config],
+) -> None:
+    proxy, settings = hole
+    client = request_redis(settings)
+    await client.execute_command("ECHO", "before")
+    proxy.delay = 0.2
+
+    async def ask(number: int) -> object:
+        await asyncio.sleep(number / 50)
+        try:
+            return await client.execute_command("ECHO", str(number))
+        except RedisTimeoutError:
+            return None
+
+    answers = await asyncio.gather(*(ask(number) for number in range(100)))
+    assert proxy.opened == 1
+    for number, answer in enumerate(answers):
+        assert answer in (None, str(number).encode())
+    assert answers[0] == b"0"
+    proxy.delay = 0
+    await asyncio.sleep(0.5)
+    assert await client.execute_command("ECHO", "after") == b"after"
+    await client.aclose(close_connection_pool=True)
+
+
+async def test_closing_ends_what_waits(hole: tuple[BlackHole, Config]) -> None:
+    proxy, settings = hole
+    client = request_redis(settings)
+    assert await client.execute_command("ECHO", "x") == b"x"
+    proxy.swallowing = {1}
+    waiting = asyncio.create_task(client.execute_command("ECHO", "x"))
+    await asyncio.sleep(0.05)
+    await client.aclose(close_connection_pool=True)
+    with pytest.raises(RedisConnectionError, match="closed"):
         await waiting
+    assert proxy.opened == 1
+
+
+async def test_a_connection_that_is_being_made_ends_too(hole: tuple[BlackHole, Config]) -> None:
+    proxy, settings = hole
+    proxy.swallowing = {1}
+    client = request_redis(settings)
+    waiting = [asyncio.create_task(client.execute_command("ECHO", "x")) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    waiting[0].cancel()
+    await asyncio.sleep(0.05)
+    await client.aclose(close_connection_pool=True)
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(ended[0], asyncio.CancelledError)
+    assert all(isinstance(error, RedisConnectionError) for error in ended[1:])

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, literal_column, select, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from app.auth.models import Permission, Role, User
+from app.away import is_away
 from app.config import Config
 from app.database import Database, db
 from app.prepared import PreparedSelect
@@ -154,3 +155,38 @@ async def test_a_cancelled_request_leaves_a_working_pool(
     async with asyncio.timeout(3):
         for _ in range(20):
             await FIND.first(many, email="nobody@example.com", before=TOMORROW)
+
+
+async def test_a_server_that_takes_no_more_connections_is_away(
+    app: Quart, backend: str, settings: Config
+) -> None:
+    """asyncpg's errors of connecting arrive as SQLAlchemy's, which a request answers with 503."""
+    await postgres(backend, "SELECT 1")
+    async with db.transaction() as session:
+        await session.execute(text("DROP ROLE IF EXISTS full_up"))
+        await session.execute(text("CREATE ROLE full_up LOGIN CONNECTION LIMIT 0"))
+    url = settings.DATABASE_URL.replace("postgres@", "full_up@")
+    database = Database(settings.model_copy(update={"DATABASE_URL": url}))
+    with pytest.raises(DBAPIError) as raised:
+        await FIND.first(database, email="nobody@example.com", before=TOMORROW)
+    assert is_away(raised.value)
+    await database.dispose()
+
+
+async def test_a_lock_is_waited_for_once_and_costs_no_connection(
+    app: Quart, backend: str, settings: Config
+) -> None:
+    await postgres(backend, "SELECT 1")
+    database = Database(settings.model_copy(update={"DATABASE_LOCK_TIMEOUT": 0.5}))
+    async with database.session() as session:
+        own = await session.scalar(text("SELECT pg_backend_pid()"))
+    async with db.transaction() as session:
+        await session.execute(text("LOCK TABLE roles"))
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(DBAPIError) as raised:
+            await FIND.first(database, email="nobody@example.com", before=TOMORROW)
+        assert asyncio.get_running_loop().time() - began < 0.95
+    assert is_away(raised.value)
+    async with database.session() as session:
+        assert await session.scalar(text("SELECT pg_backend_pid()")) == own
+    await database.dispose()

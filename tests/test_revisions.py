@@ -39,6 +39,12 @@ def test_branches_and_merges_are_understood(
     assert Revisions().heads == {"b", "c"}
     write(folder, "d", ("b", "c"))
     assert Revisions().heads == {"d"}
+    (folder / "e.py").write_text(
+        "revision: str = 'e'\ndown_revision: tuple[str, ...] | None = (\n    'd',\n    'x',\n)\n"
+        "branch_labels = 'no_revision'\n"
+    )
+    assert Revisions().heads == {"e"}
+    (folder / "e.py").unlink()
     assert Revisions().known == {"a", "b", "c", "d"}
 
 

@@ -1,7 +1,9 @@
 """The files that come with the application."""
 
+import asyncio
 import gzip
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
 from app.web import api
+from app.web.middleware import static_files
 from app.web.middleware.static_files import StaticFiles
 
 SCRIPT = "/docs/assets/swagger-ui-bundle.js"
@@ -29,7 +32,7 @@ async def test_text_is_sent_compressed_to_those_who_take_it(client: Browser) -> 
     for response, body in ((plain, content), (packed, compressed)):
         assert response.headers["Content-Length"] == str(len(body))
         assert response.headers["Content-Type"].partition(";")[0].endswith("/javascript")
-    for refused in ("", "br", "gzip;q=0", "identity"):
+    for refused in ("", "br", "gzip;q=0", "identity", "gzip;q=0, *", "gzip;q=0.000, br;q=1"):
         response = await client.get(SCRIPT, headers={"Accept-Encoding": refused})
         assert "Content-Encoding" not in response.headers
 
@@ -100,3 +103,72 @@ async def test_head_gives_the_size(client: Browser) -> None:
     size = len(api.viewer()["swagger-ui-bundle.js"].content)
     assert connection.headers["Content-Length"] == str(size)
     assert sent == [b""]
+
+
+async def test_a_file_is_found_below_the_path_that_a_server_strips(app: Quart) -> None:
+    answered = await asked(app, "/below/static/app.css", root_path="/below")
+    assert answered[0]["status"] == 200
+    assert (await asked(app, "/static/nothing.css"))[0]["status"] == 404
+
+
+async def test_an_odd_header_holds_nobody_up(app: Quart) -> None:
+    odd = b"gzip" + b" " * 30_000 + b"x"
+    began = time.process_time()
+    answered = await asked(app, "/static/app.css", headers=[(b"accept-encoding", odd)])
+    assert answered[0]["status"] == 200
+    assert time.process_time() - began < 0.3
+
+
+async def test_who_does_not_take_a_file_is_left_after_a_while(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_files, "RESPONSE_TIMEOUT", 0.2)
+
+    async def stall(event: Any) -> None:
+        await asyncio.sleep(30)
+
+    async with asyncio.timeout(5):
+        await asked(app, "/static/app.css", send=stall)
+
+
+async def test_other_methods_are_the_applications_to_answer(client: Browser) -> None:
+    assert (await client.post("/static/app.css")).status_code == 405
+    response = await client.options("/static/app.css")
+    assert response.status_code == 200
+    assert "GET" in response.headers["Allow"]
+
+
+async def asked(
+    app: Any,
+    path: str,
+    *,
+    root_path: str = "",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    send: Any = None,
+) -> list[Any]:
+    """Return the events with which the application answers."""
+    events: list[Any] = []
+
+    async def collect(event: Any) -> None:
+        events.append(event)
+
+    async def receive() -> Any:
+        await asyncio.sleep(30)
+
+    scope = {
+        "type": "http",
+        "asgi": {},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": root_path,
+        "headers": [(b"host", b"localhost"), *(headers or [])],
+        "client": ("127.0.0.1", 40000),
+        "server": ("127.0.0.1", 8000),
+        "extensions": {},
+    }
+    await app(scope, receive, send or collect)
+    return events

@@ -5,6 +5,7 @@ import logging
 import time
 from contextlib import suppress
 
+from app.config import HOUR
 from app.jobs.context import Leased, LeaseLost
 from app.jobs.engine import leases
 from app.jobs.engine.execution import describe_error, kill_worker, perform
@@ -20,6 +21,10 @@ LAST_WORDS = 5
 # Seconds that a slot without a job waits for the poll that is on its way: opening another costs
 # more than a job that does little.
 PATIENCE = 0.1
+
+# Seconds after which a slot ends between two jobs: arq's time limit, a day more than that of the
+# longest job, is for all the jobs of a slot.
+SLOT_AGE = HOUR
 
 # Outcomes of which nothing is recorded.
 LOST = "has lost its lease: another worker has taken it over"
@@ -46,10 +51,13 @@ class Attempts:
         state.asked_for.discard(slot)
         state.open.add(slot)
         try:
-            while job := await self._next():
+            until = time.monotonic() + SLOT_AGE
+            while time.monotonic() < until and (job := await self._next()):
                 await self._attempt(job)
         finally:
             state.open.discard(slot)
+            if state.prefetched:
+                state.awake.set()  # for another slot
 
     async def _next(self) -> Leased | None:
         """Take the job that was prefetched first; None if there is none, or the worker stops."""

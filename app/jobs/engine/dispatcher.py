@@ -85,11 +85,23 @@ class Dispatcher:
         await self._queue.ask_for(state.asked_for, opened=state.open, again=True)
 
     async def _take(self) -> None:
+        """Lease due jobs if there is room, and ask for slots for what has not started."""
         state = self._state
         room = state.room()
         state.finished, state.polled_at = 0, time.monotonic()
-        if room <= 0:
-            return
+        if room > 0:
+            await self._lease(room)
+        else:
+            state.more_due = True  # there may be, so look again when there is room
+        slots = {f"{state.worker}:{uuid4().hex}" for _ in range(state.wanted_slots())}
+        state.asked_for |= slots
+        await self._queue.ask_for(slots, opened=state.open)
+        if state.bursting and not state.leased():
+            await self._queue.end_burst()
+            state.bursting = False
+
+    async def _lease(self, room: int) -> None:
+        state = self._state
         async with state.database.begin() as connection:
             if self._unacknowledged:
                 known = keys(state.leased().values())
@@ -100,12 +112,6 @@ class Dispatcher:
         state.taken, state.more_due = len(taken), len(taken) == room
         state.prefetched |= {job.key: job for job in taken}
         state.arrived.set()
-        slots = {f"{state.worker}:{uuid4().hex}" for _ in range(state.wanted_slots())}
-        state.asked_for |= slots
-        await self._queue.ask_for(slots, opened=state.open)
-        if state.bursting and not (taken or state.leased()):
-            await self._queue.end_burst()
-            state.bursting = False
 
     async def _release_prefetched(self) -> None:
         released, self._state.prefetched = self._state.prefetched, {}

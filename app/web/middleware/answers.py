@@ -16,13 +16,7 @@ PAGE = """<!doctype html>
 
 
 async def answer(
-    scope: Any,
-    send: Any,
-    status: int,
-    title: str,
-    *paragraphs: str,
-    retry_after: int | None = None,
-    allow: str | None = None,
+    scope: Any, send: Any, status: int, title: str, *paragraphs: str, retry_after: int | None = None
 ) -> None:
     """Send a page with this title and these paragraphs; below /api/ send problem+json."""
     if scope["path"].startswith("/api/"):
@@ -47,8 +41,6 @@ async def answer(
     ]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
-    if allow is not None:
-        headers.append((b"allow", allow.encode()))
     response = "http.response" if scope["type"] == "http" else "websocket.http.response"
     await send({"type": f"{response}.start", "status": status, "headers": headers})
     await send({"type": f"{response}.body", "body": body, "more_body": False})

@@ -1,26 +1,23 @@
 """Static files, answered from memory in front of the application: an ASGI layer."""
 
-import re
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
 
 from app.config import Config
 from app.web.files import File, Files
-from app.web.middleware.answers import answer
 
 YEAR = 365 * 24 * 3600  # seconds
+# Seconds that a client may take to read a file, as for other responses (Quart's RESPONSE_TIMEOUT).
+RESPONSE_TIMEOUT = 60.0
 # Bytes. Hypercorn copies a piece and keeps it until the client has taken it.
 PIECE = 32 * 1024
-
-# Gzip or anything in Accept-Encoding, unless its weight is 0.
-TAKES_GZIP = re.compile(
-    rb"(?:^|,)\s*(?:x-)?(?:gzip|\*)\s*(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))(?:;|,|$)"
-)
-
-NOT_ALLOWED = "This URL does not support that kind of request."
 
 
 class StaticFiles:
@@ -45,21 +42,19 @@ class StaticFiles:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
             for prefix, files in self.served.items():
-                if scope["path"].startswith(prefix):
-                    if file := files().get(scope["path"][len(prefix) :]):
-                        await _answer(file, prefix, scope, send)
-                        return
-                    break
+                if path.startswith(prefix) and (file := files().get(path.removeprefix(prefix))):
+                    scope["route"] = f"{prefix}<path:filename>"  # type: ignore[typeddict-unknown-key]  # for the log
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(RESPONSE_TIMEOUT):
+                            await _answer(file, scope, send)
+                    return
         await self.app(scope, receive, send)
 
 
-async def _answer(file: File, prefix: str, scope: Any, send: Any) -> None:
-    scope["route"] = f"{prefix}<path:filename>"  # for the log
-    if scope["method"] not in ("GET", "HEAD"):
-        await answer(scope, send, 405, "Method Not Allowed", NOT_ALLOWED, allow="GET, HEAD")
-        return
+async def _answer(file: File, scope: Any, send: Any) -> None:
     sent = dict(scope["headers"])
     etag = f'W/"{file.version}"'.encode()  # weak: the same for both encodings
     headers = [(b"etag", etag), (b"cache-control", _caching(file, scope["query_string"]))]
@@ -70,7 +65,7 @@ async def _answer(file: File, prefix: str, scope: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     body = file.content
-    if file.compressed is not None and TAKES_GZIP.search(sent.get(b"accept-encoding", b"").lower()):
+    if file.compressed is not None and _takes_gzip(sent.get(b"accept-encoding", b"")):
         body = file.compressed
         headers.append((b"content-encoding", b"gzip"))
     headers += [
@@ -83,6 +78,11 @@ async def _answer(file: File, prefix: str, scope: Any, send: Any) -> None:
     for start in range(0, max(len(body), 1), PIECE):
         piece, more = body[start : start + PIECE], start + PIECE < len(body)
         await send({"type": "http.response.body", "body": piece, "more_body": more})
+
+
+def _takes_gzip(accept_encoding: bytes) -> bool:
+    accepted = parse_accept_header(accept_encoding.decode("latin1"), Accept)
+    return bool(accepted.quality("gzip") > 0)
 
 
 def _caching(file: File, query: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import pytest
 from quart import Quart
@@ -11,6 +12,7 @@ from sqlalchemy import update
 from app.database import db
 from app.jobs.context import GiveUp, completing, report
 from app.jobs.engine.attempts import Attempts
+from app.jobs.engine.dispatcher import Dispatcher
 from app.jobs.engine.execution import run_now
 from app.jobs.engine.result_writer import ResultWriter
 from app.jobs.engine.state import WorkerState
@@ -18,7 +20,7 @@ from app.jobs.models import Job
 from app.jobs.queue import job
 from app.patches.lost_cancellations import end
 from tests.jobs.conftest import jobs, put
-from tests.jobs.engine.conftest import lease_one
+from tests.jobs.engine.conftest import lease_one, unsaved
 
 
 async def take_over() -> None:
@@ -225,3 +227,24 @@ async def test_a_job_run_by_hand_that_a_worker_has_taken_over_is_not_said_to_be_
         assert type(error).__name__ == "LeaseLost", name
         [row] = await jobs(id=identifier)
         assert (row.state, row.worker, row.error) == ("running", "another", None)
+
+
+async def test_a_slot_that_is_old_ends_between_two_jobs(
+    state: WorkerState, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """arq has one time limit for all jobs of a slot, and would cancel one that has just begun."""
+    monkeypatch.setattr("app.jobs.engine.attempts.SLOT_AGE", 0.0)
+    slot = await start(state, attempts, "tests.note")
+    await slot
+    assert len(state.prefetched) == 1, "it has not started"
+    assert state.awake.is_set(), "so another slot is asked for"
+    assert not state.open
+
+
+async def test_who_finds_no_room_looks_again(state: WorkerState) -> None:
+    """Otherwise what came meanwhile waits for the next sweep."""
+    state.started |= {job.key: job for job in (unsaved() for _ in range(4))}
+    asked = AsyncMock()
+    await Dispatcher(state, asked, ResultWriter(db, lambda: 1))._take()
+    assert state.more_due
+    assert asked.ask_for.await_args.args == (set(),)
