@@ -13,7 +13,6 @@ from swagger_ui_bundle import swagger_ui_path
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
-from app.config import settings
 from app.web import files
 from app.web.access import declare, declared, limit, public, unidentified, unlimited
 from app.web.cross_site import cors_headers
@@ -62,7 +61,15 @@ def init_app(app: Quart) -> None:
         },
     )
     declare(app, "openapi", public, limit("API_LIMIT"))
-    app.after_request(allow_origins)
+
+    @app.after_request
+    async def allow_origins(response: Response) -> Response:
+        """Add the CORS headers that let pages of the listed origins read the API."""
+        if configured.CORS_ORIGINS:
+            origin = request.headers.get("Origin")
+            response.headers.update(cors_headers(request.path, origin, configured))
+        return response
+
     app.register_blueprint(docs)
     files.serve(app, "/docs/assets/", viewer)
     app.before_serving(load_viewer)
@@ -96,10 +103,3 @@ def viewer() -> dict[str, files.File]:
     return files.read(Path(swagger_ui_path), "swagger-ui.css") | files.read(
         Path(swagger_ui_path), "swagger-ui-bundle.js"
     )
-
-
-async def allow_origins(response: Response) -> Response:
-    """Add the CORS headers that let pages of the listed origins read the API."""
-    for name, value in cors_headers(request.path, request.headers.get("Origin"), settings).items():
-        response.headers[name] = value
-    return response

@@ -23,7 +23,7 @@ class Application(Quart):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._urls: dict[tuple[str, str, str], str] = {}
-        self._outside: MapAdapter | None = None
+        self._bound: MapAdapter | None = None
 
     def url_for(
         self,
@@ -61,21 +61,24 @@ class Application(Quart):
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter:
         """Return what matches paths and builds URLs, bound to BASE_URL."""
-        base = urlsplit(self.config["BASE_URL"])
-        # Routing tells websockets by their scheme. With another scheme they would match pages and
-        # pass by the guard of websockets.
-        scheme = (
-            base.scheme.replace("http", "ws") if isinstance(request, Websocket) else base.scheme
-        )
+        if self._bound is None:
+            base = urlsplit(self.config["BASE_URL"])
+            self._bound = self.url_map.bind(base.netloc, url_scheme=base.scheme)
+        bound = self._bound
         if request is None:
-            if self._outside is None:
-                self._outside = self.url_map.bind(base.netloc, url_scheme=base.scheme)
-            return self._outside
-        return self.url_map.bind(
-            base.netloc,
-            script_name=request.root_path,
-            url_scheme=scheme,
-            default_method=request.method,
-            path_info=request.path,
-            query_args=request.query_string.decode("latin1"),
+            return bound
+        scheme = bound.url_scheme
+        if isinstance(request, Websocket):
+            # Routing tells websockets by their scheme. With another scheme they would match pages
+            # and pass by the guard of websockets.
+            scheme = scheme.replace("http", "ws")
+        return MapAdapter(  # as `bind` makes it, without encoding the host each time
+            self.url_map,
+            bound.server_name,
+            request.root_path or "/",
+            bound.subdomain,
+            scheme,
+            request.path,
+            request.method,
+            request.query_string.decode("latin1"),
         )

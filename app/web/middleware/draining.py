@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from hypercorn.typing import (
@@ -34,6 +35,9 @@ class DrainedRefusals:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve one request."""
+        if scope["type"] != "http" or not _has_body(scope["headers"]):
+            await self.app(scope, receive, send)
+            return
         ended, events = asyncio.Event(), 0
 
         async def receive_and_count() -> ASGIReceiveEvent:
@@ -54,7 +58,9 @@ class DrainedRefusals:
                         await asyncio.wait_for(ended.wait(), IDLE)
             await send(event)
 
-        if scope["type"] == "http":
-            await self.app(scope, receive_and_count, send_after_body)
-        else:
-            await self.app(scope, receive, send)
+        await self.app(scope, receive_and_count, send_after_body)
+
+
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a body follows in HTTP/1: HTTP/2 can refuse one without closing anything."""
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
