@@ -5,8 +5,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import StrictUndefined
-from quart import Quart, Websocket, has_request_context
-from quart.globals import request_ctx
+from quart import Quart, Websocket
+from quart.globals import _cv_request
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
@@ -36,10 +36,11 @@ class Application(Quart):
         **values: Any,
     ) -> str:
         """Return the url of an endpoint. Those that pages link to again and again are kept."""
-        if values or _anchor or _external or _method or _scheme or not has_request_context():
+        context = _cv_request.get(None)
+        if context is None or values or _anchor or _external or _method or _scheme:
             options = {"_anchor": _anchor, "_external": _external, "_method": _method}
             return super().url_for(endpoint, **options, _scheme=_scheme, **values)  # type: ignore[arg-type]
-        asked = request_ctx.request
+        asked = context.request
         # Which rule an endpoint means depends on the method.
         key = (endpoint, asked.method, asked.root_path)
         url = self._urls.get(key)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from quart import Quart, current_app, request, url_for
 
@@ -22,8 +22,7 @@ class Entry:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """An entry as a page shows it."""
 
     label: str
