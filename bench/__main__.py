@@ -5,6 +5,7 @@ import click
 from bench.growth import growth
 from bench.jobs import jobs
 from bench.memory import memory
+from bench.servers import servers
 from bench.web import web
 
 
@@ -13,7 +14,7 @@ def bench() -> None:
     """Measure this installation, on PostgreSQL and Valkey out of the test extra's wheels."""
 
 
-for command in (web, jobs, growth, memory):
+for command in (web, jobs, growth, memory, servers):
     bench.add_command(command)
 
 if __name__ == "__main__":

@@ -22,10 +22,13 @@ from tests.processes import free_port
 from tests.servers import start_postgresql, start_valkey
 
 # The server that is measured has the first core, load and databases the others.
+ALL = set(range(os.cpu_count() or 1))
 MEASURED = {0}
-OTHERS = set(range(os.cpu_count() or 1)) - MEASURED or MEASURED
+OTHERS = ALL - MEASURED or MEASURED
 
 ADMINISTRATOR = {"email": "admin@example.com", "password": "seven purple herons"}
+HYPERCORN = ("-c", "hypercorn.toml", "-b")
+
 # Far beyond what the load reaches: counted, and never refused.
 NO_LIMITS = dict.fromkeys(
     (
@@ -93,10 +96,11 @@ class Site:
         self,
         target: str = "app.asgi:app",
         ready: str = "/livez",
-        command: tuple[str, ...] = ("-m", "hypercorn", "-c", "hypercorn.toml", "-b"),
+        command: tuple[str, ...] = ("-m", "hypercorn", *HYPERCORN),
         bind: str = "127.0.0.1:{port}",
         python: str = sys.executable,
         env: Mapping[str, str] | None = None,
+        pinned: bool = True,
     ) -> Process:
         """Start a server on the measured core, and wait until it answers at `ready`."""
         port = free_port()
@@ -107,7 +111,7 @@ class Site:
                 cwd=PROJECT_ROOT,
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, MEASURED),
+                preexec_fn=lambda: os.sched_setaffinity(0, MEASURED if pinned else ALL),
             )
         started = Process(process, port)
         self.processes.append(started)
