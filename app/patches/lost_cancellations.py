@@ -1,8 +1,8 @@
 """Python 3.11: a task cancelled inside `asyncio.wait_for` may run on.
 
 `wait_for` swallows a cancellation that arrives in the same turn of the event loop in which its
-future completes (https://github.com/python/cpython/issues/86296, fixed in 3.12). redis-py sends
-every command inside it. Needed until `requires-python` begins at 3.12.
+future completes (https://github.com/python/cpython/issues/86296, fixed in 3.12). arq runs its jobs
+inside it. Needed until `requires-python` begins at 3.12.
 """
 
 import asyncio

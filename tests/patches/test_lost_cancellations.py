@@ -11,7 +11,7 @@ from app.patches import lost_cancellations
 
 
 async def run_for_long(future: "asyncio.Future[None]") -> None:
-    """Wait for a future as redis-py waits for an answer, then go on."""
+    """Wait for a future as arq waits for a job, then go on."""
     await asyncio.wait_for(future, 10)
     await asyncio.sleep(60)
 
