@@ -16,9 +16,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 SPECIAL_OPTIONS = {NEVER_DECODE, EMPTY_RESPONSE}
 # Commands that wait for something to happen, or change what later ones on their connection mean.
 BLOCKING = ("BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN")
-READING = ("MONITOR", "SUBSCRIBE", "WAIT", "WAITAOF", "XREAD", "XREADGROUP")
+READING = ("MONITOR", "PSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "XREAD", "XREADGROUP")
 CHANGING = ("AUTH", "DISCARD", "EXEC", "HELLO", "MULTI", "RESET", "SELECT", "UNWATCH", "WATCH")
-OWN_CONNECTION = {*BLOCKING, *READING, *CHANGING}
+OF_CLIENTS = ("CLIENT REPLY", "CLIENT TRACKING")
+OWN_CONNECTION = {"WAIT", "WAITAOF", *BLOCKING, *READING, *CHANGING, *OF_CLIENTS}
 
 NO_ANSWER = "Redis did not answer in time"
 
@@ -42,7 +43,9 @@ class MultiplexedRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Return the answer to one command. Raises redis-py's errors."""
-        if args[0].partition(" ")[0] in OWN_CONNECTION or options.keys() & SPECIAL_OPTIONS:
+        name = args[0].upper()
+        alone = name in OWN_CONNECTION or name.partition(" ")[0] in OWN_CONNECTION
+        if alone or options.keys() & SPECIAL_OPTIONS:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         line = self._line
         if line is None or not line.is_open:
@@ -74,6 +77,8 @@ class MultiplexedRedis(Redis):
         if task is None or task.done() or task.get_loop() is not loop:
             # In a context of its own: what it makes outlives the request that needed it first.
             task = loop.create_task(self._make_line(), context=contextvars.Context())
+            # Perhaps nobody is left to hear of an error.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._connecting = task
         try:
             return await asyncio.shield(task)
@@ -153,11 +158,15 @@ class _Line:
             await asyncio.wait([self._reader])
 
     def _look(self) -> None:
+        # What has arrived may not have been read: the loop itself may have stood still for long.
+        self._loop.call_soon(self._loop.call_soon, self._judge)
+
+    def _judge(self) -> None:
         """Fail commands that have waited for too long. One timer serves all."""
         self._timer = None
         now = self._loop.time()
         late = now - self._timeout
-        if not self._waiting:
+        if not self._waiting or self._ended:
             return
         _, first = self._waiting[0]
         if max(first, self._heard) <= late:

@@ -17,9 +17,11 @@ VERSION_TABLE = "alembic_version"
 MERGE = "Run: python manage.py db merge heads -m 'Merge migrations', then db upgrade"
 
 
-# What a migration's file says about itself: one name, none, or several in parentheses. Not by
+# What a migration's file says about itself: one name, none, or several in brackets. Not read by
 # `ast.parse`, which on Python 3.11 fails now and then beside another thread that uses it.
-ASSIGNED = re.compile(r"^(revision|down_revision)\b[^=\n]*=\s*(\([^)]*\)|.*)$", re.MULTILINE)
+ASSIGNED = r"^{}\b[^=\n]*=\s*(\([^)]*\)|\[[^\]]*\]|.*)$"
+REVISION = re.compile(ASSIGNED.format("revision"), re.MULTILINE)
+DOWN_REVISION = re.compile(ASSIGNED.format("down_revision"), re.MULTILINE)
 QUOTED = re.compile(r"[\"']([^\"']+)[\"']")
 
 
@@ -42,12 +44,13 @@ class Revisions:
     """
 
     def __init__(self) -> None:
-        named: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
-        for path in (PROJECT_ROOT / "alembic" / "versions").glob("*.py"):
-            for name, value in ASSIGNED.findall(path.read_text()):
-                named[name] |= set(QUOTED.findall(value))
-        self.known = frozenset(named["revision"])
-        self.heads = self.known - named["down_revision"]
+        known: set[str] = set()
+        before: set[str] = set()
+        for path in (PROJECT_ROOT / "alembic" / "versions").glob("[!.]*.py"):
+            text = path.read_text("utf-8", errors="replace")
+            known |= _named(REVISION.search(text))
+            before |= _named(DOWN_REVISION.search(text))
+        self.known, self.heads = frozenset(known), frozenset(known - before)
 
     def two_heads(self) -> str:
         """Return words that say between which migrations there is no order."""
@@ -79,6 +82,10 @@ class Revisions:
         """Raise `NotReady` if the database is another application's."""
         if names := await self.taken(connection):
             raise NotReady(f"{in_use(names)} {own_database(settings)}")
+
+
+def _named(assigned: re.Match[str] | None) -> set[str]:
+    return set(QUOTED.findall(re.sub("#.*", "", assigned[1]))) if assigned else set()
 
 
 def _tables_and_revisions(connection: Connection) -> tuple[set[str], set[str] | None]:

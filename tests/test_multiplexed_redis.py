@@ -244,3 +244,13 @@ async def test_a_connection_that_is_being_made_ends_too(hole: tuple[BlackHole, C
     ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(ended[0], asyncio.CancelledError)
     assert all(isinstance(error, RedisConnectionError) for error in ended[1:])
+
+
+async def test_a_loop_that_stood_still_reads_what_has_arrived(
+    settings: Config, client: MultiplexedRedis
+) -> None:
+    await client.ping()
+    asked = [asyncio.create_task(client.execute_command("ECHO", str(n))) for n in range(5)]
+    await asyncio.sleep(0)
+    time.sleep(settings.REDIS_TIMEOUT + 0.1)
+    assert await asyncio.gather(*asked) == [str(number).encode() for number in range(5)]

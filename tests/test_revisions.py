@@ -43,8 +43,14 @@ def test_branches_and_merges_are_understood(
         "revision: str = 'e'\ndown_revision: tuple[str, ...] | None = (\n    'd',\n    'x',\n)\n"
         "branch_labels = 'no_revision'\n"
     )
-    assert Revisions().heads == {"e"}
+    (folder / "f.py").write_text(
+        "revision = 'f'  # replaces 'ff'\ndown_revision = [\n    'e',\n]\n"
+        'def upgrade():\n    op.execute("""\nrevision = "zz"\n""")\n'
+    )
+    (folder / ".#f.py").symlink_to(folder / "nowhere")  # as an editor locks a file
+    assert Revisions().heads == {"f"}
     (folder / "e.py").unlink()
+    (folder / "f.py").unlink()
     assert Revisions().known == {"a", "b", "c", "d"}
 
 

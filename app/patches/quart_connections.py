@@ -42,7 +42,7 @@ class DirectConnection(ASGIHTTPConnection):
         try:
             await self.handle_request(request, send)
         except asyncio.CancelledError:
-            if not left:
+            if not left or handling.cancelling() > 1:  # the server stops as well
                 raise
         finally:
             ended = True

@@ -1,5 +1,6 @@
 """The context of every template, and the urls and caching of static files."""
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,12 +27,17 @@ class Page(Template):
     """A template that is rendered at once.
 
     Quart's own are coroutines, which wait for every call in them, to the same end: a template waits
-    for nothing, since it shows what the view has loaded.
+    for nothing, since it shows what the view has loaded. It cannot call coroutine functions.
     """
 
     async def render_async(self, *args: Any, **values: Any) -> str:
         """Render it, for `quart.render_template`."""
         return self.render(*args, **values)
+
+    async def generate_async(self, *args: Any, **values: Any) -> AsyncGenerator[str, object]:
+        """Render it piece by piece, for `quart.stream_template`."""
+        for piece in self.generate(*args, **values):
+            yield piece
 
     def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
         # What is imported is not made anew for globals of a single template: there are none, but to
@@ -52,7 +58,7 @@ def init_app(app: Quart) -> None:
     def asset(filename: str) -> str:
         """Return the url of a static file, with its content's hash for caching."""
         context = _cv_request.get(None)
-        return (context.request.root_path if context else "") + paths[filename]
+        return (context.request.root_path.rstrip("/") if context else "") + paths[filename]
 
     def icon(name: str) -> Markup:
         """Return one of the pictures in `icons.svg`. A macro would take three times as long."""

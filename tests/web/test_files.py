@@ -106,8 +106,9 @@ async def test_head_gives_the_size(client: Browser) -> None:
 
 
 async def test_a_file_is_found_below_the_path_that_a_server_strips(app: Quart) -> None:
-    answered = await asked(app, "/below/static/app.css", root_path="/below")
-    assert answered[0]["status"] == 200
+    for root_path in ("/below", "/below/"):
+        answered = await asked(app, "/below/static/app.css", root_path=root_path)
+        assert answered[0]["status"] == 200
     assert (await asked(app, "/static/nothing.css"))[0]["status"] == 404
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
-from quart import Quart
+from quart import Quart, stream_template_string
 from quart.typing import TestClientProtocol as Browser
 
 from app.accounts import service
@@ -120,3 +120,9 @@ async def test_static_routes_give_nothing_from_outside_their_folder(
     client: Browser, path: str
 ) -> None:
     assert (await client.get(path)).status_code == 404
+
+
+async def test_templates_can_be_streamed(app: Quart) -> None:
+    async with app.test_request_context("/"):
+        pieces = [piece async for piece in await stream_template_string("{{ app_name }} {{ 1 }}")]
+    assert "".join(pieces) == f"{app.config['APP_NAME']} 1"

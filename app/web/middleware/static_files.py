@@ -43,7 +43,7 @@ class StaticFiles:
     ) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
             for prefix, files in self.served.items():
                 if path.startswith(prefix) and (file := files().get(path.removeprefix(prefix))):
                     scope["route"] = f"{prefix}<path:filename>"  # type: ignore[typeddict-unknown-key]  # for the log
