@@ -167,9 +167,10 @@ def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
 
 
 # The front door and the lazy commands by design, and `serve`, which must outlive a mistake in what
-# it imports. The others import what an installation may lack: the embedded server, the watcher of
-# files, readline.
+# it imports. Password checks import dictionaries of 13 MiB that most processes never need. The
+# others import what an installation may lack: the embedded server, the watcher of files, readline.
 LATE = {
+    "app/auth/hashing.py",
     "app/__init__.py",
     "manage.py",
     "app/commands/shell.py",
