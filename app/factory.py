@@ -53,7 +53,7 @@ def create_app(config_name: str | None = None) -> Quart:
     app.extensions["settings"] = settings
     app.extensions["database"] = database = Database(settings)
     app.extensions["redis"] = redis = request_redis(settings)
-    app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT, settings.redis_key("limits"))
+    app.extensions["limits"] = Limits(redis, settings.redis_key("limits"))
     app.extensions["passwords"] = passwords = Passwords(settings)
 
     for part in (

@@ -1,6 +1,5 @@
 """Rate limits, counted in Redis for all processes together."""
 
-import asyncio
 import ipaddress
 import logging
 import time
@@ -62,7 +61,7 @@ class Limits:
     So log-ins are never without a limit: without Redis each process applies it separately.
     """
 
-    def __init__(self, redis: Redis, timeout: float, key_prefix: str) -> None:
+    def __init__(self, redis: Redis, key_prefix: str) -> None:
         storage = RedisStorage(
             "async+redis://unused:0",  # the pool below holds the address
             implementation="redispy",
@@ -74,8 +73,6 @@ class Limits:
         bridge.register_scripts()
         self._shared = DirectRateLimiter(storage, redis, bridge)
         self._local = MovingWindowRateLimiter(MemoryStorage())
-        # The client's own time-out applies to each of several exchanges, and callers queue for it.
-        self._timeout = timeout
         self._away_until = 0.0
 
     @property
@@ -105,9 +102,8 @@ class Limits:
             await self._local.clear(item, *identifiers)
         if self.is_shared:
             try:
-                async with asyncio.timeout(self._timeout):
-                    for item in items:
-                        await self._shared.clear(item, *identifiers)
+                for item in items:
+                    await self._shared.clear(item, *identifiers)
             except REDIS_AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
@@ -125,9 +121,8 @@ class Limits:
         answered = False
         if self.is_shared:
             try:
-                async with asyncio.timeout(self._timeout):
-                    full = await _full(self._shared, items, identifiers, count=count)
-                    seconds = await _wait(self._shared, full, identifiers) if full else 0
+                full = await _full(self._shared, items, identifiers, count=count)
+                seconds = await _wait(self._shared, full, identifiers) if full else 0
                 answered = True
             except REDIS_AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER

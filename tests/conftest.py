@@ -259,7 +259,7 @@ def reset_limits(app: Quart) -> None:
     """Give an app limits without local counters."""
     settings: Config = app.extensions["settings"]
     prefix = settings.redis_key("limits")
-    app.extensions["limits"] = Limits(redis, settings.REDIS_TIMEOUT, prefix)
+    app.extensions["limits"] = Limits(redis, prefix)
 
 
 @pytest.fixture
