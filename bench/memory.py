@@ -1,17 +1,15 @@
 """How much memory a web process and a worker take, and how soon a web process answers."""
 
-import json
 import statistics
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 
 import click
 
 from app.environment import PROJECT_ROOT
-from bench.site import ADMINISTRATOR, Process, Site, load, log_in, site
+from bench.site import Process, Site, load, log_in, site
 
 ROW = "{:<52} {:>9} {:>9}"
 
@@ -62,14 +60,11 @@ def _use(server: Process, seconds: float, log_ins: int) -> int:
         )
     ]
     for number in range(log_ins):
-        wrong = {"password": "wrong"} if number % 3 == 0 else {}
-        request = urllib.request.Request(
-            f"{server.url}/api/v1/session",
-            json.dumps(ADMINISTRATOR | wrong).encode(),
-            {"Content-Type": "application/json"},
-        )
+        if number % 3:
+            log_in(server)
+            continue
         try:
-            urllib.request.urlopen(request).close()
+            log_in(server, "wrong")
         except urllib.error.HTTPError as error:
             error.close()
             if error.code != 401:

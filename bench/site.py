@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from app.environment import PROJECT_ROOT
-from tests.processes import free_port
+from tests import processes
 from tests.servers import start_postgresql, start_valkey
 
 # The server that is measured has the first core, load and databases the others.
@@ -30,16 +30,7 @@ ADMINISTRATOR = {"email": "admin@example.com", "password": "seven purple herons"
 HYPERCORN = ("-c", "hypercorn.toml", "-b")
 
 # Far beyond what the load reaches: counted, and never refused.
-NO_LIMITS = dict.fromkeys(
-    (
-        "API_LIMIT",
-        "PAGE_LIMIT",
-        "LOGIN_LIMIT_ADDRESS",
-        "LOGIN_LIMIT_ACCOUNT_ADDRESS",
-        "LOGIN_LIMIT_ACCOUNT",
-    ),
-    "1000000/minute",
-)
+NO_LIMITS = dict.fromkeys(processes.NO_LIMITS, "1000000/minute")
 
 
 @dataclass
@@ -103,7 +94,7 @@ class Site:
         pinned: bool = True,
     ) -> Process:
         """Start a server on the measured core, and wait until it answers at `ready`."""
-        port = free_port()
+        port = processes.free_port()
         with (self.folder / f"{port}.log").open("wb") as log:
             process = subprocess.Popen(
                 [python, *command, bind.format(port=port), target],
@@ -134,10 +125,10 @@ def site(*, durable: bool = False) -> Iterator[Site]:
     folder.chmod(0o755)
     valkey, socket = start_valkey(folder)
     postgresql, home = start_postgresql(folder, durable=durable)
-    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    env |= NO_LIMITS | {
+    env = processes.variables() | NO_LIMITS
+    env |= {
         "QUART_CONFIG": "production",
-        "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+        "SECRET_KEY": processes.SECRET,
         "DATABASE_URL": f"postgresql://postgres@/postgres?host={home}",
         "REDIS_URL": f"unix://{socket}",
         "BASE_URL": "http://localhost",
@@ -157,11 +148,11 @@ def site(*, durable: bool = False) -> Iterator[Site]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def log_in(server: Process) -> str:
-    """Log the administrator in; return the session's secret."""
+def log_in(server: Process, password: str = ADMINISTRATOR["password"]) -> str:
+    """Log the administrator in; return the session's secret. Raises `HTTPError` if refused."""
     request = urllib.request.Request(
         f"{server.url}/api/v1/session",
-        json.dumps(ADMINISTRATOR).encode(),
+        json.dumps(ADMINISTRATOR | {"password": password}).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request) as response:

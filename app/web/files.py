@@ -15,16 +15,15 @@ COMPRESSIBLE = ("text/", "application/javascript", "application/json", "image/sv
 class File:
     """A file's content, its type, and its version: the beginning of the content's hash.
 
-    `content_type` is the header.
-
-    `compressed` is the content compressed with gzip, or None if that does not make it smaller.
+    `content_type` is the header; `compressed` the content compressed with gzip, or None if that
+    does not make it smaller.
     """
 
     def __init__(self, path: Path) -> None:
         self.content = path.read_bytes()
-        self.type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        is_text = self.type.startswith(COMPRESSIBLE)
-        self.content_type = f"{self.type}{'; charset=utf-8' if is_text else ''}".encode()
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        is_text = kind.startswith(COMPRESSIBLE)
+        self.content_type = f"{kind}{'; charset=utf-8' if is_text else ''}".encode()
         self.version = hashlib.sha256(self.content).hexdigest()[:12]
         self.compressed: bytes | None = None
         if is_text:
