@@ -241,6 +241,14 @@ def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def roll_back(connection: Any, record: object, error: BaseException | None) -> None:
+        # The pool closes the connection of a cancelled request. SQLite really closes it, and drops
+        # its lock, when the last statement ends: for one that was cut short that is when the
+        # garbage collector comes by.
+        with suppress(Exception):  # closed already
+            connection.run_async(lambda driver: asyncio.shield(driver.rollback()))
+
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         # A writer takes the lock at once: of two that began as readers, one would have to fail.

@@ -1,11 +1,14 @@
 """Sessions and transactions, and the settings that make them reliable on SQLite."""
 
 import asyncio
+import gc
+import itertools
+import random
 from datetime import datetime
 
 import pytest
 from quart import Quart
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from app.auth.models import Credential, Purpose, Role, User
@@ -230,6 +233,36 @@ async def test_a_cancelled_transaction_is_undone_and_gives_its_connection_back(
         assert small.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     finally:
         await small.dispose()
+
+
+async def test_what_is_cancelled_amid_a_statement_leaves_no_lock(
+    app: Quart, backend: str, settings: Config
+) -> None:
+    """SQLite closes a connection, and drops its lock, when the last of its statements has ended."""
+    if backend != "sqlite":
+        pytest.skip("the server of PostgreSQL ends what a closed connection held")
+    database = Database(settings.model_copy(update={"SQLITE_BUSY_TIMEOUT": 0.5}))
+
+    async def write() -> None:
+        async with database.begin() as connection:
+            for number in itertools.count():
+                row = insert(Role).values(name=f"Role {number}", index="main", permissions=3)
+                await connection.execute(row.returning(Role.id))
+
+    gc.disable()  # which would end the statements at some time
+    try:
+        for _ in range(60):
+            writing = asyncio.create_task(write())
+            await asyncio.sleep(random.uniform(0.002, 0.012))
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            async with database.transaction() as session:
+                await session.execute(select(Role.id))
+    finally:
+        gc.enable()
+        await database.dispose()
+    assert await count(Role) == 2
 
 
 async def test_postgresql_cuts_off_what_takes_too_long(
