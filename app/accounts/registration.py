@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import emails, links, service
 from app.accounts.passwords import bad_words
 from app.accounts.schemas import Registration
-from app.auth import devices
 from app.auth.hashing import passwords
 from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
@@ -24,8 +23,8 @@ from app.validators.email_address import email_address
 async def register(person: Registration, client: Client) -> None:
     """Register somebody and mail them what to do next.
 
-    The caller learns nothing about the email address, not even by the time this takes: the same
-    statements run whether or not it has an account. An existing account stays as it is, and
+    The caller learns nothing about the email address, not even by the time this takes: as much
+    is written whether or not it has an account. An existing account stays as it is, and
     its owner is told by mail. Raises `WeakPassword`, `TooMany` or `Busy`.
     """
     password = person.password.get_secret_value()
@@ -34,8 +33,7 @@ async def register(person: Registration, client: Client) -> None:
     await limits.hit("register", settings.REGISTRATION_LIMIT, ip, shared="registrations")
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
-        user_id = await service.add_unconfirmed(session, person, password_hash)
-        await devices.remember(session, client.device, user_id)
+        user_id = await service.add_unconfirmed(session, person, password_hash, client.device)
         await _post(session, person.email, user_id)
 
 

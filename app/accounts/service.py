@@ -1,15 +1,16 @@
 """Roles, and the accounts of users."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
-from sqlalchemy import Select, delete, literal, select, update
+from sqlalchemy import Select, case, delete, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.names import clean_name
 from app.accounts.schemas import FullName, Registration
-from app.auth import sessions
+from app.auth import devices, sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
 from app.auth.password_checks import WrongPassword, require_password
@@ -127,23 +128,32 @@ async def create_user(
     return user
 
 
-async def add_unconfirmed(session: AsyncSession, person: Registration, password_hash: str) -> int:
-    """Create an unconfirmed account, and return its id; 0 if the address has an account already.
+async def add_unconfirmed(
+    session: AsyncSession, person: Registration, password_hash: str, device: str
+) -> int:
+    """Create an unconfirmed account that knows a device, and return its id.
 
-    One statement that does as much in either case, so that the time it takes tells nothing.
+    Returns 0 if the address has an account already. To the clock that is the same: an account with
+    a random address is then created instead, and undone.
     """
     address = email_address(person.email)
+    is_taken = with_email(select(User.id), person.email).exists()
     user = own_fields(person) | {
-        "email": str(address),
+        "email": case((is_taken, f"{uuid4()}@invalid"), else_=str(address)),
         "email_as_typed": address.differing,
         "password_hash": password_hash,
         "confirmed": False,
     }
-    columns = User.__table__.c
-    values = [literal(value, columns[name].type) for name, value in user.items()]
-    row = select(*values).where(~with_email(select(User.id), person.email).exists())
-    statement = insert_into(session, User).from_select([*user], row).on_conflict_do_nothing()
-    return (await session.execute(statement.returning(User.id))).scalar_one_or_none() or 0
+    statement = insert_into(session, User).values(user).on_conflict_do_nothing()
+    returned = statement.returning(User.id, User.email)
+    savepoint = await session.begin_nested()
+    row = (await session.execute(returned)).one_or_none()  # None: a concurrent request was faster
+    await devices.remember(session, device, row.id if row else 0)
+    if row and row.email == str(address):
+        await savepoint.commit()
+        return cast(int, row.id)
+    await savepoint.rollback()
+    return 0
 
 
 def own_fields(person: FullName) -> dict[str, Any]:
