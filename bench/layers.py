@@ -20,6 +20,7 @@ from app.factory import create_app
 from app.limits import limits
 from bench.site import ADMINISTRATOR
 from bench.yardsticks import app as bare
+from tests.asgi import http_scope
 
 BATCHES, CALLS = 15, 40
 
@@ -39,7 +40,7 @@ async def microseconds(call: Callable[[], Awaitable[object]]) -> float:
 
 def request(layer: Layer, path: str, **headers: str) -> Callable[[], Awaitable[object]]:
     """Return a call that has a layer answer a request, as an ASGI server does."""
-    pairs = [(b"host", b"localhost"), *((k.encode(), v.encode()) for k, v in headers.items())]
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def call() -> None:
         answered = asyncio.Event()
@@ -62,25 +63,9 @@ def request(layer: Layer, path: str, **headers: str) -> Callable[[], Awaitable[o
 
 
 def _scope(path: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": list(headers),
-        "client": ("127.0.0.1", 40000),
-        "server": ("127.0.0.1", 8000),
-        "extensions": {},
-        # What the outermost layer adds for the inner ones.
-        "proxy_headers": {},
-        "peer": "127.0.0.1",
-        "scheme_known": True,
-    }
+    # With what the outermost layer adds for the inner ones.
+    added = {"proxy_headers": {}, "peer": "127.0.0.1", "scheme_known": True}
+    return http_scope(path, headers) | added
 
 
 async def measure(app: Quart) -> list[tuple[str, float]]:

@@ -9,6 +9,7 @@ from quart.asgi import ASGIHTTPConnection
 
 from app.patches import quart_connections
 from app.patches.quart_connections import DirectConnection
+from tests.asgi import http_scope
 
 
 async def ask(
@@ -37,19 +38,9 @@ async def ask(
         return asyncio.Task(coroutine, loop=loop, **options)
 
     asked: list[bool] = []
-    scope: Any = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-    }
     loop.set_task_factory(factory)
     try:
-        await app(scope, receive, send or collect)
+        await app(http_scope("/"), receive, send or collect)  # type: ignore[arg-type]
     finally:
         loop.set_task_factory(None)
     await asyncio.sleep(0)

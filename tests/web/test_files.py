@@ -14,6 +14,7 @@ from quart.typing import TestClientProtocol as Browser
 from app.web import api
 from app.web.middleware import static_files
 from app.web.middleware.static_files import StaticFiles
+from tests.asgi import http_scope
 
 SCRIPT = "/docs/assets/swagger-ui-bundle.js"
 GZIP = {"Accept-Encoding": "gzip, br"}
@@ -156,20 +157,6 @@ async def asked(
     async def receive() -> Any:
         await asyncio.sleep(30)
 
-    scope = {
-        "type": "http",
-        "asgi": {},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": root_path,
-        "headers": [(b"host", b"localhost"), *(headers or [])],
-        "client": ("127.0.0.1", 40000),
-        "server": ("127.0.0.1", 8000),
-        "extensions": {},
-    }
+    scope = http_scope(path, headers or (), root_path=root_path)
     await app(scope, receive, send or collect)
     return events
