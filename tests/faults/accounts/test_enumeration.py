@@ -55,7 +55,7 @@ FEWER = 200
 # How often the longer of two times is the known one's. Half of the times says nothing; a standard
 # deviation of 500 samples is .018. What is outside is measured again, and judged together.
 BOUNDS = (0.45, 0.55)
-ROUNDS = 3
+ROUNDS = 4
 
 NAME = {"first_name": "Robin", "last_name": "Example"}
 
