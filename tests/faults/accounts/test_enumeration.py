@@ -207,10 +207,10 @@ def test_refusing_too_many_guesses_does_not_tell_who_has_an_account(
         for _ in range(number):
             send(suspicious, request)
 
-    options: dict[str, Any] = {"prepare": guess, "status": 429}
     half = len(people) // 2  # nobody is told twice a day
     mine = people[:half] if number == 1 else people[half:]
-    compare_emails(suspicious, mine, LOG_IN, {"password": WRONG}, **options)
+    fields = {"password": WRONG}
+    compare_emails(suspicious, mine, LOG_IN, fields, prepare=guess, status=429)
 
 
 async def kind_of_people(env: dict[str, str], kind: str) -> list[Person]:
