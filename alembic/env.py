@@ -18,6 +18,9 @@ from app.config import Config, load_settings
 from app.database import Base, create_engine
 from app.environment import load_environment
 from app.errors import ConfigurationError
+from app.patches.alembic_batches import leave_out_computed_columns
+
+leave_out_computed_columns()
 
 # Any number that nothing else uses for an advisory lock in this database.
 MIGRATION_LOCK = 0x71756172  # "quar"
