@@ -1,0 +1,1 @@
+"""Pages that people edit: written in Markdown, with a history. Deletable."""
