@@ -26,7 +26,6 @@ INSERT INTO credentials (id, purpose, digest, user_id, remember, created_at, las
 SELECT gen_random_uuid(), 'session', sha256(('session' || id)::bytea), id, false, now(), now(),
        now() + interval '1 day'
 FROM users WHERE email LIKE 'user%';
-ANALYZE;
 """
 
 # A session of another user for each request; none of those who are disabled.
@@ -85,14 +84,20 @@ def _compare(
 
 
 def _installation(made: Site, number: int) -> Process:
+    return made.start(env=filled(made, number, FILL))
+
+
+def filled(made: Site, number: int, statements: str) -> dict[str, str]:
+    """Make a database with so many users; return the variables of an installation on it."""
     name = f"bench_{number}"
     home = urllib.parse.parse_qs(urllib.parse.urlsplit(made.env["DATABASE_URL"]).query)["host"][0]
     asyncio.run(_execute(home, "postgres", f"CREATE DATABASE {name}"))
     url = f"postgresql://postgres@/{name}?host={home}"
     env = {"DATABASE_URL": url, "REDIS_PREFIX": name}
     made.manage("setup-prod", **env)
-    asyncio.run(_execute(home, name, FILL.format(number=number)))
-    return made.start(env=env)
+    for each in (statements.format(number=number), "VACUUM ANALYZE"):
+        asyncio.run(_execute(home, name, each))
+    return env
 
 
 async def _execute(home: str, database: str, statements: str) -> None:
