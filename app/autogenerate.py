@@ -1,6 +1,7 @@
 """What `db check` and `db migrate` compare, beyond and below what Alembic does by itself."""
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -124,6 +125,10 @@ class OnPostgresql(ComparesValues, PostgresqlImpl):
     """Alembic on PostgreSQL."""
 
     __dialect__ = "postgresql"
+
+    def _normalize_computed_default(self, sqltext: str) -> str:
+        # Without the types that PostgreSQL writes after texts.
+        return super()._normalize_computed_default(re.sub(r"::[a-z ]+", "", sqltext))
 
 
 class OnSqlite(ComparesValues, SQLiteImpl):

@@ -19,7 +19,18 @@ from app.limits import Limits
 from app.mail import mailbox
 from app.patches.quart_contexts import drop_flask_contexts
 from app.redis import request_redis
-from app.web import access, api, bodies, dashboard, errors, identity, menus, pages, well_known
+from app.web import (
+    access,
+    api,
+    bodies,
+    dashboard,
+    destinations,
+    errors,
+    identity,
+    menus,
+    pages,
+    well_known,
+)
 from app.web.application import Application
 from app.web.middleware.draining import DrainedRefusals
 from app.web.middleware.head_size import HeadSize
@@ -61,6 +72,7 @@ def create_app(config_name: str | None = None) -> Quart:
         schedule,
         bodies,
         access,
+        destinations,
         identity,
         menus,
         pages,

@@ -8,6 +8,8 @@ entries. Importing this module makes every table and every job known.
 from types import ModuleType
 
 from app.accounts import feature as accounts
+from app.audit import feature as audit
+from app.content import feature as content
 from app.jobs import feature as jobs
 from app.mail import feature as mail
 from app.site import feature as site

@@ -44,7 +44,7 @@ from app.auth.models import Purpose
 from app.auth.sessions import NewSession
 from app.database import db
 from app.web import bodies
-from app.web.access import limit, public, reauthenticated, signed_in
+from app.web.access import before_password_change, limit, public, reauthenticated, signed_in
 from app.web.identity import (
     bearer,
     client,
@@ -98,12 +98,13 @@ def _session_out(begun: NewSession) -> SessionOut:
 
 
 @accounts_api.delete("/session")
+@before_password_change
 @signed_in
 @limit("API_LIMIT")
 async def end_session() -> ResponseReturnValue:
     """Log out: end the sessions that this request carries, as a token or as a cookie."""
     async with db.transaction() as session:
-        await sessions.log_out(session, shown_secrets())
+        await sessions.log_out(session, identity(), shown_secrets())
     return _without_cookie()
 
 
@@ -198,6 +199,7 @@ async def send_confirmation_again() -> tuple[Accepted, int]:
 
 
 @accounts_api.get("/account")
+@before_password_change
 @signed_in
 @limit("API_LIMIT")
 @validate_response(AccountOut)
@@ -248,7 +250,7 @@ async def download_data() -> DataExport:
 async def list_sessions() -> SessionRows:
     """List the caller's sessions: the 100 that were used last."""
     async with db.session() as session:
-        rows = await sessions.list_credentials(session, identity(), Purpose.SESSION)
+        rows = await sessions.list_credentials(session, identity().user_id, Purpose.SESSION)
     return await asyncio.to_thread(SessionRows.of, rows, identity())
 
 
@@ -273,6 +275,7 @@ async def end_one_session(session_id: UUID) -> ResponseReturnValue:
 
 
 @accounts_api.post("/account/password")
+@before_password_change
 @signed_in
 @limit("API_LIMIT")
 @validate_request(PasswordChange)

@@ -7,7 +7,7 @@ import click
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import application, migrations
-from app.accounts import service
+from app.accounts import roles, service
 from app.auth.hashing import normal_password, passwords
 from app.config import DEFAULT_ADMIN_PASSWORD, Config
 from app.database import db
@@ -46,7 +46,7 @@ async def _set_up(loaded: Config) -> None:
     await probes.require(loaded, probes.database)
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
-        await service.insert_roles(session)
+        await roles.insert_roles(session)
         if is_set_up or await service.has_administrator(session):
             return
         if await service.find_user(session, email):
@@ -88,7 +88,7 @@ async def create_admin(email: str, password: str, config_name: str | None = None
         await passwords.require_strong(password, [valid_address(email)])
         password_hash = await passwords.hash(password)
         async with db.transaction() as session:
-            await service.insert_roles(session)
+            await roles.insert_roles(session)
             return await service.make_administrator(session, email, password_hash)
 
 

@@ -6,11 +6,10 @@ Whoever opens the link also shows that the registration is their own, or sets th
 import enum
 from dataclasses import dataclass
 
-from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import links, service
+from app.accounts import acts, links, service
 from app.accounts.passwords import bad_words
 from app.accounts.schemas import SetUp
 from app.auth import devices, sessions
@@ -21,6 +20,7 @@ from app.auth.password_checks import Verified, WrongPassword, forget_guesses, re
 from app.auth.sessions import NewSession
 from app.database import db
 from app.errors import DomainError
+from app.trail import record
 from app.validators.email_address import EmailAddress
 
 
@@ -97,6 +97,7 @@ async def _confirm(session: AsyncSession, secret: str, verified: Verified | None
         raise WrongPassword(field="password")
     user.email_as_typed = EmailAddress(link.email, link.recipient).differing
     user.confirmed = True
+    record(session, acts.CONFIRMED, user.subject, actor=user.subject)
     await session.flush()
     return user
 
@@ -134,10 +135,11 @@ async def _replace(session: AsyncSession, secret: str, chosen: SetUp, password_h
     )
     if former is not None:
         user.role_id = former.role_id  # whoever gave it, gave it to the owner of the address
-        await session.execute(delete(User).where(User.id == former.id))
+        await service.remove_user(session, former.id)
     session.add(user)
     try:
         await session.flush()
     except IntegrityError:  # a concurrent request was faster
         raise links.LinkExpired from None
+    record(session, acts.SET_UP, user.subject, actor=user.subject)
     return user

@@ -4,11 +4,11 @@ The change is requested with the password, confirmed by a link mailed to the new
 be reverted by a link mailed to the previous one.
 """
 
-from sqlalchemy import delete
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import emails, links, service
+from app.accounts import acts, emails, links, service
 from app.accounts.schemas import EmailChange
 from app.auth import sessions
 from app.auth.identity import Client, Identity
@@ -18,6 +18,7 @@ from app.config import settings
 from app.database import db
 from app.errors import DomainError
 from app.limits import limits
+from app.trail import record
 from app.validators.email_address import normalised
 
 
@@ -43,6 +44,8 @@ async def request(actor: Identity, change: EmailChange, client: Client) -> None:
         if user is None:
             raise WrongPassword(field="password")
         await mail_links(session, user, change.email)
+        # Not which: it may be somebody else's.
+        record(session, acts.EMAIL_CHANGE_REQUESTED, user.subject)
 
 
 async def mail_links(session: AsyncSession, user: User, email: str) -> None:
@@ -83,7 +86,16 @@ async def confirm(
         )
         if not is_theirs:  # the password has changed meanwhile, or the session has ended
             raise WrongPassword("Type the password of the account.", field="password")
+        before = user.email
         await _set_email(session, user, link)
+        record(
+            session,
+            acts.EMAIL_CHANGED,
+            user.subject,
+            actor=user.subject,
+            before={"email": before},
+            after={"email": user.email},
+        )
         await service.revoke_credentials(session, user.id, service.REVOCABLE - {Purpose.TOKEN})
         if verified is None:
             return await sessions.renew_session(session, actor, user.id, client)
@@ -100,6 +112,7 @@ async def revert_email_change(session: AsyncSession, secret: str) -> str:
     the secret of a link that sets a new password. Raises `LinkExpired` or `EmailTaken`.
     """
     link, user = await links.use_link(session, secret, Purpose.OBJECT)
+    before = user.email
     if user.email != link.email and user.confirmed:
         await emails.tell_address_lost(session, user.address)
     try:
@@ -110,6 +123,8 @@ async def revert_email_change(session: AsyncSession, secret: str) -> str:
             "change its address. Then open this link again."
         ) from None
     user.password_hash = None
+    was, now = {"email": before}, {"email": user.email}
+    record(session, acts.EMAIL_REVERTED, user.subject, before=was, after=now)
     await service.revoke_credentials(session, user.id, service.REVOCABLE | {Purpose.DEVICE})
     return links.new_link(session, Purpose.RESET, user.address, user_id=user.id)
 
@@ -125,7 +140,8 @@ async def _set_email(session: AsyncSession, user: User, link: links.Link) -> Non
             User.disabled_at.is_(None),
             User.id != user.id,
         )
-        await session.execute(delete(User).where(*unproven))
+        for former in (await session.execute(select(User.id).where(*unproven))).scalars().all():
+            await service.remove_user(session, former)
         if not user.confirmed:
             # A role may have been given to the owner of the address that is left, who is unknown.
             user.role_id = (await session.execute(DEFAULT_ROLE_ID)).scalar_one()

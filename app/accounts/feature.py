@@ -1,22 +1,21 @@
 """The feature of accounts: pages, API, jobs, menu entries and a card on the dashboard."""
 
-from typing import Any
-
 from quart import Quart
 
 import app.accounts.jobs  # declares the jobs
 import app.accounts.link_views  # noqa: F401  (adds its pages to the blueprint)
-from app.accounts import service
+from app.accounts import figures, service
+from app.accounts.admin import admin
+from app.accounts.admin_api import admin_api
 from app.accounts.api import accounts_api
 from app.accounts.personal_data import add_export
 from app.accounts.probes import emails
 from app.accounts.views import accounts
-from app.database import db
 from app.health.probes import add_probe
 from app.jobs.schedule import every
-from app.web.access import SignInPages, set_sign_in_pages
 from app.web.dashboard import add_card
-from app.web.menus import add_entry
+from app.web.destinations import SignInPages, add_landing_page, set_sign_in_pages
+from app.web.menus import add_entry, administrators
 
 SIGN_IN_PAGES = SignInPages(
     login="accounts.login",
@@ -35,21 +34,20 @@ def init_app(app: Quart) -> None:
     """Register what accounts add to the application."""
     app.register_blueprint(accounts)
     app.register_blueprint(accounts_api)
+    app.register_blueprint(admin)
+    app.register_blueprint(admin_api)
     set_sign_in_pages(app, SIGN_IN_PAGES)
     add_entry(app, "account", "Account", "accounts.manage")
     add_entry(app, "account", "Password", "accounts.change_password")
     add_entry(app, "account", "Email", "accounts.change_email")
     add_entry(app, "account", "Sessions", "accounts.list_sessions")
     add_entry(app, "account", "Data", "accounts.delete_account")
-    add_card(app, "accounts/figures.html", count_people)
+    add_landing_page(app, "account", "Account", "accounts.manage")
+    add_entry(app, "administration", "People", "people.index", administrators, position=10)
+    add_entry(app, "administration", "Roles", "people.list_roles", administrators, position=20)
+    add_card(app, "accounts/figures.html", figures.load_card, position=10)
     add_export(app, "account", service.export_account)
     add_export(app, "credentials", service.export_credentials)
     add_probe(app, emails)
     every(app, "7 * * * *", "accounts.delete_expired_credentials")
-
-
-async def count_people() -> dict[str, Any]:
-    """Count accounts and sessions for the dashboard."""
-    async with db.session() as session:
-        people, sessions = await service.count_people(session)
-    return {"people": people, "sessions": sessions}
+    every(app, "4 * * * *", "accounts.keep_sign_ups")

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from app.accounts import links, log_in, passwords, registration
+from app.accounts import figures, links, log_in, passwords, registration
 from app.auth import sessions
 from app.database import db
 from app.jobs.queue import job
@@ -44,3 +44,9 @@ async def delete_expired_credentials() -> None:
     """Delete expired sessions, tokens and links."""
     async with db.transaction() as session:
         await sessions.delete_expired(session)
+
+
+@job("accounts.keep_sign_ups", timeout=300)
+async def keep_sign_ups() -> None:
+    """Count new accounts by day, for the dashboard's plot."""
+    await figures.keep_sign_ups()

@@ -10,7 +10,8 @@ from app.accounts.schemas import AcceptanceForm, NewPasswordForm, SetUpForm, Sho
 from app.accounts.views import BOTH, accounts, logged_in
 from app.auth.models import Purpose
 from app.database import db
-from app.web.access import home_url, limit, public
+from app.web.access import limit, public
+from app.web.destinations import home_url
 from app.web.forms import form
 from app.web.identity import client, client_to_remember, cookie, identity
 

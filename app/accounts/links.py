@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, exists, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import emails
+from app.accounts import acts, emails
 from app.auth.models import Credential, Purpose, User
 from app.auth.tokens import digest, mailed_secret, new_secret
 from app.config import settings
@@ -22,6 +22,7 @@ from app.mail import delivery, outbox
 from app.mail.jobs import MAIL_TIMEOUT
 from app.mail.message import Email
 from app.mail.models import OutboxMail
+from app.trail import record
 from app.validators.email_address import EmailAddress, email_address
 from app.validators.rate_rules import rate_rules
 
@@ -121,6 +122,7 @@ async def mail_now(
     secret = new_link(
         session, purpose, to, user_id=user_id, registration=registration, created_at=since
     )
+    _record_mail(session, purpose, user)
     return email_of(purpose, to, secret, user, set_up=set_up)
 
 
@@ -161,8 +163,14 @@ async def send_link(link_id: UUID) -> None:
             copied = {name: getattr(prepared, name) for name in COPIED}
             session.add(Credential(digest=digest(secret), **copied))
             email = email_of(purpose, to, secret, user)
+            _record_mail(session, purpose, user)
     if email:
         await delivery.deliver(email)
+
+
+def _record_mail(session: AsyncSession, purpose: Purpose, user: User | None) -> None:
+    subject = user.subject if user else None  # an address without an account is not kept
+    record(session, acts.LINK_MAILED, subject, after={"purpose": str(purpose)})
 
 
 async def _account_at(session: AsyncSession, email: str) -> User | None:

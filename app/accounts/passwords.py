@@ -4,10 +4,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import emails, links, service
+from app.accounts import acts, emails, links, service
 from app.accounts.schemas import FullName, PasswordChange
 from app.auth import devices, sessions
-from app.auth.hashing import passwords
+from app.auth.hashing import Match, WeakPassword, normal_password, passwords
 from app.auth.identity import Client, Identity
 from app.auth.models import Purpose, User
 from app.auth.password_checks import (
@@ -23,6 +23,7 @@ from app.limits import limits, rate_limit_ip
 from app.mail import outbox
 from app.mail.message import Email
 from app.mail.models import OutboxMail
+from app.trail import record
 
 
 async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSession:
@@ -36,10 +37,19 @@ async def change(actor: Identity, data: PasswordChange, client: Client) -> NewSe
         actor, data.old_password.get_secret_value(), client, "old_password"
     )
     password = data.new_password.get_secret_value()
+    if actor.must_change_password:
+        old = normal_password(data.old_password.get_secret_value())
+        _require_another(normal_password(password) == old, "new_password")
     await passwords.require_strong(password, bad_words(actor.email, actor), "new_password")
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         return await _set_password(session, actor, verified, password_hash, client)
+
+
+def _require_another(is_the_same: bool, field: str) -> None:
+    if is_the_same:
+        words = "An administrator chose this password. Choose one that only you know."
+        raise WeakPassword(words, field=field)
 
 
 async def _set_password(
@@ -49,7 +59,8 @@ async def _set_password(
     user = await sessions.lock_user(session, actor, verified)
     if user is None:
         raise WrongCredentials
-    user.password_hash = password_hash
+    user.password_hash, user.must_change_password = password_hash, False
+    record(session, acts.PASSWORD_CHANGED, user.subject)
     await session.flush()
     await service.revoke_credentials(session, user.id)
     if user.confirmed:  # else the links to the address may be somebody else's
@@ -112,6 +123,9 @@ async def set_by_link(
         link = await links.read_link(session, secret, purpose)
         user = await service.get_user(session, link.user_id)
     await passwords.require_strong(password, bad_words(user.email, user), field)
+    if user.must_change_password:
+        is_known = await passwords.verify(user.password_hash, password) is not Match.NO
+        _require_another(is_known, field)
     password_hash = await passwords.hash(password)
     async with db.transaction() as session:
         await _set_password_by_link(session, secret, purpose, password_hash)
@@ -128,7 +142,9 @@ async def _set_password_by_link(
     is_theirs = user.is_invited if purpose is Purpose.INVITE else user.confirmed
     if user.email != link.email or not is_theirs:
         raise links.LinkExpired
-    user.password_hash, user.confirmed = password_hash, True
+    user.password_hash, user.confirmed, user.must_change_password = password_hash, True, False
+    act = acts.INVITATION_ACCEPTED if purpose is Purpose.INVITE else acts.PASSWORD_RESET
+    record(session, act, user.subject, actor=user.subject)
     await service.revoke_credentials(session, user.id)
     await service.end_confirmations(session, user.email)
     if purpose is Purpose.RESET:

@@ -2,21 +2,21 @@
 
 from uuid import UUID
 
-from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts import emails, links, service
+from app.accounts import acts, emails, links, service
 from app.accounts.passwords import bad_words
 from app.accounts.schemas import Registration
 from app.auth.hashing import passwords
 from app.auth.identity import Client, Identity
-from app.auth.models import Purpose, User
+from app.auth.models import Purpose, Role, User
 from app.config import settings
 from app.database import db
 from app.limits import limits, rate_limit_ip
 from app.mail import outbox
 from app.mail.message import Email
 from app.mail.models import OutboxMail
+from app.trail import record
 from app.validators.email_address import email_address
 
 
@@ -109,16 +109,14 @@ async def invite_user(
     email: str,
     first_name: str,
     last_name: str,
-    role_name: str | None = None,
+    role: Role | None = None,
 ) -> User:
     """Create an account without a password and mail an invitation to it.
 
-    Without `role_name` the account gets the default role. It takes the place of an account whose
+    Without `role` the account gets the default role. It takes the place of an account whose
     address nobody has confirmed. Raises `EmailTaken`.
     """
-    if (found := await service.find_user(session, email, lock=True)) and found.is_unproven:
-        # Anybody may have registered it, which must not stand in the way of the invitation.
-        await session.execute(delete(User).where(User.id == found.id))
+    await service.make_way(session, email)
     user = await service.create_user(
         session,
         email=email,
@@ -126,7 +124,8 @@ async def invite_user(
         last_name=last_name,
         password_hash=None,
         confirmed=False,
-        role_name=role_name,
+        role=role,
     )
+    record(session, acts.INVITED, user.subject)
     await links.mail_link(session, user, Purpose.INVITE)
     return user

@@ -93,7 +93,8 @@ def _repeats(value: SecretStr, info: ValidationInfo) -> SecretStr:
     return value
 
 
-def _field(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
+def field(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
+    """Declare a field of a form: its label, what a browser fills it with, and a hint."""
     return Field(
         title=title,
         description=description,
@@ -101,21 +102,22 @@ def _field(title: str, autocomplete: str, description: str | None = None, **extr
     )
 
 
-def _new_password(title: str) -> Any:
+def new_password(title: str) -> Any:
+    """Declare a field in which a password is chosen."""
     words = "Long beats complicated: four unrelated words make a good password."
-    return _field(title, "new-password", words)
+    return field(title, "new-password", words)
 
 
 RepeatedPassword = Annotated[
-    GivenPassword, AfterValidator(_repeats), _field("Repeat password", "new-password")
+    GivenPassword, AfterValidator(_repeats), field("Repeat password", "new-password")
 ]
 
 
 class LogIn(Shape):
     """The email address and the password of an account."""
 
-    email: LoginEmail = _field("Email address", "username", input="email")
-    password: GivenPassword = _field("Password", "current-password")
+    email: LoginEmail = field("Email address", "username", input="email")
+    password: GivenPassword = field("Password", "current-password")
     remember_me: bool = Field(
         False,
         title="Keep me logged in",
@@ -126,15 +128,15 @@ class LogIn(Shape):
 class FullName(Shape):
     """First and last name."""
 
-    first_name: Name = _field("First name", "given-name")
-    last_name: Name = _field("Last name", "family-name")
+    first_name: Name = field("First name", "given-name")
+    last_name: Name = field("Last name", "family-name")
 
 
 class Registration(FullName):
     """A new account."""
 
-    email: NewEmail = _field("Email address", "username", input="email")
-    password: GivenPassword = _new_password("Password")
+    email: NewEmail = field("Email address", "username", input="email")
+    password: GivenPassword = new_password("Password")
 
 
 class RegistrationForm(Registration):
@@ -171,7 +173,7 @@ class LinkAndPassword(ShownPassword, MailedToken):
 class SetUp(FullName):
     """The name and the password that the owner of an address chooses."""
 
-    password: GivenPassword = _new_password("Password")
+    password: GivenPassword = new_password("Password")
 
 
 class SetUpForm(SetUp):
@@ -187,19 +189,19 @@ class AddressSetUp(SetUp, MailedToken):
 class OwnPassword(Shape):
     """The current password of the caller."""
 
-    password: GivenPassword = _field("Password", "current-password")
+    password: GivenPassword = field("Password", "current-password")
 
 
 class ResetRequest(Shape):
     """The email address of an account whose password was forgotten."""
 
-    email: LoginEmail = _field("Email address", "username", input="email")
+    email: LoginEmail = field("Email address", "username", input="email")
 
 
 class NewPassword(Shape):
     """A new password."""
 
-    new_password: GivenPassword = _new_password("New password")
+    new_password: GivenPassword = new_password("New password")
 
 
 class NewPasswordForm(NewPassword):
@@ -215,7 +217,7 @@ class PasswordReset(NewPassword, MailedToken):
 class Acceptance(Shape):
     """The password that an invited user chooses."""
 
-    password: GivenPassword = _new_password("Password")
+    password: GivenPassword = new_password("Password")
 
 
 class AcceptanceForm(Acceptance):
@@ -231,8 +233,8 @@ class InvitationAccepted(Acceptance, MailedToken):
 class PasswordChange(Shape):
     """The current password and a new one."""
 
-    old_password: GivenPassword = _field("Current password", "current-password")
-    new_password: GivenPassword = _new_password("New password")
+    old_password: GivenPassword = field("Current password", "current-password")
+    new_password: GivenPassword = new_password("New password")
 
 
 class PasswordChangeForm(PasswordChange):
@@ -244,8 +246,8 @@ class PasswordChangeForm(PasswordChange):
 class EmailChange(Shape):
     """A new email address, and the current password."""
 
-    email: NewEmail = _field("New email address", "email", input="email")
-    password: GivenPassword = _field("Password", "current-password")
+    email: NewEmail = field("New email address", "email", input="email")
+    password: GivenPassword = field("Password", "current-password")
 
 
 class Candidate(Shape):

@@ -1,33 +1,35 @@
 """Roles, and the accounts of users."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 from uuid import uuid4
 
-from sqlalchemy import Select, case, delete, literal, select, true, update
+from sqlalchemy import case, delete, literal, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts import acts
 from app.accounts.names import clean_name
+from app.accounts.roles import ADMINISTRATOR, administrators, role_of, wait_turn
 from app.accounts.schemas import FullName, Registration
 from app.auth import devices, sessions
 from app.auth.identity import Client, Identity
-from app.auth.models import Credential, Permission, Purpose, Role, User, with_email
+from app.auth.lookup import with_email
+from app.auth.models import (
+    Credential,
+    Purpose,
+    Role,
+    User,
+)
 from app.auth.password_checks import WrongPassword, require_password
-from app.counting import Count, count
+from app.auth.states import AccountState
 from app.database import Base, db, insert_into, utcnow
 from app.errors import DomainError, NotFound
 from app.mail import outbox
 from app.mail.models import OutboxMail
+from app.trail import PERSON, Subject, erase, record
 from app.validators.email_address import EmailAddress, email_address
-
-USER, ADMINISTRATOR = "User", "Administrator"
-
-# name → permissions, landing page, whether new accounts get it
-ROLES = {
-    USER: (Permission.GENERAL, "main", True),
-    ADMINISTRATOR: (Permission.ADMINISTER, "admin", False),
-}
+from app.validators.folding import name_keys
 
 # The link that reverts a change of email is not revoked with the rest: else whoever took an account
 # over would revoke it first. Known devices stay: their cookies log nobody in.
@@ -51,24 +53,6 @@ class LastAdministrator(DomainError):
     message = "You are the only administrator. Make someone else an administrator first."
 
 
-async def insert_roles(session: AsyncSession) -> None:
-    """Insert or update the roles of `ROLES`; other roles stay as they are.
-
-    Idempotent.
-    """
-    present = {role.name: role for role in (await session.execute(select(Role))).scalars()}
-    for name, (permissions, index, default) in ROLES.items():
-        role = present.get(name) or Role(name=name)
-        role.permissions, role.index, role.default = permissions, index, default
-        session.add(role)
-    await session.flush()  # callers look them up next
-
-
-async def role_named(session: AsyncSession, name: str) -> Role:
-    """Return the role of this name."""
-    return (await session.execute(select(Role).where(Role.name == name))).scalar_one()
-
-
 async def get_user(session: AsyncSession, user_id: int, *, lock: bool = False) -> User:
     """Return a user, with `lock` for update. Raises `NotFound` if they do not exist."""
     user = await session.get(User, user_id, with_for_update=lock or None)
@@ -89,12 +73,6 @@ async def has_administrator(session: AsyncSession) -> bool:
     return (await session.execute(administrators().limit(1))).first() is not None
 
 
-def administrators() -> Select[int]:
-    """Select the ids of all administrators."""
-    administers = Role.permissions.op("&")(Permission.ADMINISTER) == Permission.ADMINISTER
-    return select(User.id).join(Role).where(administers)
-
-
 async def create_user(
     session: AsyncSession,
     *,
@@ -103,9 +81,9 @@ async def create_user(
     last_name: str,
     password_hash: str | None,
     confirmed: bool,
-    role_name: str | None = None,
+    role: Role | None = None,
 ) -> User:
-    """Create an account, with the default role unless another one is named.
+    """Create an account, with the default role unless another one is given.
 
     Raises `EmailTaken`, and `ValueError` for a name that `names.clean_name` refuses.
     """
@@ -118,14 +96,26 @@ async def create_user(
         password_hash=password_hash,
         confirmed=confirmed,
     )
-    if role_name:
-        user.role_id = (await role_named(session, role_name)).id
+    if role:
+        user.role_id = role.id
     try:
         async with session.begin_nested():
             session.add(user)
     except IntegrityError:  # a concurrent request was faster
         raise EmailTaken from None
     return user
+
+
+async def make_way(session: AsyncSession, email: str) -> None:
+    """Remove the account of an address that anybody may have registered.
+
+    It stands in nobody's way who is given the address. Raises `EmailTaken` for any other account.
+    """
+    found = await find_user(session, email, lock=True)
+    if found and not found.is_unproven:
+        raise EmailTaken
+    if found:
+        await remove_user(session, found.id)
 
 
 async def add_unconfirmed(
@@ -149,6 +139,10 @@ async def add_unconfirmed(
     savepoint = await session.begin_nested()
     row = (await session.execute(returned)).one_or_none()  # None: a concurrent request was faster
     await devices.remember(session, device, row.id if row else 0)
+    name = f"{person.first_name} {person.last_name}"
+    registered = Subject(PERSON, row.id if row else 0, name, str(address))
+    record(session, acts.REGISTERED, registered)
+    await session.flush()  # the entry is written, and undone, with the rest
     if row and row.email == str(address):
         await savepoint.commit()
         return cast(int, row.id)
@@ -158,7 +152,8 @@ async def add_unconfirmed(
 
 def own_fields(person: FullName) -> dict[str, Any]:
     """Return what people say about themselves: every field of `FullName`, as columns of `User`."""
-    return {name: getattr(person, name) for name in FullName.model_fields}
+    said = {name: getattr(person, name) for name in FullName.model_fields}
+    return said | name_keys(person.first_name, person.last_name)
 
 
 async def addressee(session: AsyncSession, email: str) -> tuple[int, EmailAddress]:
@@ -194,14 +189,19 @@ async def disable_user(session: AsyncSession, user_id: int) -> None:
     them back.
     """
     user = await get_user(session, user_id, lock=True)
-    user.disabled_at = user.disabled_at or utcnow()
+    if user.disabled_at is None:
+        user.disabled_at = utcnow()
+        record(session, acts.DISABLED, user.subject)
     await revoke_credentials(session, user.id, frozenset(Purpose))
     await end_confirmations(session, user.email)
 
 
 async def enable_user(session: AsyncSession, user_id: int) -> None:
     """Let a disabled user log in again, with their password or a link mailed from now on."""
-    (await get_user(session, user_id, lock=True)).disabled_at = None
+    user = await get_user(session, user_id, lock=True)
+    if user.disabled_at:
+        user.disabled_at = None
+        record(session, acts.ENABLED, user.subject)
 
 
 async def make_administrator(session: AsyncSession, email: str, password_hash: str) -> bool:
@@ -209,25 +209,29 @@ async def make_administrator(session: AsyncSession, email: str, password_hash: s
 
     All credentials of an existing account end. Returns whether the account is new.
     """
-    user = await find_user(session, email)
+    await wait_turn(session)
+    user, role = await find_user(session, email, lock=True), await role_of(session, ADMINISTRATOR)
     if user is None:
-        await create_user(
+        user = await create_user(
             session,
             email=email,
             first_name="Admin",
             last_name="Account",
             password_hash=password_hash,
             confirmed=True,
-            role_name=ADMINISTRATOR,
+            role=role,
         )
+        record(session, acts.CREATED, user.subject, after={"role": role.name})
         return True
     if not user.confirmed:  # a stranger may have chosen the name
         user.first_name, user.last_name = "Admin", "Account"
-    user.role_id = (await role_named(session, ADMINISTRATOR)).id
+    user.role_id = role.id
     user.password_hash, user.confirmed, user.disabled_at = password_hash, True, None
+    user.must_change_password = False
     # Whoever could revert a change of email would get the role.
     await revoke_credentials(session, user.id, frozenset(Purpose))
     await end_confirmations(session, user.email)
+    record(session, acts.PROMOTED, user.subject)
     return False
 
 
@@ -251,9 +255,17 @@ async def end_confirmations(session: AsyncSession, email: str) -> None:
 
 async def rename_user(session: AsyncSession, actor: Identity, name: FullName) -> None:
     """Change the actor's name."""
+    user = await get_user(session, actor.user_id, lock=True)
     # What was not sent stays as it is: a product may add fields that some clients do not know.
-    values = name.model_dump(exclude_unset=True)
-    await session.execute(update(User).where(User.id == actor.user_id).values(**values))
+    write_name(session, user, name.model_dump(exclude_unset=True))
+
+
+def write_name(session: AsyncSession, user: User, values: Mapping[str, Any]) -> None:
+    """Write what somebody says about themselves, and record it. The user's row is locked."""
+    before = {name: getattr(user, name) for name in values}
+    for name, value in values.items():
+        setattr(user, name, value)
+    record(session, acts.RENAMED, user.subject, before=before, after=values)
 
 
 async def export_account(session: AsyncSession, actor: Identity) -> dict[str, Any]:
@@ -280,17 +292,30 @@ async def delete_account(actor: Identity, password: str, client: Client) -> None
     """
     verified = await require_password(actor, password, client)
     async with db.transaction() as session:
-        # All administrators are locked, so that the last two cannot delete themselves at once.
-        enabled = administrators().where(User.disabled_at.is_(None)).order_by(User.id)
-        found = await session.execute(enabled.with_for_update(of=User))
-        if set(found.scalars()) == {actor.user_id}:
-            raise LastAdministrator
+        await wait_turn(session)  # so that the last two cannot delete themselves at once
+        await _require_another_administrator(session, actor.user_id)
         if await sessions.lock_user(session, actor, verified) is None:
             raise WrongPassword(field="password")
-        await session.execute(delete(User).where(User.id == actor.user_id))
+        await remove_user(session, actor.user_id)
         if actor.confirmed:
             # Those of an address that nobody has proved may be somebody else's: they stay.
             await end_confirmations(session, actor.email)
+
+
+async def _require_another_administrator(session: AsyncSession, user_id: int) -> None:
+    """Raise `LastAdministrator` if this user is the only administrator who can log in."""
+    mine = administrators().where(User.id == user_id)  # now: the role of a request may be older
+    others = administrators().where(User.state == AccountState.ACTIVE, User.id != user_id)
+    if (await session.execute(mine)).first() and not (await session.execute(others)).first():
+        raise LastAdministrator
+
+
+async def remove_user(session: AsyncSession, user_id: int) -> None:
+    """Delete an account with everything that belongs to it, and what names it in the trail."""
+    await session.execute(delete(User).where(User.id == user_id))
+    record(session, acts.DELETED, Subject(PERSON, user_id))
+    await session.flush()  # what this transaction has recorded is erased as well
+    await erase(session, user_id)
 
 
 def _plain(row: Base) -> dict[str, Any]:
@@ -299,12 +324,3 @@ def _plain(row: Base) -> dict[str, Any]:
         for column in row.__table__.columns
         if column.name not in SECRET_COLUMNS
     }
-
-
-async def count_people(session: AsyncSession) -> tuple[Count, Count]:
-    """Count the accounts, and the sessions that have not expired."""
-    valid = select(literal(1)).where(
-        Credential.purpose == Purpose.SESSION, Credential.expires_at > utcnow()
-    )
-    people = select(literal(1)).select_from(User)
-    return await count(session, people), await count(session, valid)

@@ -42,13 +42,13 @@ from app.database import db
 from app.web import bodies, kept
 from app.web.access import (
     anonymous_only,
-    home_url,
+    before_password_change,
     limit,
     reauthenticated,
-    safe_target,
     signed_in,
     signs_in,
 )
+from app.web.destinations import home_url, landing_url, safe_target
 from app.web.forms import form
 from app.web.identity import (
     client,
@@ -95,7 +95,8 @@ async def login(data: LogIn) -> ResponseReturnValue:
         remember=data.remember_me,
         replaces=cookie(),
     )
-    return await logged_in(begun, safe_target(request.args.get("next")))
+    landing = landing_url(await sessions.identify(begun.secret, (Purpose.SESSION,)))
+    return await logged_in(begun, safe_target(request.args.get("next"), landing))
 
 
 @accounts.route("/register", methods=BOTH)
@@ -149,12 +150,13 @@ async def reset_password(data: ResetRequest) -> ResponseReturnValue:
 
 
 @accounts.post("/logout")
+@before_password_change
 @signed_in
 @limit("PAGE_LIMIT")
 async def logout() -> ResponseReturnValue:
     """Log out of this session; other sessions stay valid."""
     async with db.transaction() as session:
-        await sessions.log_out(session, shown_secrets())
+        await sessions.log_out(session, identity(), shown_secrets())
     return await _without_cookie("You are logged out.")
 
 
@@ -199,6 +201,7 @@ async def manage(data: FullName) -> ResponseReturnValue:
 
 
 @accounts.route("/manage/change-password", methods=BOTH)
+@before_password_change
 @signed_in
 @limit("PAGE_LIMIT")
 @form("accounts/change_password.html", PasswordChangeForm)
@@ -235,7 +238,7 @@ async def change_email(data: EmailChange) -> ResponseReturnValue:
 async def list_sessions() -> str:
     """List the user's sessions."""
     async with db.session() as session:
-        rows = await sessions.list_credentials(session, identity(), Purpose.SESSION)
+        rows = await sessions.list_credentials(session, identity().user_id, Purpose.SESSION)
     listed = await asyncio.to_thread(SessionRows.of, rows, identity())
     return await render_template("accounts/sessions.html", sessions=listed.items)
 

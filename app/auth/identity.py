@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.auth.models import Permission, Purpose
+from app.trail import PERSON, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Identity:
     role_name: str = ""
     role_index: str = ""
     permissions: Permission = field(default=Permission(0))
+    grants: frozenset[str] = frozenset()
+    must_change_password: bool = False
     credential_id: UUID | None = None
     purpose: Purpose | None = None
     began_at: datetime | None = None
@@ -52,12 +55,22 @@ class Identity:
         return self.can(Permission.ADMINISTER)
 
     @property
+    def subject(self) -> Subject:
+        """The user, for the trail."""
+        return Subject(PERSON, self.user_id, self.full_name, self.email)
+
+    @property
     def full_name(self) -> str:
         """First and last name, separated by a space."""
         return f"{self.first_name} {self.last_name}".strip()
 
-    def can(self, permission: Permission) -> bool:
-        """Return whether the role grants every bit of this permission."""
+    def can(self, permission: Permission | str) -> bool:
+        """Return whether the role grants a permission: every bit of it, or by its name.
+
+        Whoever administers has every permission that has a name.
+        """
+        if isinstance(permission, str):
+            return permission in self.grants or self.is_admin
         return self.permissions & permission == permission
 
 

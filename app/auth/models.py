@@ -2,20 +2,21 @@
 
 import enum
 import re
+from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVarTuple
+from typing import Any
 from uuid import UUID, uuid4
 
 import ua_parser
 from sqlalchemy import (
     JSON,
     CheckConstraint,
+    Computed,
     Engine,
     ExceptionContext,
     ForeignKey,
     Index,
     LargeBinary,
-    Select,
     String,
     event,
     false,
@@ -25,17 +26,20 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from app.auth.states import STATE
 from app.database import Base, utcnow
 from app.errors import NotReady
-from app.validators.email_address import EmailAddress, exact, normalised
-
-Columns = TypeVarTuple("Columns")
+from app.keyset import sorted_text
+from app.trail import PERSON, Subject
+from app.validators.email_address import EmailAddress, normalised
+from app.validators.folding import MAX_KEY, name_keys
 
 
 class Permission(enum.IntFlag):
-    """What a role may do. The values are flask-base's.
+    """What a role may do in flask-base's own terms, whose values these are.
 
-    Add permissions of your own between these two, each one bit.
+    Features name permissions of their own with `auth.permissions.add_permission`: a role that
+    administers has all of them.
     """
 
     GENERAL = 0x01
@@ -56,16 +60,22 @@ class Purpose(enum.StrEnum):
 
 
 class Role(Base):
-    """A kind of user: what its members may do, and which page they land on after logging in."""
+    """A kind of user: what its members may do, and which page they land on after logging in.
+
+    `key` is of those that the code names, whatever people call them.
+    """
 
     __tablename__ = "roles"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str | None] = mapped_column(String(32), unique=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     index: Mapped[str] = mapped_column(String(64))
     default: Mapped[bool] = mapped_column(default=False, server_default=false(), index=True)
     permissions: Mapped[int]
+    # The names of permissions, separated by blanks.
+    grants: Mapped[str] = mapped_column(String(1000), default="", server_default=text("''"))
 
     def __repr__(self) -> str:
         return f"<Role {self.name}>"
@@ -73,6 +83,16 @@ class Role(Base):
 
 # The id of the role that new accounts get.
 DEFAULT_ROLE_ID = select(Role.id).where(Role.default).order_by(Role.id).limit(1)
+
+
+def _key_of_insert(column: str) -> Callable[[Any], str]:
+    """Return what fills one of these columns where an INSERT leaves it out."""
+
+    def key(context: Any) -> str:
+        written = context.get_current_parameters()
+        return name_keys(written["first_name"], written["last_name"])[column]
+
+    return key
 
 
 class User(Base):
@@ -86,21 +106,37 @@ class User(Base):
     __table_args__ = (
         # In the normal form, so that the plain unique constraint ignores case.
         CheckConstraint("email = lower(email)", name="email_lower"),
+        # For the list of people: each order of it, without a filter and with both.
+        Index("ix_users_name", "name_key", "id"),
+        Index("ix_users_given_name", "given_name_key", "id"),
+        Index("ix_users_filtered", "role_id", "state", "id"),
+        Index("ix_users_filtered_email", "role_id", "state", "email", "id"),
+        Index("ix_users_filtered_name", "role_id", "state", "name_key", "id"),
+        Index("ix_users_filtered_given_name", "role_id", "state", "given_name_key", "id"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(String(254), unique=True)
+    email: Mapped[str] = mapped_column(sorted_text(254), unique=True)
     email_as_typed: Mapped[str | None] = mapped_column(String(254))  # where it differs
-    first_name: Mapped[str] = mapped_column(String(64), index=True)
-    last_name: Mapped[str] = mapped_column(String(64), index=True)
+    first_name: Mapped[str] = mapped_column(String(64))
+    last_name: Mapped[str] = mapped_column(String(64))
+    # By which people are sorted and found: last name first, and first name first.
+    name_key: Mapped[str] = mapped_column(
+        sorted_text(MAX_KEY), default=_key_of_insert("name_key"), server_default=text("''")
+    )
+    given_name_key: Mapped[str] = mapped_column(
+        sorted_text(MAX_KEY), default=_key_of_insert("given_name_key"), server_default=text("''")
+    )
     password_hash: Mapped[str | None] = mapped_column(String(255))
+    # An administrator chose the password: its owner has to choose another one.
+    must_change_password: Mapped[bool] = mapped_column(default=False, server_default=false())
     confirmed: Mapped[bool] = mapped_column(default=False, server_default=false())
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
     disabled_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(16), Computed(STATE, persisted=True))
     role_id: Mapped[int] = mapped_column(
         ForeignKey("roles.id"),
-        index=True,
         # Part of the INSERT itself: no database takes a subquery as a server default.
         default=DEFAULT_ROLE_ID.scalar_subquery(),
     )
@@ -112,6 +148,24 @@ class User(Base):
         address = normalised(value)
         self.email_as_typed = address.differing
         return str(address)
+
+    @validates("first_name", "last_name")
+    def _sort(self, key: str, value: str) -> str:
+        names = {"first_name": self.first_name, "last_name": self.last_name, key: value}
+        if None not in names.values():
+            for column, text in name_keys(**names).items():
+                setattr(self, column, text)
+        return value
+
+    @property
+    def full_name(self) -> str:
+        """First and last name, separated by a space."""
+        return f"{self.first_name} {self.last_name}".strip()
+
+    @property
+    def subject(self) -> Subject:
+        """The person, for the trail."""
+        return Subject(PERSON, self.id, self.full_name, self.email)
 
     @property
     def address(self) -> EmailAddress:
@@ -187,19 +241,6 @@ class Credential(Base):
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"
-
-
-def with_email(query: Select[*Columns], email: str) -> Select[*Columns]:
-    """Restrict a query of users to the account of an address in any spelling.
-
-    The address exactly as stored comes first: two accounts of an earlier release may have the same
-    normal form, and the one whose address is not stored in it is found by the text that it is
-    stored as. No new account gets such an address, so nobody can put one in front of somebody
-    else's.
-    """
-    # PostgreSQL takes no NUL, and no account has one.
-    own, normal = ("" if "\0" in form else form for form in (exact(email), str(normalised(email))))
-    return query.where(User.email.in_({own, normal})).order_by(User.email != own).limit(1)
 
 
 @event.listens_for(Engine, "handle_error")

@@ -11,7 +11,8 @@ from sqlalchemy import Select, select, update
 from app.auth import devices
 from app.auth.hashing import Match, normal_password, passwords
 from app.auth.identity import Client, Identity
-from app.auth.models import User, with_email
+from app.auth.lookup import with_email
+from app.auth.models import User
 from app.auth.tokens import digest, email_key
 from app.config import DEFAULT_ADMIN_PASSWORD, settings
 from app.database import db

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth import devices
+from app.auth import acts, devices
 from app.auth.identity import ANONYMOUS, Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User
 from app.auth.password_checks import Verified, WrongCredentials, authenticate, require_password
@@ -17,6 +17,7 @@ from app.config import settings
 from app.database import db, utcnow
 from app.errors import NotFound
 from app.prepared import PreparedSelect
+from app.trail import record
 
 LIST_LIMIT = 100  # sessions or tokens in a list
 
@@ -51,6 +52,7 @@ async def reauthenticate(actor: Identity, password: str, client: Client) -> None
     await require_password(actor, password, client)
     async with db.transaction() as session:
         await mark_reauthenticated(session, actor)
+        record(session, acts.REAUTHENTICATED, actor.subject)
 
 
 async def start_session(
@@ -70,17 +72,19 @@ async def start_session(
     ends. Raises `WrongCredentials` if the account was disabled or its password changed since the
     check.
     """
-    query = select(User.id).where(
+    query = select(User).where(
         User.id == verified.user_id,
         User.password_hash == verified.password_hash,
         User.disabled_at.is_(None),
     )
-    if (await session.execute(query.with_for_update())).one_or_none() is None:
+    user = (await session.execute(query.with_for_update())).scalar_one_or_none()
+    if user is None:
         raise WrongCredentials
     if replaces:
         await end_session(session, replaces)
     await devices.remember(session, client.device, verified.user_id)
     authenticated_at = utcnow() if typed else None
+    record(session, acts.LOGGED_IN, user.subject, actor=user.subject)
     return _begin(
         session, verified.user_id, client, remember=remember, authenticated_at=authenticated_at
     )
@@ -131,10 +135,11 @@ def _begin(
     return NewSession(secret, credential.expires_at, remember)
 
 
-async def log_out(session: AsyncSession, secrets: Iterable[str]) -> None:
+async def log_out(session: AsyncSession, actor: Identity, secrets: Iterable[str]) -> None:
     """End the sessions of these secrets; no process accepts them any more."""
     for secret in secrets:
         await end_session(session, secret)
+    record(session, acts.LOGGED_OUT, actor.subject)
 
 
 async def end_session(session: AsyncSession, secret: str) -> None:
@@ -181,12 +186,12 @@ def recently_authenticated(actor: Identity) -> bool:
 
 
 async def list_credentials(
-    session: AsyncSession, actor: Identity, purpose: Purpose
+    session: AsyncSession, user_id: int, purpose: Purpose
 ) -> Sequence[Credential]:
-    """Return the actor's valid sessions or tokens, most recently used first, at most 100."""
+    """Return a user's valid sessions or tokens, most recently used first, at most 100."""
     query = (
         select(Credential)
-        .where(*_own(actor, purpose))
+        .where(*_of(user_id, purpose))
         .order_by(Credential.last_used_at.desc())
         .limit(LIST_LIMIT)
     )
@@ -200,9 +205,12 @@ async def end_credential(
 
     Raises `NotFound` if there is none with this id, or it belongs to somebody else.
     """
-    statement = delete(Credential).where(*_own(actor, purpose), Credential.id == credential_id)
+    statement = delete(Credential).where(
+        *_of(actor.user_id, purpose), Credential.id == credential_id
+    )
     if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
         raise NotFound("This session does not exist, or it has already ended.")
+    record(session, acts.SESSION_REVOKED, actor.subject, after={"id": str(credential_id)})
 
 
 async def end_other_sessions(session: AsyncSession, actor: Identity, device: str) -> None:
@@ -211,15 +219,16 @@ async def end_other_sessions(session: AsyncSession, actor: Identity, device: str
     `device` is the cookie of the present one.
     """
     others = delete(Credential).where(
-        *_own(actor, Purpose.SESSION), Credential.id != actor.credential_id
+        *_of(actor.user_id, Purpose.SESSION), Credential.id != actor.credential_id
     )
     await session.execute(others)
     await devices.forget_others(session, device, actor.user_id)
+    record(session, acts.SESSIONS_REVOKED, actor.subject)
 
 
-def _own(actor: Identity, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+def _of(user_id: int, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
     return (
-        Credential.user_id == actor.user_id,
+        Credential.user_id == user_id,
         Credential.purpose == purpose,
         Credential.expires_at > utcnow(),
     )
@@ -240,10 +249,12 @@ IDENTIFY = PreparedSelect(
         users.c.first_name,
         users.c.last_name,
         users.c.confirmed,
+        users.c.must_change_password,
         users.c.created_at,
         roles.c.name.label("role_name"),
         roles.c.index.label("role_index"),
         roles.c.permissions,
+        roles.c.grants,
         credentials.c.id.label("credential_id"),
         credentials.c.purpose,
         credentials.c.created_at.label("began_at"),
@@ -269,9 +280,12 @@ async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
     row = await IDENTIFY.first(db, digest=digest(secret), now=utcnow())
     if row is None or row["purpose"] not in purposes:
         return ANONYMOUS
-    return Identity(
-        **{**row, "permissions": Permission(row["permissions"]), "purpose": Purpose(row["purpose"])}
-    )
+    typed = {
+        "permissions": Permission(row["permissions"]),
+        "grants": frozenset(row["grants"].split()),
+        "purpose": Purpose(row["purpose"]),
+    }
+    return Identity(**{**row, **typed})
 
 
 def wants_touch(identity: Identity) -> bool:

@@ -12,10 +12,10 @@ health = Blueprint("health", __name__, template_folder="templates")
 
 
 def init_app(app: Quart) -> None:
-    """Serve /livez and /readyz, and add the card below the cards of the features."""
+    """Serve /livez and /readyz, and add the card among those of the features."""
     draining.init_app(app)
     app.register_blueprint(health)
-    add_card(app, "health/components.html", load_components)
+    add_card(app, "health/components.html", load_components, position=30)
 
 
 async def load_components() -> dict[str, Any]:

@@ -9,11 +9,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit
 from app.errors import NotFound
+from app.jobs import acts
 from app.jobs.models import Job, State, db_now
 from app.jobs.queue import wake
+from app.jobs.schemas import JobsQuery
+from app.keyset import Order, Page, Stage, load
+from app.trail import Act, Subject, record
 
 BATCH = 1000
 UNFINISHED = (State.WAITING, State.DEAD)
+RETRIABLE = (*UNFINISHED, State.DISCARDED)
+
+ENDED = Order((Job.finished_at, Job.id), descending=True)
+# Each by an index of its own, but for those that run: they are few.
+ORDERS = {
+    State.WAITING: Order((Job.due_at, Job.id)),
+    State.RUNNING: Order((Job.created_at, Job.id)),
+}
 
 
 async def list_jobs(
@@ -26,6 +38,16 @@ async def list_jobs(
     if name:
         query = query.where(Job.name == name)
     return list((await session.execute(query)).scalars())
+
+
+async def page_of_jobs(session: AsyncSession, wanted: JobsQuery) -> Page[Job]:
+    """Return a page of the jobs in one state.
+
+    Those that wait come in the order in which they are due, those that have ended newest first.
+    Raises `BadCursor`.
+    """
+    order = ORDERS.get(wanted.state, ENDED)
+    return await load(session, select(Job), [Stage(order, [(Job.state == wanted.state,)])], wanted)
 
 
 async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
@@ -59,7 +81,7 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "finished_at": None,
         "lease": Job.lease + 1,
     }
-    if changed := await _change(session, job_ids, (*UNFINISHED, State.DISCARDED), values):
+    if changed := await _change(session, job_ids, RETRIABLE, values, acts.RETRIED):
         after_commit(session, wake)
     return changed
 
@@ -73,7 +95,7 @@ async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "unique_key": None,
         "lease": Job.lease + 1,
     }
-    return await _change(session, job_ids, UNFINISHED, values)
+    return await _change(session, job_ids, UNFINISHED, values, acts.DISCARDED)
 
 
 async def _change(
@@ -81,12 +103,16 @@ async def _change(
     job_ids: Collection[UUID],
     states: Collection[State],
     values: dict[str, Any],
+    act: Act,
 ) -> int:
     chosen = update(Job).where(Job.id.in_(job_ids), Job.state.in_(states)).values(values)
-    rows = await session.execute(
-        chosen.returning(Job.id), execution_options={"synchronize_session": False}
+    changed = await session.execute(
+        chosen.returning(Job.id, Job.name), execution_options={"synchronize_session": False}
     )
-    return len(rows.all())
+    rows = changed.all()
+    for row in rows:
+        record(session, act, Subject("job", str(row.id), row.name))
+    return len(rows)
 
 
 async def delete_finished(session: AsyncSession, seconds: float) -> int:

@@ -374,10 +374,13 @@ class MailSettings(Fields):
 
 
 class LogSettings(Fields):
-    """Logs."""
+    """Logs, and the trail of who changed what."""
 
     LOG_LEVEL: Level = setting("INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     LOG_FORMAT: LogFormat = setting("text", "text, or json for one JSON object per line")
+    TRAIL_RETENTION: int = setting(
+        2 * YEAR, "seconds that entries of the trail are kept", ge=DAY, le=100 * YEAR
+    )
 
 
 # In the order of `docs/settings.md`. A group's title is its docstring.

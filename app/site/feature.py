@@ -3,7 +3,7 @@
 from quart import Quart
 
 from app.site.views import site
-from app.web.access import set_home
+from app.web.destinations import set_home
 from app.web.menus import add_entry
 
 

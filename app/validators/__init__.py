@@ -53,3 +53,7 @@ class Shape(BaseModel):
     """Base of request schemas. Rejects unknown fields, which prevents mass assignment."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Nothing(Shape):
+    """A form without fields: a question, and the button that says yes."""

@@ -7,13 +7,13 @@ than opening it.
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, url_for, websocket
+from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, websocket
 from quart.globals import request_ctx
 
+from app import trail
 from app.auth.identity import ANONYMOUS
 from app.auth.models import Permission
 from app.auth.sessions import recently_authenticated
@@ -25,7 +25,8 @@ from app.settings.types import is_rule
 from app.validators.origins import sent_origin
 from app.validators.rate_rules import rate_rules
 from app.web.cross_site import SAFE_METHODS, is_cross_site
-from app.web.identity import identity, load_identity
+from app.web.destinations import safe_target, sign_in_url
+from app.web.identity import identity, load_identity, origin
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,12 @@ class NotConfirmed(Forbidden):
     code = "not-confirmed"
 
 
+class PasswordOutdated(Forbidden):
+    """The user must choose a password first. Pages redirect to where they do."""
+
+    code = "password-change-required"
+
+
 class NotRecent(Forbidden):
     """The route needs a recent re-authentication. Pages ask for the password, then return."""
 
@@ -81,7 +88,8 @@ class Access:
     signs_in: bool = False
     confirmed: bool = False
     recent: bool = False
-    permission: Permission = NOTHING
+    before_password_change: bool = False
+    permission: Permission | str = NOTHING
 
 
 def public(view: View) -> View:
@@ -134,11 +142,18 @@ def reauthenticated(view: View) -> View:
     return _mark(view, ACCESS, Access("signed in, recently", signed_in=True, recent=True))
 
 
-def requires(permission: Permission) -> Callable[[View], View]:
+def before_password_change(view: View) -> View:
+    """Allow those too who must choose a password first. Stands above another declaration."""
+    access, _ = declared(view)
+    if access is None:
+        raise ValueError("before_password_change stands above the access that it widens.")
+    return _mark(view, ACCESS, replace(access, before_password_change=True))
+
+
+def requires(permission: Permission | str) -> Callable[[View], View]:
     """Allow only those whose role has this permission."""
-    access = Access(
-        f"permission {permission.name}", signed_in=True, confirmed=True, permission=permission
-    )
+    name = permission if isinstance(permission, str) else permission.name
+    access = Access(f"permission {name}", signed_in=True, confirmed=True, permission=permission)
     return lambda view: _mark(view, ACCESS, access)
 
 
@@ -184,61 +199,6 @@ def rule_of(declared_limit: str) -> str:
     return str(getattr(settings, declared_limit, declared_limit))
 
 
-@dataclass(frozen=True, slots=True)
-class SignInPages:
-    """The endpoints of the pages through which somebody signs in, registered by a feature."""
-
-    login: str
-    logout: str
-    register: str
-    reauthenticate: str
-    reset_password: str
-    unconfirmed: str
-    account: str
-    change_password: str
-    password_strength: str
-
-
-def set_sign_in_pages(app: Quart, pages: SignInPages) -> None:
-    """Register where people are redirected who have to sign in. One feature calls this."""
-    if "sign_in_pages" in app.extensions:
-        raise ValueError("Two features say which pages sign in.")
-    app.extensions["sign_in_pages"] = pages
-
-
-def sign_in_url(page: str, **values: Any) -> str:
-    """Return the url of a page of `SignInPages`, by the name of its field."""
-    return url_for(getattr(current_app.extensions["sign_in_pages"], page), **values)
-
-
-def set_home(app: Quart, endpoint: str) -> None:
-    """Register the home page. Without one, the account's page takes its place."""
-    if "home" in app.extensions:
-        raise ValueError("Two features say which page is the home page.")
-    app.extensions["home"] = endpoint
-
-
-def home_url() -> str:
-    """Return the url of the home page."""
-    endpoint = current_app.extensions.get("home")
-    return url_for(endpoint) if endpoint else sign_in_url("account")
-
-
-def safe_target(target: str | None) -> str:
-    """Return the path to go to after logging in: `target` if it is on this site, or the home page.
-
-    Browsers take `//host`, `/\\host` and URLs with control characters in them to other sites.
-    """
-    home = home_url()
-    if not target or not target.startswith("/") or any(ord(c) < 0x21 or c == "\\" for c in target):
-        return home
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return home
-    return home if parts.scheme or parts.netloc or target.startswith("//") else target
-
-
 def init_app(app: Quart) -> None:
     """Run the guards before every request."""
     app.before_request(guard)
@@ -249,6 +209,7 @@ async def guard() -> ResponseReturnValue | None:
     """Refuse requests that another site caused, then those that may not use the route."""
     asked, app = request_ctx.request, request_ctx.app  # each use of their proxies costs a lookup
     g.identity = ANONYMOUS
+    trail.origin.set(origin)
     if is_cross_site(asked.method, asked.path, asked.headers, app.extensions["settings"]):
         raise Forbidden(
             "This request came from another site, so it was refused. Open the page here and try "
@@ -307,6 +268,10 @@ def _check(access: Access) -> ResponseReturnValue | None:
             if request.method in SAFE_METHODS:
                 return redirect(sign_in_url("unconfirmed"), 303)
             raise NotConfirmed("Confirm your email address first.")
+    if who.must_change_password and access.signed_in and not access.before_password_change:
+        if not request.path.startswith("/api/") and request.method in SAFE_METHODS:
+            return redirect(sign_in_url("change_password"), 303)
+        raise PasswordOutdated("Choose a password of your own first.")
     if not who.can(access.permission):
         raise Forbidden("Your role does not allow this.")
     if access.recent and not recently_authenticated(who):

@@ -13,6 +13,7 @@ from quart.globals import request_ctx
 from quart.wrappers.request import Body
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
+from werkzeug.routing import IntegerConverter
 
 from app.config import settings
 from app.patches.quart_bodies import BoundedBody, BoundedFormParser, BoundedRequest
@@ -27,7 +28,14 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def init_app(app: Quart) -> None:
     """Check every path, query string and body before a view sees it."""
     app.request_class = StorableRequest
+    app.url_map.converters["int"] = IdConverter
     app.before_request(check_url)
+
+
+class IdConverter(IntegerConverter):
+    """An integer in a path: with more digits than any database's there is no such page."""
+
+    regex = r"\d{1,19}"
 
 
 def bound_forms(blueprint: Blueprint) -> None:

@@ -8,6 +8,7 @@ from quart import Blueprint, Quart, current_app, render_template
 
 from app.auth.models import Permission
 from app.web.access import limit, requires
+from app.web.destinations import add_landing_page
 from app.web.menus import add_entry, administrators
 
 dashboard = Blueprint("dashboard", __name__)
@@ -22,11 +23,19 @@ class Card:
 
     template: str
     load: Callable[[], Awaitable[dict[str, Any]]]
+    position: int
 
 
-def add_card(app: Quart, template: str, load: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-    """Append a card to the dashboard. A feature calls this from its `init_app`."""
-    app.extensions["cards"].append(Card(template, load))
+def add_card(
+    app: Quart, template: str, load: Callable[[], Awaitable[dict[str, Any]]], position: int = 50
+) -> None:
+    """Add a card to the dashboard, after those of a smaller or equal position.
+
+    A feature calls this from its `init_app`.
+    """
+    cards = app.extensions["cards"]
+    cards.append(Card(template, load, position))
+    cards.sort(key=lambda card: card.position)
 
 
 def init_app(app: Quart) -> None:
@@ -34,7 +43,8 @@ def init_app(app: Quart) -> None:
     app.extensions["cards"] = []
     app.register_blueprint(dashboard)
     add_entry(app, "main", "Administration", "dashboard.index", administrators, position=100)
-    add_entry(app, "administration", "Overview", "dashboard.index", administrators)
+    add_entry(app, "administration", "Overview", "dashboard.index", administrators, position=0)
+    add_landing_page(app, "admin", "Administration", "dashboard.index", Permission.ADMINISTER)
 
 
 @dashboard.get("/admin")

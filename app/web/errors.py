@@ -29,9 +29,11 @@ from werkzeug.exceptions import HTTPException
 from app.away import is_away, is_outdated
 from app.errors import DomainError, NotReady
 from app.logs import request_id
+from app.validators.mistakes import messages
 from app.web import kept
-from app.web.access import NotConfirmed, NotRecent, NotSignedIn, sign_in_url
+from app.web.access import NotConfirmed, NotRecent, NotSignedIn
 from app.web.cross_site import SAFE_METHODS
+from app.web.destinations import sign_in_url
 from app.web.identity import cookie
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ WORDS = {
         "Check the URL and what was sent, then try again.",
     ),
     401: ("You are not logged in.", "Log in and try again."),
-    403: ("You are not allowed to do this.", "If you should be, ask an administrator."),
+    403: ("You are not allowed to do this.", "If you need to do this, ask an administrator."),
     404: ("This page does not exist.", "Check the URL, or start from the home page."),
     405: (
         "This URL does not support that kind of request.",
@@ -74,6 +76,7 @@ WORDS = {
 }
 
 RETRY_SECONDS = 5
+LARGEST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
 
 
 def init_app(app: Quart) -> None:
@@ -237,7 +240,13 @@ async def _handle_again() -> ResponseReturnValue | HTTPException:
 
 
 async def unfit_value(error: Exception) -> Response:
-    """Answer 400 to a value that the database cannot store (SQLite raises OverflowError)."""
+    """Answer 400 to a value that the database cannot store (SQLite raises OverflowError).
+
+    404 if it may be an id in the path: of what no column can hold, there is none.
+    """
+    values = request.view_args or {} if has_request_context() else {}
+    if any(isinstance(value, int) and value > LARGEST_ID for value in values.values()):
+        return await answer(404)
     return await answer(400, "A value that was sent cannot be stored.")
 
 
@@ -250,32 +259,6 @@ async def service_away(error: Exception) -> Response:
         words[0] if words else "no answer in time",
     )
     return await answer(503, retry_after=RETRY_SECONDS)
-
-
-def messages(error: ValidationError) -> list[dict[str, str]]:
-    """Return each mistake as a field and a message, without the value: it may be a password."""
-    return [
-        {
-            "field": ".".join(str(part) for part in mistake["loc"]),
-            "message": in_words(mistake["type"], mistake),
-        }
-        for mistake in error.errors(include_url=False, include_input=False)
-    ]
-
-
-def in_words(kind: str, mistake: Any) -> str:
-    """Return a mistake that Pydantic found as a sentence for people."""
-    context = mistake.get("ctx", {})
-    if kind in ("missing", "string_too_short", "too_short") and context.get("min_length", 1) == 1:
-        return "This field is required."
-    if kind in ("string_too_long", "too_long"):
-        return f"Use at most {context['max_length']} characters."
-    if kind in ("string_too_short", "too_short"):
-        return f"Use at least {context['min_length']} characters."
-    if kind == "extra_forbidden":
-        return "There is no such field."
-    message = str(mistake["msg"])
-    return message if message.endswith(".") else f"{message}."
 
 
 def _field(error: DomainError) -> list[dict[str, str]] | None:

@@ -3,21 +3,20 @@
 Each error is shown beside its field.
 """
 
-import types
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
-from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, EmailStr, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ValidationError
 from quart import ResponseReturnValue, flash, g, render_template, request
+from werkzeug.exceptions import BadRequest
 
-from app.config import settings
 from app.errors import DomainError
+from app.validators.mistakes import messages
 from app.web import kept
 from app.web.access import FORM
-from app.web.errors import messages
+from app.web.bodies import require_storable
+from app.web.form_fields import FormField, field_of
 from app.web.identity import identity
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -32,48 +31,33 @@ class ShownToAnother(DomainError):
     code = "shown-to-another"
 
 
-@dataclass
-class FormField:
-    """A field as the templates render it."""
-
-    name: str
-    label: str
-    type: str
-    value: str = ""
-    checked: bool = False
-    options: list[tuple[str, str]] = field(default_factory=list)
-    hint: str | None = None
-    errors: list[str] = field(default_factory=list)
-    required: bool = False
-    autocomplete: str | None = None
-    inputmode: str | None = None
-    minlength: int | None = None
-    maxlength: int | None = None
-    autofocus: bool = False
-
-    @property
-    def id(self) -> str:
-        """The id of the field's element."""
-        return f"field-{self.name}"
-
-
 class Form(Generic[Schema]):
     """A form for a schema: empty, or as it was posted, with its errors.
 
     Labels are the titles of the schema's fields, hints their descriptions. `json_schema_extra` may
     set `input` (the type of input), `autocomplete`, `inputmode`, `options`, and `required` for a
-    field that the page shows only where it is needed.
+    field that the page shows only where it is needed. `options` are those that only the database
+    knows: (value, label) pairs by the name of their field.
     """
 
-    def __init__(self, schema: type[Schema], **values: Any) -> None:
+    def __init__(
+        self,
+        schema: type[Schema],
+        *,
+        options: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+        **values: Any,
+    ) -> None:
         self.schema = schema
         self.problems: list[str] = []
         self.status = 200
         self.retry_after: int | None = None
         self.shown_to = ""  # the id of the user who is looking at it
         self._fields = {
-            name: _field(name, info, values.get(name)) for name, info in schema.model_fields.items()
+            name: field_of(name, info, values.get(name))
+            for name, info in schema.model_fields.items()
         }
+        for name, pairs in (options or {}).items():
+            self._fields[name].options = list(pairs)
 
     @property
     def fields(self) -> list[FormField]:
@@ -83,7 +67,7 @@ class Form(Generic[Schema]):
         """
         fields = list(self._fields.values())
         focused = next((f for f in fields if f.errors), None) or next(
-            (f for f in fields if not f.value), fields[0]
+            (f for f in fields if not f.value), fields[0] if fields else None
         )
         for each in fields:
             each.autofocus = each is focused
@@ -98,7 +82,7 @@ class Form(Generic[Schema]):
         return [
             name
             for name, field_ in self._fields.items()
-            if field_.type not in ("password", "hidden", "file")
+            if field_.type not in ("password", "hidden", "file", "checks")
             and not any(word in (field_.autocomplete or "") for word in ("password", "code", "cc-"))
         ]
 
@@ -127,9 +111,31 @@ class Form(Generic[Schema]):
         for name, field_ in self._fields.items():
             if field_.type == "checkbox":
                 field_.checked = data.setdefault(name, "off") != "off"
+            elif field_.type == "checks":
+                data[name] = posted.getlist(name)
+                field_.chosen = set(data[name])
+            elif field_.type == "file":
+                data |= await self._uploaded(name)
+            elif field_.type in ("select", "hidden") and not data.get(name, "-"):
+                del data[name]  # nothing is chosen
             elif field_.type != "password":
                 field_.value = str(data.get(name, ""))
         return data
+
+    async def _uploaded(self, name: str) -> dict[str, str]:
+        """Return the text of an uploaded file. Raises 400 for one that is no text in UTF-8."""
+        file = (await request.files).get(name)
+        content = file.read() if file else b""
+        if not content:
+            return {}
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise BadRequest(
+                "The file is no text in UTF-8. Save it as CSV in UTF-8 and try again."
+            ) from None
+        require_storable(text)
+        return {name: text}
 
     def _require_the_same_user(self, shown_to: str) -> None:
         if shown_to and self.shown_to and shown_to != self.shown_to:
@@ -198,42 +204,3 @@ def form(
         return cast(View, page)
 
     return decorate
-
-
-def _field(name: str, info: FieldInfo, value: Any) -> FormField:
-    extra: dict[str, Any] = (
-        dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
-    )
-    limits = {
-        kind: next((getattr(m, kind) for m in info.metadata if getattr(m, kind, None)), None)
-        for kind in ("min_length", "max_length")
-    }
-    kind = str(extra.get("input") or _kind(info.annotation))
-    hint = info.description
-    if hint and extra.get("autocomplete") == "new-password":
-        hint = f"At least {settings.PASSWORD_MIN_LENGTH} characters. {hint}"
-    return FormField(
-        name=name,
-        label=info.title or name.replace("_", " ").capitalize(),
-        type=kind,
-        value="" if value is None or kind == "password" else str(value),
-        checked=bool(value if value is not None else info.default is True)
-        if kind == "checkbox"
-        else False,
-        options=[(str(v), str(label)) for v, label in extra.get("options", ())],
-        hint=hint,
-        required=info.is_required() or extra.get("required") is True,
-        autocomplete=extra.get("autocomplete"),
-        inputmode=extra.get("inputmode"),
-        minlength=limits["min_length"],
-        maxlength=limits["max_length"],
-    )
-
-
-def _kind(annotation: Any) -> str:
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(a for a in get_args(annotation) if a is not type(None))
-    if get_origin(annotation) is Annotated:  # inside `… | None`, where Pydantic leaves it
-        annotation = get_args(annotation)[0]
-    kinds = {bool: "checkbox", SecretStr: "password", EmailStr: "email", int: "number"}
-    return kinds.get(annotation, "text")

@@ -18,6 +18,7 @@ from app.auth.tokens import SECRET, new_secret
 from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.database import db
+from app.trail import Origin
 from app.web.middleware.forwarded import proxy_headers
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,23 @@ def identity() -> Identity:
     # The error page of a failed guard is rendered before the lookup.
     found: Identity = g.get("identity", ANONYMOUS)
     return found
+
+
+def origin() -> Origin:
+    """Return who acts in this request and from where, for the trail."""
+    who = identity()
+    kind = "visitor"
+    if who.is_authenticated:
+        kind = "token" if who.purpose is Purpose.TOKEN else "user"
+    return Origin(
+        kind,
+        via=str(who.credential_id or ""),
+        user_id=who.user_id,
+        name=who.full_name,
+        email=who.email,
+        ip=request.remote_addr or "",
+        agent=request.headers.get("User-Agent", "")[:255],
+    )
 
 
 def client() -> Client:

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from quart import Quart, current_app, request, url_for
 
 from app.auth.identity import Identity
 
-Menu = Literal["main", "account", "administration", "footer"]
+# "person" is on the page on which administrators look after somebody.
+Menu = Literal["main", "account", "administration", "footer", "person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,14 @@ def add_entry(
     entries.sort(key=lambda entry: entry.position)
 
 
-def links(menu: Menu, identity: Identity) -> list[Link]:
-    """Return the entries of a menu that this identity may see, with the current page marked."""
+def links(menu: Menu, identity: Identity, **arguments: Any) -> list[Link]:
+    """Return the entries of a menu that this identity may see, with the current page marked.
+
+    `arguments` are part of their urls: `person`, the id of the user, in the menu of a person.
+    """
     current = request.endpoint
     return [
-        Link(entry.label, url_for(entry.endpoint), entry.endpoint == current)
+        Link(entry.label, url_for(entry.endpoint, **arguments), entry.endpoint == current)
         for entry in current_app.extensions["menus"][menu]
         if entry.shown_to(identity)
     ]

@@ -16,8 +16,9 @@ from werkzeug.exceptions import NotFound
 from app.auth.sessions import recently_authenticated
 from app.config import settings
 from app.logs import request_id
-from app.web import files, menus
-from app.web.access import declare, home_url, sign_in_url, unidentified, unlimited
+from app.web import files, lists, menus
+from app.web.access import declare, unidentified, unlimited
+from app.web.destinations import home_url, sign_in_url
 from app.web.identity import identity
 
 ICON = Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>')
@@ -65,7 +66,12 @@ def init_app(app: Quart) -> None:
         return ICON.format(asset("icons.svg"), name)
 
     app.jinja_env.globals.update(
-        asset=asset, icon=icon, menu=menus.links, home_url=home_url, sign_in_url=sign_in_url
+        asset=asset,
+        icon=icon,
+        menu=menus.links,
+        here=lists.here,
+        home_url=home_url,
+        sign_in_url=sign_in_url,
     )
 
     async def no_such_file(filename: str) -> Response:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from quart import Blueprint, Quart, Response, ResponseReturnValue, abort, current_app, redirect
 
 from app.config import DAY, settings
-from app.web.access import sign_in_url, unidentified, unlimited
+from app.web.access import unidentified, unlimited
+from app.web.destinations import sign_in_url
 
 well_known = Blueprint("well_known", __name__)
 

@@ -10,7 +10,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select, update
 
-from app.accounts import service
+from app.accounts import roles
 from app.auth.models import Credential, Purpose, Role, User
 from app.config import Config
 from app.database import db, utcnow
@@ -243,12 +243,12 @@ async def test_deleting_the_account_takes_the_password_and_all_that_belongs_to_i
 
 
 async def test_the_last_administrator_cannot_go(app: Quart, client: Browser) -> None:
-    first = await make_person(role=service.ADMINISTRATOR)
+    first = await make_person(role=roles.ADMINISTRATOR)
     await log_in(client, first)
     response = await client.post("/account/delete", form={"password": PASSWORD})
     assert response.status_code == 409
     assert "the only administrator" in await response.get_data(as_text=True)
-    disabled = await make_person(role=service.ADMINISTRATOR)
+    disabled = await make_person(role=roles.ADMINISTRATOR)
     async with db.transaction() as session:
         await session.execute(
             update(User).where(User.id == disabled.id).values(disabled_at=utcnow())
@@ -256,7 +256,7 @@ async def test_the_last_administrator_cannot_go(app: Quart, client: Browser) -> 
     assert (
         await client.post("/api/v1/account/deletion", json={"password": PASSWORD})
     ).status_code == 409
-    await make_person(role=service.ADMINISTRATOR)
+    await make_person(role=roles.ADMINISTRATOR)
     assert (
         await client.post("/api/v1/account/deletion", json={"password": PASSWORD})
     ).status_code == 204
@@ -266,7 +266,7 @@ async def test_of_two_administrators_who_go_at_once_one_stays(app: Quart) -> Non
     browsers = []
     for _ in range(2):
         browsers.append(app.test_client())
-        await log_in(browsers[-1], await make_person(role=service.ADMINISTRATOR))
+        await log_in(browsers[-1], await make_person(role=roles.ADMINISTRATOR))
     # Each in a context of its own, as on a server: inside the tests' app context they would share
     # `g`.
     leaving = [
@@ -312,4 +312,4 @@ async def test_registering_the_administrators_address_makes_nobody_one(
     assert (await client.post("/api/v1/account", json=form)).status_code == 202
     async with db.session() as session:
         query = select(Role.name).join(User)
-        assert (await session.execute(query)).scalars().all() == [service.USER]
+        assert (await session.execute(query)).scalars().all() == ["User"]

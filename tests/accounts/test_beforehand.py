@@ -6,7 +6,7 @@ The owner reads the mails, the stranger does not: a link proves the mailbox, and
 import pytest
 from quart import Quart
 
-from app.accounts import service
+from app.accounts import roles, service
 from app.auth.models import Purpose, User
 from app.database import db
 from tests.accounts.parties import (
@@ -210,7 +210,7 @@ async def test_a_stranger_who_registers_an_invited_address_ends_nothing(
     app: Quart, by_page: bool
 ) -> None:
     owner, stranger = owner_of(app), stranger_to(app)
-    await invite(ADDRESS, service.ADMINISTRATOR)
+    await invite(ADDRESS, roles.ADMINISTRATOR)
     [invitation] = await links_to(owner)
     await stranger.register(by_page=by_page)
     assert await stranger.log_in() == 401
@@ -240,7 +240,7 @@ async def test_setting_up_keeps_the_role_that_the_address_was_given(app: Quart) 
     async with db.transaction() as session:
         user = await service.find_user(session, ADDRESS)
         assert user is not None
-        user.role_id = (await service.role_named(session, service.ADMINISTRATOR)).id
+        user.role_id = (await roles.role_of(session, roles.ADMINISTRATOR)).id
     await stranger.log_in()
     assert (await stranger.browser.get("/admin")).status_code == 303
     [link] = await links_to(owner)

@@ -9,7 +9,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import func, select
 
-from app.accounts import email_change, service
+from app.accounts import email_change, roles
 from app.accounts.schemas import EmailChange
 from app.auth import sessions
 from app.auth.hashing import passwords
@@ -267,7 +267,7 @@ async def test_a_use_that_is_noted_does_not_shorten_an_api_token(
 
 
 async def test_an_administrator_stays_one_after_a_change_of_address(client: Browser) -> None:
-    person = await make_person(role=service.ADMINISTRATOR)
+    person = await make_person(role=roles.ADMINISTRATOR)
     await log_in(client, person)
     await client.post((await ask(client, "new@example.com"))[0])
     assert (await client.get("/admin")).status_code == 200

@@ -8,7 +8,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import select, update
 
-from app.accounts import service
+from app.accounts import roles, service
 from app.auth.models import Credential, Purpose, User
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, invite, make_person
@@ -22,7 +22,7 @@ GUEST = {"email": "guest@example.com", "password": PASSWORD}
 async def test_a_guest_chooses_a_password_once_and_is_confirmed(
     app: Quart, client: Browser
 ) -> None:
-    await invite(role=service.ADMINISTRATOR)
+    await invite(role=roles.ADMINISTRATOR)
     path = await link_to(client, SUBJECT, "guest@example.com")
     assert path.startswith("/account/join-from-invite/")
     assert "guest@example.com" in await (await client.get(path)).get_data(as_text=True)
@@ -106,7 +106,7 @@ async def test_registering_an_invited_address_gives_a_stranger_nothing(client: B
 
     The owner must not confirm a password that somebody else chose.
     """
-    await invite(role=service.ADMINISTRATOR)
+    await invite(role=roles.ADMINISTRATOR)
     await mails(client)
     form = {"first_name": "Mallory", "last_name": "X", "email": "guest@example.com", **FORM}
     assert (await client.post("/account/register", form=form)).status_code == 303

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 
 from app.auth.models import Credential, Purpose
 from app.database import db, utcnow
-from app.web.access import safe_target
+from app.web.destinations import safe_target
 from tests.factories.people import PASSWORD, log_in, make_person, secret_of
 
 

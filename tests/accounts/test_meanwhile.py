@@ -7,7 +7,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import select, update
 
-from app.accounts import email_change, passwords, service
+from app.accounts import email_change, passwords, roles, service
 from app.accounts.schemas import EmailChange, PasswordChange
 from app.auth import password_checks, sessions
 from app.auth.identity import Client, Identity
@@ -118,14 +118,14 @@ async def test_a_link_that_was_asked_for_before_the_password_changed_is_never_ma
 async def test_an_account_that_nobody_has_confirmed_takes_no_role_to_another_address(
     client: Browser,
 ) -> None:
-    stranger = await make_person(confirmed=False, role=service.ADMINISTRATOR)
+    stranger = await make_person(confirmed=False, role=roles.ADMINISTRATOR)
     await log_in(client, stranger)
     form = {"email": "elsewhere@example.com", "password": PASSWORD}
     await client.post("/account/manage/change-email", form=form)
     await client.post(await link_to(client, "Confirm your new email"), form={})
     async with db.session() as session:
         moved = select(User.email, Role.name).join(Role).where(User.id == stranger.id)
-        assert (await session.execute(moved)).one() == ("elsewhere@example.com", service.USER)
+        assert (await session.execute(moved)).one() == ("elsewhere@example.com", "User")
 
 
 async def test_a_registration_that_anybody_may_have_made_blocks_no_invitation(app: Quart) -> None:

@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from quart import Quart
 
-from app.accounts import registration, service
+from app.accounts import people, registration, roles, service
 from app.auth.models import Purpose
 from app.config import Config
 from app.database import db
@@ -19,6 +19,7 @@ from app.mail.message import Email, compose
 from tests.accounts.parties import Party, links_to
 from tests.accounts.surfaces import API, LINKS, LOG_IN, REQUEST_RESET, RESEND_CONFIRMATION
 from tests.factories.people import PASSWORD, make_person
+from tests.mail.acts import signed_in
 from tests.mail.captured import mails, token_of
 
 WORDS = {
@@ -89,8 +90,18 @@ async def test_no_words_of_a_stranger_are_in_a_mail_to_somebody_else(
 
     # An invitation with names that are somebody's words too, and again by the stranger.
     async with db.transaction() as session:
-        await registration.invite_user(session, email=f"kim+{local}@example.com", **names)
+        await registration.invite_user(
+            session, email=f"kim+{local}@example.com", role=None, **names
+        )
     await stranger.register(f"kim+{local}@example.com", by_page=API)
+
+    # An account that a stranger has registered, of which an administrator makes another.
+    await stranger.register(f"lee+{local}@example.com", by_page=API)
+    administrator = await signed_in((await make_person(role=roles.ADMINISTRATOR)).id)
+    async with db.transaction() as session:
+        lee = await service.find_user(session, f"lee+{local}@example.com")
+        assert lee
+        await people.disable(session, administrator, lee.id)
 
     # Somebody who has an account: registered, moved to, guessed at, reset, changed by a thief.
     person = await make_person()

@@ -4,7 +4,6 @@ import pytest
 from quart import Quart
 from sqlalchemy import delete, insert, select, update
 
-from app.accounts.service import ADMINISTRATOR, USER
 from app.auth.models import Role, User
 from app.database import db
 from app.errors import NotReady
@@ -28,7 +27,7 @@ async def test_the_role_is_set_by_the_insert_and_known_at_once() -> None:
         session.add(me)
         await session.flush()
         role = (await session.execute(select(Role).where(Role.id == me.role_id))).scalar_one()
-    assert (role.name, me.id > 0) == (USER, True)
+    assert (role.name, me.id > 0) == ("User", True)
 
 
 async def test_many_users_at_once_get_it_too() -> None:
@@ -39,22 +38,22 @@ async def test_many_users_at_once_get_it_too() -> None:
     async with db.begin() as connection:
         rows = [person(number) for number in range(60, 90)]
         await connection.execute(insert(User.__table__), rows)  # type: ignore[arg-type]  # a table
-    assert await roles_of_users() == [USER] * 90
+    assert await roles_of_users() == ["User"] * 90
 
 
 async def test_a_role_that_is_given_is_kept() -> None:
     async with db.transaction() as session:
-        query = select(Role.id).where(Role.name == ADMINISTRATOR)
+        query = select(Role.id).where(Role.name == "Administrator")
         role_id = (await session.execute(query)).scalar_one()
         session.add(User(**person(1), role_id=role_id))
-    assert await roles_of_users() == [ADMINISTRATOR]
+    assert await roles_of_users() == ["Administrator"]
 
 
 async def test_another_role_can_become_the_default() -> None:
     async with db.transaction() as session:
-        await session.execute(update(Role).values(default=Role.name == ADMINISTRATOR))
+        await session.execute(update(Role).values(default=Role.name == "Administrator"))
         session.add(User(**person(1)))
-    assert await roles_of_users() == [ADMINISTRATOR]
+    assert await roles_of_users() == ["Administrator"]
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -180,6 +180,14 @@ class Hands:
         """Replace the value of a field."""
         await self.field(label).fill(text)
 
+    async def tick(self, label: str) -> None:
+        """Tick a box."""
+        await self.field(label).check()
+
+    async def pick(self, label: str, option: str) -> None:
+        """Choose an option of a list."""
+        await self.field(label).select_option(label=option)
+
     async def choose(self, label: str, password: str) -> None:
         """Type a new password twice."""
         await self.fill(label, password)
@@ -239,6 +247,17 @@ class Keyboard(Hands):
         await self._tab_to(self.field(label))
         await self.page.keyboard.press("Control+A")
         await self.page.keyboard.type(text)
+
+    async def tick(self, label: str) -> None:
+        """Move the focus to a box and press Space."""
+        await self._tab_to(self.field(label))
+        await self.page.keyboard.press("Space")
+
+    async def pick(self, label: str, option: str) -> None:
+        """Move the focus to a list and type the option."""
+        await self._tab_to(self.field(label))
+        await self.page.keyboard.type(option)
+        await expect(self.field(label).locator("option:checked")).to_have_text(option)
 
     async def _tab_to(self, target: Locator) -> None:
         await expect(target).to_be_visible()

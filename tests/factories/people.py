@@ -5,8 +5,9 @@ from itertools import count
 
 from quart.typing import TestClientProtocol as Browser
 
-from app.accounts import registration, service
+from app.accounts import registration, roles, service
 from app.auth.hashing import passwords
+from app.auth.models import Permission, Role
 from app.database import db
 
 PASSWORD = "a violet kettle sings"  # strong enough, and of nobody outside the tests
@@ -26,14 +27,24 @@ class Person:
 async def insert_roles() -> None:
     """Insert the roles that every database has."""
     async with db.transaction() as session:
-        await service.insert_roles(session)
+        await roles.insert_roles(session)
+
+
+async def make_role(*grants: str) -> str:
+    """Make a role that grants these permissions; returns its key."""
+    key = f"role{next(NUMBERS)}"
+    role = Role(key=key, name=key, index="main", permissions=Permission.GENERAL)
+    role.grants = " ".join(grants)
+    async with db.transaction() as session:
+        session.add(role)
+    return key
 
 
 async def make_person(
     *,
     email: str | None = None,
     first_name: str = "Robin",
-    role: str = service.USER,
+    role: str = roles.USER,
     confirmed: bool = True,
 ) -> Person:
     """Create a user with a password."""
@@ -47,7 +58,7 @@ async def make_person(
             last_name="Example",
             password_hash=password_hash,
             confirmed=confirmed,
-            role_name=role,
+            role=await roles.role_of(session, role),
         )
         return Person(user.id, user.email, first_name, PASSWORD)
 
@@ -66,9 +77,14 @@ def secret_of(browser: Browser) -> str:
     return {cookie.name: str(cookie.value) for cookie in browser.cookie_jar}["session_testing"]
 
 
-async def invite(email: str = "guest@example.com", role: str = service.USER) -> None:
-    """Invite somebody, who gets a mail."""
+async def invite(email: str = "guest@example.com", role: str = roles.USER) -> Person:
+    """Invite somebody, who gets a mail and has no password yet."""
     async with db.transaction() as session:
-        await registration.invite_user(
-            session, email=email, first_name="Kim", last_name="Guest", role_name=role
+        user = await registration.invite_user(
+            session,
+            email=email,
+            first_name="Kim",
+            last_name="Guest",
+            role=await roles.role_of(session, role),
         )
+        return Person(user.id, user.email, "Kim", "")

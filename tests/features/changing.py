@@ -45,6 +45,8 @@ def remove(clone: Clone, *names: str) -> None:
     for name in names:
         shutil.rmtree(clone.folder / "app" / name)
         shutil.rmtree(clone.folder / "tests" / name, ignore_errors=True)
+        for browsing in (clone.folder / "tests" / "browser").glob(f"test_{name}_*.py"):
+            browsing.unlink()
         lines = path.read_text().splitlines(keepends=True)
         left = [line for line in lines if f"from app.{name} " not in line]
         assert len(left) == len(lines) - 1, f"{name} has one line in the list"

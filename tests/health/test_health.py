@@ -9,7 +9,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 from sqlalchemy import text
 
-from app.accounts import service
+from app.accounts import roles
 from app.database import db
 from app.health import findings, probes
 from app.jobs.workers import identify_database, write
@@ -194,7 +194,7 @@ async def test_a_probe_of_a_feature_is_in_readyz(client: Browser) -> None:
 
 @pytest.mark.usefixtures("printer")
 async def test_a_probe_of_a_feature_is_on_the_dashboard(client: Browser) -> None:
-    await log_in(client, await make_person(role=service.ADMINISTRATOR))
+    await log_in(client, await make_person(role=roles.ADMINISTRATOR))
     page = await (await client.get("/admin")).get_data(as_text=True)
     assert "has no paper" in page
     assert "is old" not in page

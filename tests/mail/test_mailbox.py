@@ -122,7 +122,7 @@ async def test_for_anybody_elsewhere_there_is_no_mailbox(
 ) -> None:
     await send()
     [address] = await addresses(client)
-    await log_in(client, await make_person(role="Administrator"))
+    await log_in(client, await make_person(role="administrator"))
     for path in (
         "/dev/mail",
         "/dev/mail.json",

@@ -13,12 +13,13 @@ from werkzeug.routing import (
     UUIDConverter,
 )
 
-from app.accounts import service
-from tests.factories.people import log_in, make_person
+from app.accounts import roles
+from app.auth.permissions import PERMISSIONS
+from tests.factories.people import log_in, make_person, make_role
 
 # A value for a parameter of each kind, in the order in which they are tried.
 VALUES: tuple[tuple[type[BaseConverter], str], ...] = (
-    (IntegerConverter, "1"),
+    (IntegerConverter, "999999"),
     (FloatConverter, "1.5"),
     (UUIDConverter, str(uuid4())),
     (BaseConverter, "nonsense"),
@@ -48,7 +49,8 @@ async def callers(app: Quart) -> dict[str, Browser]:
         "nobody": None,
         "unconfirmed": await make_person(confirmed=False),
         "member": await make_person(),
-        "administrator": await make_person(role=service.ADMINISTRATOR),
+        "editor": await make_person(role=await make_role(*PERMISSIONS)),
+        "administrator": await make_person(role=roles.ADMINISTRATOR),
     }
     browsers = {kind: app.test_client() for kind in people}
     for kind, person in people.items():

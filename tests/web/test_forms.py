@@ -1,6 +1,6 @@
 """Forms from schemas: which kind of field somebody gets."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import AfterValidator, BaseModel, SecretStr
@@ -21,7 +21,8 @@ class Asked(BaseModel):
 
 @pytest.mark.parametrize("name", Asked.model_fields)
 def test_a_secret_is_typed_into_a_password_field_and_never_kept(name: str) -> None:
-    asked = Form(Asked, **{name: "what somebody typed"})
+    values: dict[str, Any] = {name: "what somebody typed"}
+    asked = Form(Asked, **values)
     assert asked[name].type == "password"
     assert asked[name].value == ""
     assert name not in asked.kept

@@ -8,7 +8,7 @@ from jinja2 import UndefinedError
 from quart import Quart, stream_template_string
 from quart.typing import TestClientProtocol as Browser
 
-from app.accounts import service
+from app.accounts import roles
 from app.config import Config
 from tests.factories.people import log_in, make_person
 
@@ -66,7 +66,7 @@ async def test_names_are_escaped(client: Browser) -> None:
 async def test_administration_is_linked_for_administrators_only(app: Quart) -> None:
     member, administrator = app.test_client(), app.test_client()
     await log_in(member, await make_person())
-    await log_in(administrator, await make_person(role=service.ADMINISTRATOR))
+    await log_in(administrator, await make_person(role=roles.ADMINISTRATOR))
     assert 'href="/admin"' not in await text_of(member, "/")
     assert 'href="/admin"' in await text_of(administrator, "/")
 
@@ -105,7 +105,7 @@ async def test_pages_are_not_kept_by_caches(client: Browser) -> None:
 
 async def test_nothing_is_inline_and_nothing_comes_from_elsewhere(app: Quart) -> None:
     client = app.test_client()
-    await log_in(client, await make_person(role=service.ADMINISTRATOR))
+    await log_in(client, await make_person(role=roles.ADMINISTRATOR))
     pages = [await text_of(client, path) for path in ("/", "/account/manage", "/admin", "/docs")]
     pages += [await text_of(app.test_client(), "/account/login")]
     for page in pages:

@@ -10,9 +10,11 @@ from quart import Quart, current_app
 
 from app.config import Config, settings
 from app.database import db
+from app.jobs import acts
 from app.jobs.context import GiveUp, Leased, LeaseLost, current
 from app.jobs.engine import leases
 from app.jobs.queue import KINDS
+from app.trail import Origin, Subject, origin, record
 
 logger = logging.getLogger("app.jobs")
 
@@ -30,6 +32,7 @@ async def run_now(job_id: UUID) -> BaseException | None:
     """
     async with db.transaction() as session:
         job = await leases.start(session, job_id)
+        record(session, acts.RUN, Subject("job", str(job.id), job.name))
     # The proxies will do: the task begins in this context.
     task = asyncio.ensure_future(perform(job, current_app, settings))
     try:
@@ -57,6 +60,7 @@ async def perform(job: Leased, app: Quart, settings: Config) -> None:
     place of what would end the worker.
     """
     current.set(job)
+    origin.set(lambda: Origin("job", via=job.name))
     seconds = time_limit(job, settings)
     try:
         async with app.app_context(), asyncio.timeout(seconds) as limit:

@@ -85,7 +85,12 @@ async def add_account(person: Person, email: str, browser: Browser) -> None:
     password_hash = await passwords.hash(person.password)
     async with db.transaction() as session:
         await service.create_user(
-            session, email=email, password_hash=password_hash, confirmed=True, **person.names
+            session,
+            email=email,
+            password_hash=password_hash,
+            confirmed=True,
+            role=None,
+            **person.names,
         )
     assert (await browser.log_in(email, person.password)).is_yes
 

@@ -7,7 +7,6 @@ from uuid import UUID
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from app.accounts import service
 from app.auth.models import Credential, Purpose
 from app.auth.tokens import digest, new_secret
 from app.database import db
@@ -64,7 +63,7 @@ class SessionSteps(Driver):
                 seen["confirmed"],
                 seen["role"],
             )
-            assert found == (by.user.email, by.user.names, by.user.confirmed, service.USER)
+            assert found == (by.user.email, by.user.names, by.user.confirmed, "User")
 
     async def _download_ones_data(self, by: Proof, page: bool) -> None:
         status, response = await self._answer(DOWNLOAD_DATA, page, by=by)
