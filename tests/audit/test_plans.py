@@ -60,7 +60,11 @@ async def test_a_search_reads_its_index(app: Quart, backend: str, asked: str) ->
     if backend != "postgresql":
         pytest.skip("SQLite has plans of another kind")
     query, indexes = SEARCHES[asked]
-    await add(3000, actor_id=1, subject_kind="user", subject_id="1")
+    for each in range(1, 31):  # the planner knows many people and acts
+        act = ("page.saved", "user.renamed", "session.started")[each % 3]
+        await add(100, act=act, actor_id=each, subject_kind="user", subject_id=str(each))
+    async with db.transaction() as session:
+        await session.execute(text("ANALYZE trail"))
     async with db.session() as session:
         await session.execute(text("SET LOCAL enable_seqscan = off"))
         await session.execute(text("SET LOCAL enable_bitmapscan = off"))
