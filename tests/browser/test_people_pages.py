@@ -176,7 +176,7 @@ async def test_a_new_account_begins_with_a_password_of_ones_own(hands: Hands) ->
     await hands.look()
     await hands.press("Make the account")
     await hands.is_at("Nova Example")
-    await hands.sees("has to choose a password")
+    await hands.sees("must choose another password")
     await hands.page.context.clear_cookies()
     await hands.open("/account/login")
     await hands.fill("Email address", address)
