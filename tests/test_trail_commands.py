@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -204,11 +204,17 @@ CAUSES: dict[str, Callable[[Browser], Awaitable[None]]] = {
 }
 
 
+def of_features(names: Iterable[str], others: Iterable[str]) -> set[str]:
+    """Return the jobs of features that have jobs among the others, too."""
+    features = {name.partition(".")[0] for name in others}
+    return {name for name in names if name.partition(".")[0] in features}
+
+
 def test_every_job_is_played_or_has_a_reason_not_to_be(app: Quart) -> None:
+    """A feature may have been removed, and one of a team's own has its own tests."""
     ours = {name for name, kind in KINDS.items() if kind.function.__module__.startswith("app.")}
-    features = {name.partition(".")[0] for name in ours}
     expected = {*CAUSES, *QUIET}
-    assert ours == {name for name in expected if name.partition(".")[0] in features}
+    assert of_features(ours, expected) == of_features(expected, ours)
 
 
 @pytest.mark.parametrize("name", CAUSES)
