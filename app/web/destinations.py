@@ -51,7 +51,6 @@ def set_home(app: Quart, endpoint: str) -> None:
     if "home" in app.extensions:
         raise ValueError("Two features say which page is the home page.")
     app.extensions["home"] = endpoint
-    add_landing_page(app, "main", "Home", endpoint)
 
 
 def home_url() -> str:
@@ -77,7 +76,7 @@ def add_landing_page(
 def landing_pages() -> dict[str, str]:
     """Return the labels of the pages that a role may land on, by their keys."""
     found: dict[str, LandingPage] = current_app.extensions["landing_pages"]
-    return {key: page.label for key, page in found.items()}
+    return {"main": "Home"} | {key: page.label for key, page in found.items()}
 
 
 def landing_url(who: Identity) -> str:

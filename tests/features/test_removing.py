@@ -27,6 +27,14 @@ AT_HOME = (
     "for_anybody_elsewhere_there_is_no_mailbox",
     "pages_answer_503_when_the_database_is_away",
     "test_pages.py",
+    "a_landing_page_that_is_gone_is_the_home_page",
+    "a_landing_page_that_a_role_may_not_open_is_the_home_page",
+    "one_lands_on_the_page_of_ones_role",
+    "nothing_that_needs_an_account_works_before",
+    # These need the permission that editable pages declare, or documents that name them.
+    "a_role_is_made_and_edited_by_page_as_by_api",
+    "a_new_role_lands_at_home_and_the_list_says_what_roles_may",
+    "every_file_that_is_named_is_there",
 )
 
 EVERY_PAGE = """
