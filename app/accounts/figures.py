@@ -1,9 +1,9 @@
 """How many people there are, for the dashboard: counted on request, or by a scheduled job."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import figures
@@ -44,9 +44,4 @@ async def _in_state(session: AsyncSession, state: AccountState) -> Count:
 async def keep_sign_ups() -> None:
     """Count the accounts that were made on each of the last days."""
     async with db.transaction() as session:
-        counted = {}
-        for day in await figures.days_to_count(session, SIGN_UPS, since=date.min):
-            start, end = figures.bounds(day)
-            made = select(func.count()).where(User.created_at >= start, User.created_at < end)
-            counted[day] = (await session.execute(made)).scalar_one()
-        await figures.keep(session, SIGN_UPS, counted)
+        await figures.count_days(session, SIGN_UPS, User.created_at)

@@ -43,10 +43,6 @@ async def _longest_wait(session: AsyncSession) -> str:
 async def keep_finished() -> None:
     """Count the jobs that were finished on each of the last days, within `JOB_RETENTION`."""
     since = (utcnow() - timedelta(seconds=settings.JOB_RETENTION)).date() + timedelta(days=1)
+    since, done = min(since, utcnow().date()), Job.state == State.DONE
     async with db.transaction() as session:
-        counted = {}
-        for day in await figures.days_to_count(session, FINISHED, min(since, utcnow().date())):
-            start, end = figures.bounds(day)
-            done = (Job.state == State.DONE, Job.finished_at >= start, Job.finished_at < end)
-            counted[day] = (await session.execute(select(func.count()).where(*done))).scalar_one()
-        await figures.keep(session, FINISHED, counted)
+        await figures.count_days(session, FINISHED, Job.finished_at, done, since=since)
