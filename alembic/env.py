@@ -13,7 +13,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
 import app.features  # noqa: F401  (every table)
-from app.autogenerate import PLUGINS, include_ours, order_checks, render_item
+from app.autogenerate import PLUGINS, include_ours, order, render_item
 from app.config import Config, load_settings
 from app.database import Base, create_engine
 from app.environment import load_environment
@@ -42,7 +42,7 @@ def finish(migration: MigrationContext, revision: Any, directives: list[Migratio
     """Refuse to write a migration if models and database do not differ."""
     for operations in (directives[0].upgrade_ops, directives[0].downgrade_ops):
         if operations:
-            order_checks(operations)
+            order(operations)
     compared = context.config.attributes.get("autogenerate") or getattr(
         context.config.cmd_opts, "autogenerate", False
     )

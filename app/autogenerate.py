@@ -2,9 +2,10 @@
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.ddl._autogen import ComparisonResult
@@ -137,14 +138,40 @@ class OnSqlite(ComparesValues, SQLiteImpl):
     __dialect__ = "sqlite"
 
 
-def order_checks(operations: ops.UpgradeOps | ops.DowngradeOps) -> None:
-    """Drop constraints before the columns that they are about, and create them after."""
+def order(operations: ops.UpgradeOps | ops.DowngradeOps) -> None:
+    """Put the changes of a migration in an order that PostgreSQL accepts.
+
+    Constraints go before the columns that they are about, and come after them. A table goes before
+    those that it refers to, and comes after them; Alembic drops tables in any order.
+    """
     for modify in operations.ops:
         if isinstance(modify, ops.ModifyTableOps):
             modify.ops.sort(key=_turn)
+    created = [each for each in operations.ops if isinstance(each, ops.CreateTableOp)]
+    dropped = [each for each in operations.ops if isinstance(each, ops.DropTableOp)]
+    others = [each for each in operations.ops if each not in (*created, *dropped)]
+    operations.ops = [*_parents_first(created), *others, *reversed(_parents_first(dropped))]
 
 
 def _turn(operation: ops.MigrateOperation) -> int:
     if isinstance(operation, ops.DropConstraintOp) and operation.constraint_type == "check":
         return 0
     return 2 if isinstance(operation, ops.CreateCheckConstraintOp) else 1
+
+
+TableOp = TypeVar("TableOp", ops.CreateTableOp, ops.DropTableOp)
+
+
+def _parents_first(operations: Sequence[TableOp]) -> list[TableOp]:
+    named = {each.table_name: each for each in sorted(operations, key=lambda o: o.table_name)}
+    graph = {name: _parents(each) & (named.keys() - {name}) for name, each in named.items()}
+    try:
+        return [named[name] for name in TopologicalSorter(graph).static_order()]
+    except CycleError:  # tables that refer to each other: the team orders them by hand
+        return list(operations)
+
+
+def _parents(operation: ops.CreateTableOp | ops.DropTableOp) -> set[str]:
+    """Return the names of the tables that this one refers to."""
+    keys = operation.to_table().foreign_keys
+    return {key.target_fullname.split(".")[-2] for key in keys}

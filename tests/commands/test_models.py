@@ -1,5 +1,7 @@
 """What a team does to its models, with the commands of a clean clone, on both databases."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.clones import Clone
@@ -30,6 +32,20 @@ COLUMN = """
 """
 NATIVE = """
     third: Mapped[Mood] = mapped_column(sqlalchemy.Enum(Mood))
+"""
+CHAIN = """
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+"""
+LINK = """
+
+class {0}(Base):
+    __tablename__ = "{1}"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    own_id: Mapped[int | None] = mapped_column(ForeignKey("{1}.id"), index=True)
+    parent_id: Mapped[int] = mapped_column(ForeignKey("{2}.id"), index=True)
 """
 INSERT = "INSERT INTO notes (id, mood) VALUES ({}, '{}')"
 HEADS = '''"""A second head.
@@ -106,6 +122,20 @@ async def test_columns_and_tables_of_an_enum_are_removed(clone: Clone) -> None:
     write(clone, "")
     assert 'op.drop_table("notes")' in migrate(clone, "no table")
     clone.does("lint", "migrations")
+
+
+async def test_tables_are_removed_before_those_that_they_refer_to(clone: Clone) -> None:
+    names = ["roles", "papers", "benches", "chairs", "doors", "attics"]
+    links = (LINK.format(name.title(), name, parent) for parent, name in pairwise(names))
+    add_models(clone)
+    clone.does("db", "upgrade")
+    write(clone, CHAIN + "".join(links))
+    migrate(clone, "a chain of tables")
+    write(clone, "")
+    written = migrate(clone, "no chain of tables")
+    assert [written.index(f'op.drop_table("{name}")') for name in names[:0:-1]] == sorted(
+        written.index(f'op.drop_table("{name}")') for name in names[1:]
+    )
 
 
 async def test_postgresqls_own_enum_types_are_refused_and_warned_of(clone: Clone) -> None:
