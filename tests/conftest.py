@@ -34,8 +34,20 @@ MakeApp = Callable[[], Quart]
 SERVERS: list[Server] = []
 ROLES: dict[Quart, list[tuple[Any, ...]]] = {}  # as every test finds them in an app's database
 
-# Folders of tests whose subject hardly touches the database.
-ON_ONE_DATABASE = {"web", "mail", "patches", "site"}
+# Tests that run on SQLite by default: folders whose subject hardly touches the database, and long
+# stories of acts that shorter tests make on both.
+ON_ONE_DATABASE = {
+    "web",
+    "mail",
+    "patches",
+    "site",
+    "people",
+    "test_beforehand",
+    "test_links_alone",
+    "test_names",
+    "test_spellings",
+    "test_words_in_mails",
+}
 
 PREFIX = b"qb-testing:"  # REDIS_PREFIX of the testing configuration
 
@@ -94,7 +106,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the second database of tests on which it has no bearing to the continuous check."""
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        if params.get("backend") == "postgresql" and item.path.parent.name in ON_ONE_DATABASE:
+        on_one = ON_ONE_DATABASE & {item.path.parent.name, item.path.stem}
+        if params.get("backend") == "postgresql" and on_one:
             item.add_marker(pytest.mark.faults)
             item.add_marker(pytest.mark.waits)
 

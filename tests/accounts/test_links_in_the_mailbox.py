@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from app.accounts import passwords, registration
 from app.auth.models import Credential, Purpose
+from app.config import Config
 from app.database import db, utcnow
 from app.mail.message import Email, MailFailed
 from app.mail.models import OutboxMail
@@ -129,9 +130,9 @@ async def test_a_link_that_would_have_expired_by_now_is_not_mailed(
 
 
 async def test_who_wants_an_address_that_is_taken_is_told_of_within_the_limit(
-    client: Browser, monkeypatch: pytest.MonkeyPatch
+    client: Browser, settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ACCOUNT_MAIL_LIMIT", "3/hour")  # of the worker
+    monkeypatch.setattr(settings, "ACCOUNT_MAIL_LIMIT", "3/hour")
     person = await make_person()
     for _ in range(5):
         await acts.ask_to_move(await make_person(), person.email)

@@ -13,6 +13,7 @@ from app.auth import password_checks, sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Purpose, Role, User
 from app.auth.password_checks import Verified, WrongCredentials, WrongPassword
+from app.config import Config
 from app.database import db, utcnow
 from app.errors import DomainError
 from app.mail.models import OutboxMail
@@ -142,9 +143,13 @@ async def test_a_registration_that_anybody_may_have_made_blocks_no_invitation(ap
 
 @pytest.mark.parametrize(("confirmed", "arrive"), [(True, 5), (False, 3)])
 async def test_those_who_have_proved_no_address_share_the_limit_of_mails_to_another_one(
-    client: Browser, monkeypatch: pytest.MonkeyPatch, confirmed: bool, arrive: int
+    client: Browser,
+    settings: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    confirmed: bool,
+    arrive: int,
 ) -> None:
-    monkeypatch.setenv("ACCOUNT_MAIL_LIMIT", "3/hour")  # of the worker
+    monkeypatch.setattr(settings, "ACCOUNT_MAIL_LIMIT", "3/hour")
     for _ in range(5):
         await acts.ask_to_move(await make_person(confirmed=confirmed), "wanted@example.com")
     told = [mail for mail in await mails(client) if mail["to"] == ["wanted@example.com"]]

@@ -59,6 +59,8 @@ def test_what_stays_names_no_endpoint_or_job_of_what_can_be_removed() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
+@pytest.mark.faults
+@pytest.mark.waits
 @pytest.mark.parametrize("names", CASES, ids="-".join)
 def test_without_it_the_rest_starts_and_keeps_its_promises(clone: Clone, names: list[str]) -> None:
     remove(clone, *names)

@@ -6,7 +6,7 @@ from typing import Any
 from quart.typing import TestClientProtocol as Browser
 
 from app.config import Config
-from tests.jobs.conftest import run_burst
+from tests.jobs.conftest import run_due
 
 HERE = {"headers": {"Host": "localhost"}, "scope_base": {"client": ("127.0.0.1", 5000)}}
 
@@ -19,7 +19,7 @@ def empty(settings: Config) -> None:
 
 async def mails(client: Browser) -> list[dict[str, Any]]:
     """Run the jobs that are due, and return the mails in the mailbox, newest first."""
-    await run_burst()
+    await run_due(client.app)
     found: list[dict[str, Any]] = await (await client.get("/dev/mail.json", **HERE)).get_json()
     return found
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
+from quart import Quart
 
 from app.config import Config
 from app.database import db
 from app.jobs.models import State
 from app.jobs.service import retry_jobs
-from tests.jobs.conftest import jobs, run_burst
+from tests.jobs.conftest import jobs, run_due
 from tests.mail import acts
 from tests.mail.smtp_servers import listening
 
@@ -69,20 +70,18 @@ class Refusing:
 
 
 @pytest.fixture
-async def post(settings: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Refusing]:
+async def post(settings: Config) -> AsyncIterator[Refusing]:
     settings.LOGIN_LIMIT_ACCOUNT = "1/day"
+    settings.MAIL_SERVER, settings.MAIL_USE_TLS = "127.0.0.1", False
     post = Refusing()
     async with listening(settings, lambda: SMTP(post, hostname="localhost")):
-        monkeypatch.setenv("MAIL_SERVER", "127.0.0.1")  # of the worker
-        monkeypatch.setenv("MAIL_PORT", str(settings.MAIL_PORT))
-        monkeypatch.setenv("MAIL_USE_TLS", "false")
         yield post
 
 
-async def work() -> None:
+async def work(app: Quart) -> None:
     """Run jobs until none waits; those that failed are due at once."""
     for _ in range(10):
-        await run_burst()
+        await run_due(app)
         if not (left := await jobs(state=State.WAITING)):
             return
         async with db.transaction() as session:
@@ -93,18 +92,18 @@ async def work() -> None:
 @pytest.mark.parametrize("fate", FATES, ids=lambda fate: fate.__name__)
 @pytest.mark.parametrize("is_away", [False, True], ids=["stopped", "refused"])
 async def test_who_is_told_is_settled_when_the_act_commits(
-    post: Refusing, fate: Fate, is_away: bool
+    app: Quart, post: Refusing, fate: Fate, is_away: bool
 ) -> None:
     """The worker was stopped meanwhile, or the mail server answered 421."""
     done = {act: await act() for act in TOLD}
     if is_away:
         post.is_away = True
-        await run_burst()
+        await run_due(app)
         post.is_away = False
         assert post.mails == []
     for _, user_id in done.values():
         await fate(user_id)
-    await work()
+    await work(app)
     told = {
         act: " ".join(subject for to, subject in post.mails if to == email)
         for act, (email, _) in done.items()
@@ -120,12 +119,12 @@ async def test_who_is_told_is_settled_when_the_act_commits(
 
 @pytest.mark.parametrize("fate", FATES, ids=lambda fate: fate.__name__)
 async def test_an_owner_whose_address_another_wants_is_told_while_it_is_theirs(
-    post: Refusing, fate: Fate
+    app: Quart, post: Refusing, fate: Fate
 ) -> None:
     """Once it is free, the other one's link goes there instead."""
     email, user_id = await acts.wanted_by_another()
     await fate(user_id)
-    await work()
+    await work(app)
     subjects = [subject.removeprefix("[quart-base] ") for to, subject in post.mails if to == email]
     told: dict[Fate, list[str]] = {
         acts.nothing: [HAS_ACCOUNT],
@@ -136,9 +135,9 @@ async def test_an_owner_whose_address_another_wants_is_told_while_it_is_theirs(
     assert subjects == told[fate]
 
 
-async def test_mail_goes_to_the_address_as_it_was_typed(post: Refusing) -> None:
+async def test_mail_goes_to_the_address_as_it_was_typed(app: Quart, post: Refusing) -> None:
     email, user_id = await acts.registered()
     assert email != email.lower()
     await acts.remove(user_id)
-    await work()
+    await work(app)
     assert [to for to, _ in post.mails] == [email]
