@@ -270,7 +270,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 async def end_one_session(session_id: UUID) -> ResponseReturnValue:
     """End one of the caller's sessions."""
     async with db.transaction() as session:
-        await sessions.end_credential(session, identity(), Purpose.SESSION, session_id)
+        await sessions.end_credential(session, identity().subject, session_id, Purpose.SESSION)
     return Response(status=204)
 
 

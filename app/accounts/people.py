@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
@@ -29,7 +29,7 @@ from app.auth.hashing import passwords
 from app.auth.identity import Identity
 from app.auth.models import Credential, Purpose, Role, User
 from app.auth.states import AccountState
-from app.database import db, utcnow
+from app.database import db
 from app.errors import DomainError, NotFound
 from app.keyset import Order, Page, Part, Stage, begins_with, load
 from app.mail import outbox
@@ -119,11 +119,7 @@ async def get_person(session: AsyncSession, user_id: int) -> User:
 
 async def list_credentials(session: AsyncSession, user_id: int) -> Sequence[Credential]:
     """Return somebody's valid sessions and tokens, most recently used first, at most 100."""
-    return [
-        each
-        for purpose in SHOWN
-        for each in await sessions.list_credentials(session, user_id, purpose)
-    ]
+    return await sessions.list_credentials(session, user_id, *SHOWN)
 
 
 async def invite(session: AsyncSession, actor: Identity, person: Invitee) -> User:
@@ -317,16 +313,7 @@ async def end_session(
     """End one of somebody's sessions or tokens. Raises `NotFound`."""
     await roles.take_turn(session, actor)
     user = await service.get_user(session, user_id, lock=True)
-    theirs = (
-        Credential.user_id == user.id,
-        Credential.id == credential_id,
-        Credential.purpose.in_(SHOWN),
-        Credential.expires_at > utcnow(),
-    )
-    ended = delete(Credential).where(*theirs).returning(Credential.id)
-    if (await session.execute(ended)).first() is None:
-        raise NotFound("This session does not exist, or it has already ended.")
-    record(session, auth_acts.SESSION_REVOKED, user.subject, after={"id": str(credential_id)})
+    await sessions.end_credential(session, user.subject, credential_id, *SHOWN)
 
 
 async def end_sessions(session: AsyncSession, actor: Identity, user_id: int) -> None:

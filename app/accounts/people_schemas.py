@@ -9,13 +9,12 @@ from app.accounts.schemas import FullName, GivenPassword, Name, NewEmail, field,
 from app.auth.models import Permission, Role, User
 from app.auth.states import AccountState
 from app.keyset import ListQuery
-from app.validators import Shape
+from app.validators import LARGEST_ID, Shape
 
 # The pages offer the default role; the API may leave it out.
 CHOSEN: dict[str, JsonValue] = {"input": "select", "required": True}
 # Accounts that one request acts on, while all others who administer wait: a page of the list.
 MOST_CHOSEN = 100
-LARGEST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
 
 UserId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 RoleName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]

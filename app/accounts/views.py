@@ -249,7 +249,7 @@ async def list_sessions() -> str:
 async def end_session(session_id: UUID) -> ResponseReturnValue:
     """End one of the user's sessions."""
     async with db.transaction() as session:
-        await sessions.end_credential(session, identity(), Purpose.SESSION, session_id)
+        await sessions.end_credential(session, identity().subject, session_id, Purpose.SESSION)
     if session_id == identity().credential_id:
         return await _without_cookie("You are logged out.")
     await flash("That session has ended.", "success")

@@ -22,9 +22,9 @@ from app.database import db, utcnow
 from app.errors import DomainError
 from app.keyset import ListQuery, Order, Page, Part, Stage, load
 from app.trail import PERSON, Entry, delete_old, erase, record
+from app.validators import LARGEST_ID
 
 NEWEST = Order((Entry.at, Entry.id), descending=True)
-MAX_ID = 2**31 - 1
 MISSED = timedelta(days=7)  # the job runs each night, if a worker does
 CSV_ROWS = 1000  # read at a time
 COLUMNS = tuple(EntryOut.model_fields)
@@ -51,7 +51,7 @@ async def search(session: AsyncSession, wanted: TrailQuery) -> Page[Entry]:
 async def _find_person(session: AsyncSession, text: str) -> int:
     """Return the id of a user, from that id or an address. The account need not exist for an id."""
     if text.strip().isdecimal():
-        return min(int(text), MAX_ID)  # larger ones do not fit the column
+        return min(int(text), LARGEST_ID)  # larger ones do not fit the column
     query = with_email(select(User.id), text.strip())
     if (user_id := (await session.execute(query)).scalar_one_or_none()) is None:
         raise UnknownPerson

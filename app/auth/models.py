@@ -38,7 +38,7 @@ from app.validators.folding import MAX_KEY, name_keys
 class Permission(enum.IntFlag):
     """What a role may do in flask-base's own terms, whose values these are.
 
-    Features name permissions of their own with `auth.permissions.add_permission`: a role that
+    Features name permissions of their own with `auth.permissions.permission`: a role that
     administers has all of them.
     """
 

@@ -17,7 +17,7 @@ from app.config import settings
 from app.database import db, utcnow
 from app.errors import NotFound
 from app.prepared import PreparedSelect
-from app.trail import record
+from app.trail import Subject, record
 
 LIST_LIMIT = 100  # sessions or tokens in a list
 
@@ -186,12 +186,12 @@ def recently_authenticated(actor: Identity) -> bool:
 
 
 async def list_credentials(
-    session: AsyncSession, user_id: int, purpose: Purpose
+    session: AsyncSession, user_id: int, *purposes: Purpose
 ) -> Sequence[Credential]:
     """Return a user's valid sessions or tokens, most recently used first, at most 100."""
     query = (
         select(Credential)
-        .where(*_of(user_id, purpose))
+        .where(*_of(user_id, *purposes))
         .order_by(Credential.last_used_at.desc())
         .limit(LIST_LIMIT)
     )
@@ -199,18 +199,17 @@ async def list_credentials(
 
 
 async def end_credential(
-    session: AsyncSession, actor: Identity, purpose: Purpose, credential_id: UUID
+    session: AsyncSession, owner: Subject, credential_id: UUID, *purposes: Purpose
 ) -> None:
-    """End one of the actor's sessions or tokens.
+    """End one of a user's sessions or tokens.
 
     Raises `NotFound` if there is none with this id, or it belongs to somebody else.
     """
-    statement = delete(Credential).where(
-        *_of(actor.user_id, purpose), Credential.id == credential_id
-    )
+    theirs = _of(int(owner.id), *purposes)
+    statement = delete(Credential).where(*theirs, Credential.id == credential_id)
     if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
         raise NotFound("This session does not exist, or it has already ended.")
-    record(session, acts.SESSION_REVOKED, actor.subject, after={"id": str(credential_id)})
+    record(session, acts.SESSION_REVOKED, owner, after={"id": str(credential_id)})
 
 
 async def end_other_sessions(session: AsyncSession, actor: Identity, device: str) -> None:
@@ -226,10 +225,10 @@ async def end_other_sessions(session: AsyncSession, actor: Identity, device: str
     record(session, acts.SESSIONS_REVOKED, actor.subject)
 
 
-def _of(user_id: int, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+def _of(user_id: int, *purposes: Purpose) -> tuple[ColumnElement[bool], ...]:
     return (
         Credential.user_id == user_id,
-        Credential.purpose == purpose,
+        Credential.purpose.in_(purposes),
         Credential.expires_at > utcnow(),
     )
 

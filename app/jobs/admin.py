@@ -58,11 +58,11 @@ async def show(job_id: UUID) -> str:
 async def act_on(job_id: UUID, act: str) -> ResponseReturnValue:
     """Retry or discard a job."""
     done, function = ACTS[act]
-    async with db.transaction() as session:
-        await service.find_job(session, job_id)
-        changed = await function(session, [job_id])
-    if changed:
-        await flash(done, "success")
+    try:
+        async with db.transaction() as session:
+            await service.change_one(session, function, job_id)
+    except service.WrongState as error:
+        await flash(error.message, "error")
     else:
-        await flash("The job runs now, or it has finished: nothing was done.", "error")
+        await flash(done, "success")
     return redirect(url_for("jobs.show", job_id=job_id), 303)

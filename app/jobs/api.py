@@ -7,7 +7,6 @@ from quart_schema import tag_blueprint, validate_querystring, validate_response
 
 from app.auth.models import Permission
 from app.database import db
-from app.errors import DomainError
 from app.jobs import service
 from app.jobs.schemas import JobOut, JobRow, JobRows, JobsQuery
 from app.web.access import limit, requires
@@ -16,13 +15,6 @@ jobs_api = Blueprint("jobs_api", __name__, url_prefix="/api/v1")
 tag_blueprint(jobs_api, ["jobs"])
 
 administers = requires(Permission.ADMINISTER)
-
-
-class WrongState(DomainError):
-    """The job runs now, or it has finished."""
-
-    code = "wrong-state"
-    message = "The job runs now, or it has finished: nothing was done."
 
 
 @jobs_api.get("/jobs")
@@ -53,9 +45,7 @@ async def get_job(job_id: UUID) -> JobOut:
 async def retry_job(job_id: UUID) -> ResponseReturnValue:
     """Make a waiting, dead or discarded job due now, with all its attempts."""
     async with db.transaction() as session:
-        await service.find_job(session, job_id)
-        if not await service.retry_jobs(session, [job_id]):
-            raise WrongState
+        await service.change_one(session, service.retry_jobs, job_id)
     return Response(status=204)
 
 
@@ -65,7 +55,5 @@ async def retry_job(job_id: UUID) -> ResponseReturnValue:
 async def discard_job(job_id: UUID) -> ResponseReturnValue:
     """Discard a waiting or dead job: it never runs."""
     async with db.transaction() as session:
-        await service.find_job(session, job_id)
-        if not await service.discard_jobs(session, [job_id]):
-            raise WrongState
+        await service.change_one(session, service.discard_jobs, job_id)
     return Response(status=204)

@@ -1,6 +1,6 @@
 """Operating the queue: list, count, retry, discard and delete jobs."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import after_commit
-from app.errors import NotFound
+from app.errors import DomainError, NotFound
 from app.jobs import acts
 from app.jobs.models import Job, State, db_now
 from app.jobs.queue import wake
@@ -26,6 +26,13 @@ ORDERS = {
     State.WAITING: Order((Job.due_at, Job.id)),
     State.RUNNING: Order((Job.created_at, Job.id)),
 }
+
+
+class WrongState(DomainError):
+    """The job runs now, or it has finished."""
+
+    code = "wrong-state"
+    message = "The job runs now, or it has finished: nothing was done."
 
 
 async def list_jobs(
@@ -96,6 +103,17 @@ async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "lease": Job.lease + 1,
     }
     return await _change(session, job_ids, UNFINISHED, values, acts.DISCARDED)
+
+
+async def change_one(
+    session: AsyncSession,
+    change: Callable[[AsyncSession, Collection[UUID]], Awaitable[int]],
+    job_id: UUID,
+) -> None:
+    """Change one job by `retry_jobs` or `discard_jobs`. Raises `NotFound` or `WrongState`."""
+    await find_job(session, job_id)
+    if not await change(session, [job_id]):
+        raise WrongState
 
 
 async def _change(

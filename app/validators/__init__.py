@@ -49,6 +49,9 @@ def redis_prefix(value: str) -> str:
     return value
 
 
+LARGEST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
+
+
 class Shape(BaseModel):
     """Base of request schemas. Rejects unknown fields, which prevents mass assignment."""
 

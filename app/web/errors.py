@@ -29,6 +29,7 @@ from werkzeug.exceptions import HTTPException
 from app.away import is_away, is_outdated
 from app.errors import DomainError, NotReady
 from app.logs import request_id
+from app.validators import LARGEST_ID
 from app.validators.mistakes import messages
 from app.web import kept
 from app.web.access import NotConfirmed, NotRecent, NotSignedIn
@@ -76,7 +77,6 @@ WORDS = {
 }
 
 RETRY_SECONDS = 5
-LARGEST_ID = 2**31 - 1  # of PostgreSQL's INTEGER
 
 
 def init_app(app: Quart) -> None:
