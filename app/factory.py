@@ -25,6 +25,7 @@ from app.web import (
     bodies,
     dashboard,
     destinations,
+    docs,
     errors,
     identity,
     menus,
@@ -84,7 +85,7 @@ def create_app(config_name: str | None = None) -> Quart:
         part.init_app(app)
     for feature in FEATURES:
         feature.init_app(app)
-    for part in (api, health):
+    for part in (api, docs, health):
         part.init_app(app)
     if settings.DEBUG or settings.TESTING:
         mailbox.init_app(app)

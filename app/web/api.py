@@ -1,24 +1,16 @@
-"""The API: its OpenAPI document, its documentation page, and CORS for listed origins."""
+"""The API: its OpenAPI document, and CORS for listed origins."""
 
 from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from quart import Blueprint, Quart, Response, render_template, request
+from quart import Quart, Response, request
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
 from quart_schema.typing import PydanticDumpOptions
-from swagger_ui_bundle import swagger_ui_path
-from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
-from app.web import files
-from app.web.access import declare, declared, limit, public, unidentified, unlimited
+from app.web.access import declare, declared, limit, public
 from app.web.cross_site import cors_headers
-from app.web.menus import add_entry
-
-docs = Blueprint("docs", __name__)
 
 # The document is the same for every installation, while the name of the cookie ends with the value
 # of this setting, and begins with `__Host-` under https.
@@ -43,7 +35,7 @@ class ApiOnly(OpenAPIProvider):
 
 
 def init_app(app: Quart) -> None:
-    """Serve /openapi.json, and /docs from files of this server."""
+    """Serve /openapi.json."""
     configured = app.extensions["settings"]
     QuartSchema(
         app,
@@ -69,37 +61,3 @@ def init_app(app: Quart) -> None:
             origin = request.headers.get("Origin")
             response.headers.update(cors_headers(request.path, origin, configured))
         return response
-
-    app.register_blueprint(docs)
-    files.serve(app, "/docs/assets/", viewer)
-    app.before_serving(load_viewer)
-    add_entry(app, "main", "API", "docs.index", position=90)
-
-
-@docs.get("/docs")
-@public
-@limit("PAGE_LIMIT")
-async def index() -> str:
-    """Show the API's documentation."""
-    return await render_template("docs.html", viewer=viewer())
-
-
-@docs.get("/docs/assets/<path:filename>")
-@unidentified
-@unlimited
-async def assets(filename: str) -> Response:
-    """Stand for Swagger UI's own files, of which there is none of this name."""
-    raise NotFound
-
-
-async def load_viewer() -> None:
-    """Read and compress the viewer before the first request, which would wait for it."""
-    viewer()
-
-
-@cache
-def viewer() -> dict[str, files.File]:
-    """Return those files of Swagger UI that the page uses: it comes with many more."""
-    return files.read(Path(swagger_ui_path), "swagger-ui.css") | files.read(
-        Path(swagger_ui_path), "swagger-ui-bundle.js"
-    )
