@@ -67,6 +67,10 @@ COMMANDS = {
         "app.commands.inspect:routes_command",
         "List every route with its access and limit.",
     ),
+    "openapi": (
+        "app.commands.inspect:openapi_command",
+        "Print the specification of the API.",
+    ),
     "check": (
         "app.commands.inspect:check_command",
         "Check this installation and report problems.",

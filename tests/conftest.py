@@ -26,6 +26,7 @@ from app.database import Base, db
 from app.limits import Limits
 from app.redis import redis
 from development import postgresql
+from tests import declared
 from tests.factories.people import insert_roles
 from tests.servers import Server, start_postgresql, start_valkey
 
@@ -200,6 +201,7 @@ async def app(backend: str) -> AsyncIterator[Quart]:
     assert is_test_database(settings.DATABASE_URL)
     await migrations.upgrade(settings)
     app = create_app("testing")
+    declared.watch(app)
     await app.startup()
     yield app
     await app.shutdown()

@@ -4,9 +4,11 @@ import asyncio
 from uuid import UUID
 
 from quart import Blueprint, Response, ResponseReturnValue
-from quart_schema import tag_blueprint, validate_querystring, validate_request, validate_response
+from quart_schema import validate_querystring, validate_request, validate_response
 
 from app.accounts import imports, people, roles, selections
+from app.accounts.imports import NoTable, NothingToImport, NotImported, TooManyLines
+from app.accounts.people import NotYourself, WrongState
 from app.accounts.people_schemas import (
     Import,
     ImportReport,
@@ -22,15 +24,28 @@ from app.accounts.people_schemas import (
     RolesOut,
     SelectionIn,
 )
+from app.accounts.roles import (
+    DefaultAdministers,
+    NameTaken,
+    RoleInUse,
+    RoleNeeded,
+    TooManyRoles,
+    UnknownLandingPage,
+    UnknownPermission,
+    UnknownRole,
+)
 from app.accounts.schemas import SessionRows
+from app.accounts.service import EmailTaken
+from app.auth.hashing import WeakPassword
 from app.auth.models import Permission
 from app.database import db
 from app.web.access import limit, requires
+from app.web.api import if_match, raises, tag, tagged
 from app.web.destinations import landing_pages
 from app.web.identity import identity
 
 admin_api = Blueprint("people_api", __name__, url_prefix="/api/v1")
-tag_blueprint(admin_api, ["administration"])
+tag(admin_api, "administration", "People and roles, for administrators.")
 
 administers = requires(Permission.ADMINISTER)
 
@@ -38,6 +53,7 @@ administers = requires(Permission.ADMINISTER)
 @admin_api.get("/users")
 @administers
 @limit("API_LIMIT")
+@raises(UnknownRole)
 @validate_querystring(PeopleQuery)
 @validate_response(PeopleOut)
 async def list_users(query_args: PeopleQuery) -> PeopleOut:
@@ -50,6 +66,7 @@ async def list_users(query_args: PeopleQuery) -> PeopleOut:
 @admin_api.post("/users")
 @administers
 @limit("API_LIMIT")
+@raises(EmailTaken, WeakPassword, UnknownRole)
 @validate_request(NewPerson)
 @validate_response(PersonOut, 201)
 async def create_user(data: NewPerson) -> tuple[PersonOut, int]:
@@ -60,6 +77,7 @@ async def create_user(data: NewPerson) -> tuple[PersonOut, int]:
 @admin_api.post("/users/invitations")
 @administers
 @limit("API_LIMIT")
+@raises(EmailTaken, UnknownRole)
 @validate_request(Invitee)
 @validate_response(PersonOut, 201)
 async def invite_user(data: Invitee) -> tuple[PersonOut, int]:
@@ -72,6 +90,7 @@ async def invite_user(data: Invitee) -> tuple[PersonOut, int]:
 @admin_api.post("/users/import")
 @administers
 @limit("API_LIMIT")
+@raises(NothingToImport, TooManyLines, NoTable, NotImported, UnknownRole)
 @validate_request(Import)
 @validate_response(ImportReport)
 async def import_users(data: Import) -> ImportReport:
@@ -89,6 +108,7 @@ async def import_users(data: Import) -> ImportReport:
 @admin_api.post("/users/acts")
 @administers
 @limit("API_LIMIT")
+@raises(UnknownRole)
 @validate_request(SelectionIn)
 @validate_response(Report)
 async def act_on_users(data: SelectionIn) -> Report:
@@ -106,6 +126,7 @@ async def act_on_users(data: SelectionIn) -> Report:
 @administers
 @limit("API_LIMIT")
 @validate_response(PersonOut)
+@tagged
 async def get_user(user_id: int) -> PersonOut:
     """Return one account."""
     async with db.session() as session:
@@ -115,27 +136,32 @@ async def get_user(user_id: int) -> PersonOut:
 @admin_api.patch("/users/<int:user_id>")
 @administers
 @limit("API_LIMIT")
+@raises(EmailTaken, UnknownRole, NotYourself)
 @validate_request(PersonChange)
 @validate_response(PersonOut)
+@tagged
 async def change_user(data: PersonChange, user_id: int) -> PersonOut:
     """Change name, address or role; what is not sent stays as it is. The person is told by mail."""
     async with db.transaction() as session:
-        return PersonOut.of(await people.change(session, identity(), user_id, data))
+        return PersonOut.of(await people.change(session, identity(), user_id, data, if_match()))
 
 
 @admin_api.delete("/users/<int:user_id>")
 @administers
 @limit("API_LIMIT")
+@raises(NotYourself)
+@tagged
 async def delete_user(user_id: int) -> ResponseReturnValue:
     """Delete an account with everything that belongs to it. Its owner is told by mail."""
     async with db.transaction() as session:
-        await people.delete_person(session, identity(), user_id)
+        await people.delete_person(session, identity(), user_id, if_match())
     return Response(status=204)
 
 
 @admin_api.post("/users/<int:user_id>/disable")
 @administers
 @limit("API_LIMIT")
+@raises(NotYourself, WrongState)
 async def disable_user(user_id: int) -> ResponseReturnValue:
     """Shut somebody out at once; all their credentials end. They are told by mail."""
     async with db.transaction() as session:
@@ -146,6 +172,7 @@ async def disable_user(user_id: int) -> ResponseReturnValue:
 @admin_api.post("/users/<int:user_id>/enable")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def enable_user(user_id: int) -> ResponseReturnValue:
     """Let somebody log in again. They are told by mail."""
     async with db.transaction() as session:
@@ -156,6 +183,7 @@ async def enable_user(user_id: int) -> ResponseReturnValue:
 @admin_api.post("/users/<int:user_id>/confirm")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def confirm_user(user_id: int) -> ResponseReturnValue:
     """Confirm somebody's address by hand."""
     async with db.transaction() as session:
@@ -166,6 +194,7 @@ async def confirm_user(user_id: int) -> ResponseReturnValue:
 @admin_api.post("/users/<int:user_id>/reset-password")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def send_reset(user_id: int) -> ResponseReturnValue:
     """Mail somebody a link that sets a new password."""
     async with db.transaction() as session:
@@ -176,6 +205,7 @@ async def send_reset(user_id: int) -> ResponseReturnValue:
 @admin_api.post("/users/<int:user_id>/invitation")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def invite_again(user_id: int) -> ResponseReturnValue:
     """Mail an invitation once more."""
     async with db.transaction() as session:
@@ -186,6 +216,7 @@ async def invite_again(user_id: int) -> ResponseReturnValue:
 @admin_api.delete("/users/<int:user_id>/invitation")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def cancel_invitation(user_id: int) -> ResponseReturnValue:
     """Cancel an invitation that has not been accepted; the account is deleted."""
     async with db.transaction() as session:
@@ -197,7 +228,7 @@ async def cancel_invitation(user_id: int) -> ResponseReturnValue:
 @administers
 @limit("API_LIMIT")
 @validate_response(SessionRows)
-async def list_sessions(user_id: int) -> SessionRows:
+async def list_user_sessions(user_id: int) -> SessionRows:
     """List somebody's sessions and tokens."""
     async with db.session() as session:
         await people.get_person(session, user_id)
@@ -208,7 +239,8 @@ async def list_sessions(user_id: int) -> SessionRows:
 @admin_api.delete("/users/<int:user_id>/sessions")
 @administers
 @limit("API_LIMIT")
-async def end_sessions(user_id: int) -> ResponseReturnValue:
+@raises(NotYourself)
+async def end_user_sessions(user_id: int) -> ResponseReturnValue:
     """End all of somebody's sessions and tokens."""
     async with db.transaction() as session:
         await people.end_sessions(session, identity(), user_id)
@@ -218,7 +250,7 @@ async def end_sessions(user_id: int) -> ResponseReturnValue:
 @admin_api.delete("/users/<int:user_id>/sessions/<uuid:session_id>")
 @administers
 @limit("API_LIMIT")
-async def end_session(user_id: int, session_id: UUID) -> ResponseReturnValue:
+async def end_user_session(user_id: int, session_id: UUID) -> ResponseReturnValue:
     """End one of somebody's sessions or tokens."""
     async with db.transaction() as session:
         await people.end_session(session, identity(), user_id, session_id)
@@ -238,6 +270,7 @@ async def list_roles() -> RolesOut:
 @admin_api.post("/roles")
 @administers
 @limit("API_LIMIT")
+@raises(NameTaken, UnknownPermission, UnknownLandingPage, DefaultAdministers, TooManyRoles)
 @validate_request(RoleIn)
 @validate_response(RoleOut, 201)
 async def create_role(data: RoleIn) -> tuple[RoleOut, int]:
@@ -251,6 +284,7 @@ async def create_role(data: RoleIn) -> tuple[RoleOut, int]:
 @administers
 @limit("API_LIMIT")
 @validate_response(RoleOut)
+@tagged
 async def get_role(role_id: int) -> RoleOut:
     """Return one role."""
     async with db.session() as session:
@@ -260,20 +294,26 @@ async def get_role(role_id: int) -> RoleOut:
 @admin_api.put("/roles/<int:role_id>")
 @administers
 @limit("API_LIMIT")
+@raises(NameTaken, UnknownPermission, UnknownLandingPage, DefaultAdministers, RoleNeeded)
 @validate_request(RoleIn)
 @validate_response(RoleOut)
+@tagged
 async def change_role(data: RoleIn, role_id: int) -> RoleOut:
     """Change a role, for all its members at once."""
     async with db.transaction() as session:
-        role = await roles.change_role(session, identity(), role_id, data, landing_pages())
+        role = await roles.change_role(
+            session, identity(), role_id, data, landing_pages(), if_match()
+        )
         return RoleOut.of(role)
 
 
 @admin_api.delete("/roles/<int:role_id>")
 @administers
 @limit("API_LIMIT")
+@raises(RoleInUse, RoleNeeded)
+@tagged
 async def delete_role(role_id: int) -> ResponseReturnValue:
     """Delete a role that nobody has."""
     async with db.transaction() as session:
-        await roles.delete_role(session, identity(), role_id)
+        await roles.delete_role(session, identity(), role_id, if_match())
     return Response(status=204)

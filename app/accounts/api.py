@@ -5,7 +5,7 @@ from uuid import UUID
 
 from quart import Blueprint, Response, ResponseReturnValue, after_this_request
 from quart.typing import ResponseTypes
-from quart_schema import tag_blueprint, validate_request, validate_response
+from quart_schema import validate_request, validate_response
 
 from app.accounts import (
     confirmation,
@@ -16,6 +16,9 @@ from app.accounts import (
     registration,
     service,
 )
+from app.accounts.confirmation import SetUpRequired
+from app.accounts.email_change import SameEmail
+from app.accounts.links import LinkExpired, LinkIncomplete
 from app.accounts.schemas import (
     Accepted,
     AccountOut,
@@ -24,11 +27,11 @@ from app.accounts.schemas import (
     Confirmed,
     DataExport,
     EmailChange,
-    FullName,
     InvitationAccepted,
     LinkAndPassword,
     LogIn,
     MailedToken,
+    NameChange,
     NewLink,
     OwnPassword,
     PasswordChange,
@@ -39,12 +42,16 @@ from app.accounts.schemas import (
     SessionRows,
     Strength,
 )
+from app.accounts.service import EmailTaken, LastAdministrator
 from app.auth import hashing, sessions
+from app.auth.hashing import WeakPassword
 from app.auth.models import Purpose
+from app.auth.password_checks import WrongCredentials, WrongPassword
 from app.auth.sessions import NewSession
 from app.database import db
 from app.web import bodies
 from app.web.access import before_password_change, limit, public, reauthenticated, signed_in
+from app.web.api import if_match, raises, tag, tagged
 from app.web.identity import (
     bearer,
     client,
@@ -58,7 +65,7 @@ from app.web.identity import (
 
 accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 bodies.bound_forms(accounts_api)
-tag_blueprint(accounts_api, ["accounts"])
+tag(accounts_api, "accounts", "Signing in, and one's own account.")
 
 EMAIL_SENT = Accepted(
     detail="We have sent an email to this address. Open the link in it to continue."
@@ -68,6 +75,7 @@ EMAIL_SENT = Accepted(
 @accounts_api.post("/session")
 @public
 @limit("API_LIMIT")
+@raises(WrongCredentials)
 @validate_request(LogIn)
 @validate_response(SessionOut, 201)
 async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
@@ -117,6 +125,7 @@ def _without_cookie() -> Response:
 @accounts_api.post("/session/reauthentication")
 @signed_in
 @limit("API_LIMIT")
+@raises(WrongPassword)
 @validate_request(OwnPassword)
 async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
     """Enter the password again, as operations that answer `reauthentication-required` demand."""
@@ -142,6 +151,7 @@ async def password_strength(data: Candidate) -> Strength:
 @accounts_api.post("/account")
 @public
 @limit("API_LIMIT")
+@raises(WeakPassword)
 @validate_request(Registration)
 @validate_response(Accepted, 202)
 async def register(data: Registration) -> tuple[Accepted, int]:
@@ -156,6 +166,7 @@ async def register(data: Registration) -> tuple[Accepted, int]:
 @accounts_api.post("/account/confirmation")
 @public
 @limit("API_LIMIT")
+@raises(LinkExpired, LinkIncomplete, WrongPassword, SetUpRequired)
 @validate_request(LinkAndPassword)
 @validate_response(Confirmed)
 async def confirm(data: LinkAndPassword) -> Confirmed:
@@ -173,6 +184,7 @@ async def confirm(data: LinkAndPassword) -> Confirmed:
 @accounts_api.post("/account/set-up")
 @public
 @limit("API_LIMIT")
+@raises(LinkExpired, LinkIncomplete, WeakPassword, EmailTaken)
 @validate_request(AddressSetUp)
 @validate_response(SessionOut, 201)
 async def set_up(data: AddressSetUp) -> tuple[SessionOut, int]:
@@ -203,26 +215,28 @@ async def send_confirmation_again() -> tuple[Accepted, int]:
 @signed_in
 @limit("API_LIMIT")
 @validate_response(AccountOut)
+@tagged
 async def account() -> AccountOut:
     """Return the account of the caller."""
-    return AccountOut.of(identity())
+    return AccountOut.of_caller(identity())
 
 
 @accounts_api.patch("/account")
 @signed_in
 @limit("API_LIMIT")
-@validate_request(FullName)
+@validate_request(NameChange)
 @validate_response(AccountOut)
-async def rename(data: FullName) -> AccountOut:
-    """Change the name of the caller."""
+@tagged
+async def rename(data: NameChange) -> AccountOut:
+    """Change the name of the caller; what is not sent stays as it is."""
     async with db.transaction() as session:
-        await service.rename_user(session, identity(), data)
-    return AccountOut.of(identity()).model_copy(update=data.model_dump(exclude_unset=True))
+        return await service.rename_user(session, identity(), data, if_match())
 
 
 @accounts_api.post("/account/deletion")
 @signed_in
 @limit("API_LIMIT")
+@raises(WrongPassword, LastAdministrator)
 @validate_request(OwnPassword)
 async def delete_account(data: OwnPassword) -> ResponseReturnValue:
     """Delete the account of the caller and everything that belongs to it.
@@ -278,6 +292,7 @@ async def end_one_session(session_id: UUID) -> ResponseReturnValue:
 @before_password_change
 @signed_in
 @limit("API_LIMIT")
+@raises(WrongPassword, WrongCredentials, WeakPassword)
 @validate_request(PasswordChange)
 @validate_response(SessionOut)
 async def change_password(data: PasswordChange) -> SessionOut:
@@ -303,6 +318,7 @@ async def request_reset(data: ResetRequest) -> tuple[Accepted, int]:
 @accounts_api.post("/account/password/reset")
 @public
 @limit("API_LIMIT")
+@raises(LinkExpired, LinkIncomplete, WeakPassword)
 @validate_request(PasswordReset)
 async def reset_password(data: PasswordReset) -> ResponseReturnValue:
     """Set a new password with the secret of a mailed link. All sessions and tokens end."""
@@ -316,6 +332,7 @@ async def reset_password(data: PasswordReset) -> ResponseReturnValue:
 @accounts_api.post("/account/invitation")
 @public
 @limit("API_LIMIT")
+@raises(LinkExpired, LinkIncomplete, WeakPassword)
 @validate_request(InvitationAccepted)
 async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
     """Accept an invitation with the secret of its link, and choose a password."""
@@ -329,6 +346,7 @@ async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
 @accounts_api.post("/account/email")
 @signed_in
 @limit("API_LIMIT")
+@raises(WrongPassword, SameEmail)
 @validate_request(EmailChange)
 @validate_response(Accepted, 202)
 async def change_email(data: EmailChange) -> tuple[Accepted, int]:
@@ -343,6 +361,7 @@ async def change_email(data: EmailChange) -> tuple[Accepted, int]:
 @accounts_api.post("/account/email/confirmation")
 @public
 @limit("API_LIMIT")
+@raises(LinkExpired, LinkIncomplete, WrongPassword, EmailTaken)
 @validate_request(LinkAndPassword)
 @validate_response(Confirmed)
 async def confirm_change_of_email(data: LinkAndPassword) -> Confirmed:
@@ -360,6 +379,7 @@ async def confirm_change_of_email(data: LinkAndPassword) -> Confirmed:
 @accounts_api.post("/account/email/objection")
 @public
 @limit("API_LIMIT")
+@raises(LinkExpired, LinkIncomplete, EmailTaken)
 @validate_request(MailedToken)
 @validate_response(NewLink)
 async def object_to_change_of_email(data: MailedToken) -> NewLink:

@@ -21,6 +21,7 @@ from app.accounts.people_schemas import (
     NewPerson,
     PeopleQuery,
     PersonChange,
+    PersonOut,
 )
 from app.accounts.schemas import FullName
 from app.auth import acts as auth_acts
@@ -33,6 +34,7 @@ from app.database import db
 from app.errors import DomainError, NotFound
 from app.keyset import Order, Page, Part, Stage, begins_with, load
 from app.mail import outbox
+from app.preconditions import ANY, IfMatch
 from app.trail import record
 from app.validators.email_address import normalised
 from app.validators.folding import MAX_KEY, folded
@@ -163,13 +165,19 @@ async def create(actor: Identity, person: NewPerson) -> User:
         return user
 
 
-async def change(session: AsyncSession, actor: Identity, user_id: int, data: PersonChange) -> User:
+async def change(
+    session: AsyncSession,
+    actor: Identity,
+    user_id: int,
+    data: PersonChange,
+    expected: IfMatch = ANY,
+) -> User:
     """Change somebody's name, address or role: those that were sent.
 
-    Raises `NotFound`, `EmailTaken`, `UnknownRole` or `NotYourself`.
+    Raises `NotFound`, `Outdated`, `EmailTaken`, `UnknownRole` or `NotYourself`.
     """
     await roles.take_turn(session, actor)
-    user = await service.get_user(session, user_id, lock=True)
+    user = await _expected_person(session, user_id, expected)
     sent = data.model_dump(include=set(FullName.model_fields), exclude_none=True)
     if sent:
         service.write_name(session, user, sent)
@@ -333,13 +341,23 @@ async def end_sessions_of(session: AsyncSession, actor: Identity, user: User) ->
     record(session, auth_acts.SESSIONS_REVOKED, user.subject)
 
 
-async def delete_person(session: AsyncSession, actor: Identity, user_id: int) -> None:
+async def delete_person(
+    session: AsyncSession, actor: Identity, user_id: int, expected: IfMatch = ANY
+) -> None:
     """Delete somebody's account with everything that belongs to it, and tell them.
 
-    Raises `NotFound` or `NotYourself`.
+    Raises `NotFound`, `Outdated` or `NotYourself`.
     """
     await roles.take_turn(session, actor)
-    await delete_user(session, actor, await service.get_user(session, user_id, lock=True))
+    await delete_user(session, actor, await _expected_person(session, user_id, expected))
+
+
+async def _expected_person(session: AsyncSession, user_id: int, expected: IfMatch) -> User:
+    """Lock somebody's row and return it with their role. Raises `NotFound` or `Outdated`."""
+    await service.get_user(session, user_id, lock=True)
+    user = await get_person(session, user_id)
+    expected.require(lambda: PersonOut.of(user))
+    return user
 
 
 async def delete_user(session: AsyncSession, actor: Identity, user: User) -> None:

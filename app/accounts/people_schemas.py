@@ -9,7 +9,7 @@ from app.accounts.schemas import FullName, GivenPassword, Name, NewEmail, field,
 from app.auth.models import Permission, Role, User
 from app.auth.states import AccountState
 from app.keyset import ListQuery
-from app.validators import LARGEST_ID, Shape
+from app.validators import LARGEST_ID, Changes, Shape
 
 # The pages offer the default role; the API may leave it out.
 CHOSEN: dict[str, JsonValue] = {"input": "select", "required": True}
@@ -83,7 +83,7 @@ class NewPerson(Invitee):
     password: GivenPassword = new_password("Password")
 
 
-class PersonChange(Shape):
+class PersonChange(Changes):
     """What administrators change of an account; what is not sent stays as it is."""
 
     first_name: Name | None = None

@@ -7,13 +7,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import acts
-from app.accounts.people_schemas import RoleIn, administers
+from app.accounts.people_schemas import RoleIn, RoleOut, administers
 from app.auth.identity import Identity
 from app.auth.models import Permission, Role, User
 from app.auth.permissions import PERMISSIONS
 from app.auth.sessions import is_valid
 from app.counting import Count, count
 from app.errors import DomainError, NotFound
+from app.preconditions import ANY, IfMatch
 from app.trail import Subject, record
 from app.validators.folding import folded
 
@@ -195,15 +196,20 @@ async def create_role(
 
 
 async def change_role(
-    session: AsyncSession, actor: Identity, role_id: int, data: RoleIn, pages: Collection[str]
+    session: AsyncSession,
+    actor: Identity,
+    role_id: int,
+    data: RoleIn,
+    pages: Collection[str],
+    expected: IfMatch = ANY,
 ) -> Role:
     """Change a role, for all its members at once.
 
-    Raises what `create_role` raises, `NotFound`, or `RoleNeeded` where nobody could administer any
-    more, the actor included, or new accounts would get no role.
+    Raises what `create_role` raises, `NotFound`, `Outdated`, or `RoleNeeded` where nobody could
+    administer any more, the actor included, or new accounts would get no role.
     """
     await take_turn(session, actor)
-    role = await get_role(session, role_id, lock=True)
+    role = await _expected_role(session, role_id, expected)
     own = select(User.id).where(User.id == actor.user_id, User.role_id == role.id)
     is_own = (await session.execute(own)).first() is not None
     before = _values(role)
@@ -220,10 +226,12 @@ async def change_role(
     return role
 
 
-async def delete_role(session: AsyncSession, actor: Identity, role_id: int) -> None:
-    """Delete a role that nobody has. Raises `NotFound`, `RoleInUse` or `RoleNeeded`."""
+async def delete_role(
+    session: AsyncSession, actor: Identity, role_id: int, expected: IfMatch = ANY
+) -> None:
+    """Delete a role that nobody has. Raises `NotFound`, `Outdated`, `RoleInUse` or `RoleNeeded`."""
     await take_turn(session, actor)
-    role = await get_role(session, role_id, lock=True)
+    role = await _expected_role(session, role_id, expected)
     if role.key or role.default:
         raise RoleNeeded("This role cannot be deleted: the application needs it.")
     if (await session.execute(select(User.id).where(User.role_id == role.id).limit(1))).first():
@@ -236,6 +244,12 @@ async def delete_role(session: AsyncSession, actor: Identity, role_id: int) -> N
         raise RoleInUse from None
 
 
+async def _expected_role(session: AsyncSession, role_id: int, expected: IfMatch) -> Role:
+    role = await get_role(session, role_id, lock=True)
+    expected.require(lambda: RoleOut.of(role))
+    return role
+
+
 def subject(role: Role) -> Subject:
     """Return the role, for the trail."""
     return Subject("role", role.id, role.name)
@@ -243,8 +257,8 @@ def subject(role: Role) -> Subject:
 
 def _apply(role: Role, data: RoleIn, pages: Collection[str]) -> None:
     # Permissions and landing pages of removed features may stay, or such a role could not be saved.
-    if unknown := data.grants - PERMISSIONS.keys() - set(role.grants.split()):
-        raise UnknownPermission(f"There is no permission {min(unknown)!r}.")
+    if data.grants - PERMISSIONS.keys() - set(role.grants.split()):
+        raise UnknownPermission("There is no such permission.")
     if data.index not in {*pages, role.index}:
         raise UnknownLandingPage
     if data.default and data.administers:

@@ -21,8 +21,8 @@ from app.accounts.names import MAX_LENGTH as MAX_NAME
 from app.accounts.names import clean_name
 from app.auth.hashing import MAX_LENGTH, MAX_RAW_LENGTH, normal_password
 from app.auth.identity import Identity
-from app.auth.models import Credential
-from app.validators import Shape
+from app.auth.models import Credential, User
+from app.validators import Changes, Shape
 from app.validators.email_address import bare, email_address
 
 
@@ -130,6 +130,10 @@ class FullName(Shape):
 
     first_name: Name = field("First name", "given-name")
     last_name: Name = field("Last name", "family-name")
+
+
+class NameChange(Changes, FullName):
+    """What the caller changes of their name."""
 
 
 class Registration(FullName):
@@ -282,7 +286,19 @@ class AccountOut(BaseModel):
     confirmed: bool
 
     @classmethod
-    def of(cls, identity: Identity) -> "AccountOut":
+    def of(cls, user: User, role: str) -> "AccountOut":
+        """Build it from a row of `users` and the name of their role."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            first_name=user.first_name,
+            last_name=user.last_name,
+            role=role,
+            confirmed=user.confirmed,
+        )
+
+    @classmethod
+    def of_caller(cls, identity: Identity) -> "AccountOut":
         """Build it from the identity of a request."""
         return cls(
             id=identity.user_id,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import acts
 from app.accounts.names import clean_name
 from app.accounts.roles import ADMINISTRATOR, administrators, role_of, wait_turn
-from app.accounts.schemas import FullName, Registration
+from app.accounts.schemas import AccountOut, FullName, Registration
 from app.auth import devices, sessions
 from app.auth.identity import Client, Identity
 from app.auth.lookup import with_email
@@ -27,6 +27,7 @@ from app.database import Base, db, insert_into, utcnow
 from app.errors import DomainError, NotFound
 from app.mail import outbox
 from app.mail.models import OutboxMail
+from app.preconditions import ANY, IfMatch
 from app.trail import PERSON, Subject, erase, record
 from app.validators.email_address import EmailAddress, email_address
 from app.validators.folding import name_keys
@@ -253,11 +254,19 @@ async def end_confirmations(session: AsyncSession, email: str) -> None:
     await session.execute(update(Credential).where(*mailed).values(expires_at=utcnow()))
 
 
-async def rename_user(session: AsyncSession, actor: Identity, name: FullName) -> None:
-    """Change the actor's name."""
+async def rename_user(
+    session: AsyncSession, actor: Identity, name: FullName, expected: IfMatch = ANY
+) -> AccountOut:
+    """Change the actor's name, and return their account. Raises `Outdated`.
+
+    What was not sent stays as it is: a product may add fields that some clients do not know.
+    """
     user = await get_user(session, actor.user_id, lock=True)
-    # What was not sent stays as it is: a product may add fields that some clients do not know.
-    write_name(session, user, name.model_dump(exclude_unset=True))
+    role = await session.get_one(Role, user.role_id)
+    expected.require(lambda: AccountOut.of(user, role.name))
+    if values := name.model_dump(exclude_unset=True):
+        write_name(session, user, values)
+    return AccountOut.of(user, role.name)
 
 
 def write_name(session: AsyncSession, user: User, values: Mapping[str, Any]) -> None:

@@ -3,23 +3,26 @@
 import asyncio
 
 from quart import Blueprint
-from quart_schema import tag_blueprint, validate_querystring, validate_response
+from quart_schema import validate_querystring, validate_response
 
 from app.audit import service
 from app.audit.schemas import EntriesOut, EntryOut, OwnEntries, TrailQuery
+from app.audit.service import UnknownPerson
 from app.auth.models import Permission
 from app.database import db
 from app.keyset import ListQuery
 from app.web.access import confirmed, limit, requires
+from app.web.api import raises, tag
 from app.web.identity import identity
 
 audit_api = Blueprint("audit_api", __name__, url_prefix="/api/v1")
-tag_blueprint(audit_api, ["trail"])
+tag(audit_api, "trail", "The trail of who changed what.")
 
 
 @audit_api.get("/trail")
 @requires(Permission.ADMINISTER)
 @limit("API_LIMIT")
+@raises(UnknownPerson)
 @validate_querystring(TrailQuery)
 @validate_response(EntriesOut)
 async def search(query_args: TrailQuery) -> EntriesOut:

@@ -41,6 +41,7 @@ class WeakPassword(DomainError):
     """The password is too short, too long or too easy to guess."""
 
     code = "weak-password"
+    status = 422
 
 
 class Match(enum.IntEnum):

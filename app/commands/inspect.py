@@ -1,6 +1,7 @@
-"""The read-only commands: `check` and `routes`."""
+"""The read-only commands: `check`, `routes` and `openapi`."""
 
 import asyncio
+import json
 
 import click
 
@@ -9,6 +10,7 @@ from app.health import probes
 from app.health.announcement import summary
 from app.health.findings import CheckMessage
 from app.web.access import declared, rule_of
+from app.web.openapi.document import specification
 
 
 @click.command()
@@ -28,6 +30,18 @@ async def _check(config_name: str) -> list[CheckMessage]:
     async with application(config_name) as app:
         click.echo(summary(app.extensions["settings"], config_name))
         return await probes.check(app)
+
+
+@click.command()
+@click.pass_obj
+def openapi_command(config_name: str) -> None:
+    """Print the specification of the API."""
+    click.echo(asyncio.run(_specification(config_name)))
+
+
+async def _specification(config_name: str) -> str:
+    async with application(config_name) as app:
+        return json.dumps(specification(app), indent=2, ensure_ascii=False)
 
 
 @click.command()

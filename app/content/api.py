@@ -3,18 +3,20 @@
 import asyncio
 
 from quart import Blueprint, Response, ResponseReturnValue
-from quart_schema import tag_blueprint, validate_querystring, validate_request, validate_response
+from quart_schema import validate_querystring, validate_request, validate_response
 
 from app.content import service
 from app.content.models import EDIT_PAGES
 from app.content.schemas import PageIn, PageOut, PageRows, Restored, require_slug
+from app.content.service import Conflict, Deleted
 from app.database import db
 from app.keyset import ListQuery
 from app.web.access import limit, public, requires
+from app.web.api import if_match, raises, tag, tagged
 from app.web.identity import identity
 
 content_api = Blueprint("content_api", __name__, url_prefix="/api/v1")
-tag_blueprint(content_api, ["pages"])
+tag(content_api, "pages", "Editable pages and their history.")
 
 edits = requires(EDIT_PAGES)
 
@@ -34,6 +36,7 @@ async def list_pages(query_args: ListQuery) -> PageRows:
 @public
 @limit("API_LIMIT")
 @validate_response(PageOut)
+@tagged
 async def get_page(slug: str) -> PageOut:
     """Return a page: its text in Markdown, and the HTML that is shown."""
     async with db.session() as session:
@@ -44,8 +47,10 @@ async def get_page(slug: str) -> PageOut:
 @content_api.put("/pages/<string:slug>")
 @edits
 @limit("API_LIMIT")
+@raises(Conflict, Deleted)
 @validate_request(PageIn)
 @validate_response(PageOut)
+@tagged
 async def save_page(data: PageIn, slug: str) -> PageOut:
     """Save a page, or make a new one.
 
@@ -54,17 +59,18 @@ async def save_page(data: PageIn, slug: str) -> PageOut:
     """
     require_slug(slug)
     async with db.transaction() as session:
-        found = await service.save_page(session, identity(), slug, data)
+        found = await service.save_page(session, identity(), slug, data, if_match())
     return await asyncio.to_thread(PageOut.of, found)
 
 
 @content_api.delete("/pages/<string:slug>")
 @edits
 @limit("API_LIMIT")
+@tagged
 async def delete_page(slug: str) -> ResponseReturnValue:
     """Delete a page with its history."""
     async with db.transaction() as session:
-        await service.delete_page(session, identity(), slug)
+        await service.delete_page(session, identity(), slug, if_match())
     return Response(status=204)
 
 
@@ -95,8 +101,9 @@ async def get_version(slug: str, number: int) -> PageOut:
 @limit("API_LIMIT")
 @validate_request(Restored)
 @validate_response(PageOut)
+@tagged
 async def restore_page(data: Restored, slug: str) -> PageOut:
     """Save an old version as the newest one."""
     async with db.transaction() as session:
-        found = await service.restore_page(session, identity(), slug, data.version)
+        found = await service.restore_page(session, identity(), slug, data.version, if_match())
     return await asyncio.to_thread(PageOut.of, found)

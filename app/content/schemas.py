@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -93,8 +93,23 @@ def require_slug(text: str) -> None:
         raise NotFound("No page can have this address: it has small letters, digits and hyphens.")
 
 
+class PageTag(BaseModel):
+    """What tells the versions of all pages apart, also of one that was deleted and made again."""
+
+    slug: str
+    version: int
+    saved_at: datetime
+
+    @classmethod
+    def of(cls, found: PageVersion) -> "PageTag":
+        """Build it from a row."""
+        return cls(slug=found.page.slug, version=found.number, saved_at=found.created_at)
+
+
 class PageOut(BaseModel):
     """A version of a page; `html` is its text as it is shown."""
+
+    TAGGED_BY: ClassVar = set(PageTag.model_fields)
 
     slug: str
     version: int

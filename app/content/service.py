@@ -11,9 +11,10 @@ from app.auth.identity import Identity
 from app.auth.models import User
 from app.content import acts
 from app.content.models import Page, PageVersion
-from app.content.schemas import PageIn, PageRow, PageRows
+from app.content.schemas import PageIn, PageRow, PageRows, PageTag
 from app.errors import DomainError, NotFound
 from app.keyset import ListQuery, Order, Stage, load
+from app.preconditions import ANY, IfMatch
 from app.trail import Act, Subject, record
 
 BY_SLUG = Order((Page.slug, Page.id))
@@ -123,14 +124,17 @@ async def require_free(session: AsyncSession, slug: str) -> None:
         raise SlugTaken
 
 
-async def save_page(session: AsyncSession, actor: Identity, slug: str, data: PageIn) -> PageVersion:
+async def save_page(
+    session: AsyncSession, actor: Identity, slug: str, data: PageIn, expected: IfMatch = ANY
+) -> PageVersion:
     """Save a page, new or as a new version. Saving the same title and text again changes nothing.
 
     Raises `Conflict` if the newest version is not the one that was edited, `Deleted` if there is
-    none any more.
+    none any more, and `Outdated`.
     """
     page = await _lock(session, slug)
     before = await find_page(session, slug)
+    expected.require(lambda: PageTag.of(before) if before else None)
     if before and (before.title, before.text) == (data.title, data.text):
         return before
     if page is None and data.version:
@@ -152,12 +156,16 @@ async def save_page(session: AsyncSession, actor: Identity, slug: str, data: Pag
 
 
 async def restore_page(
-    session: AsyncSession, actor: Identity, slug: str, number: int
+    session: AsyncSession, actor: Identity, slug: str, number: int, expected: IfMatch = ANY
 ) -> PageVersion:
-    """Save an old version as the newest one, unless both are equal. Raises `NotFound`."""
+    """Save an old version as the newest one, unless both are equal.
+
+    Raises `NotFound` or `Outdated`.
+    """
     page = await _lock(session, slug)
     old = await get_page(session, slug, number)
     newest = await get_page(session, slug)
+    expected.require(lambda: PageTag.of(newest))
     if page is None or (old.title, old.text) == (newest.title, newest.text):
         return newest
     restored = PageVersion(title=old.title, text=old.text, restored_from=number)
@@ -204,10 +212,13 @@ def _record(
     record(session, act, subject, before=before, after={"version": saved.number, **after})
 
 
-async def delete_page(session: AsyncSession, actor: Identity, slug: str) -> None:
-    """Delete a page with its history. Raises `NotFound`."""
+async def delete_page(
+    session: AsyncSession, actor: Identity, slug: str, expected: IfMatch = ANY
+) -> None:
+    """Delete a page with its history. Raises `NotFound` or `Outdated`."""
     await _lock(session, slug)
     found = await get_page(session, slug)
+    expected.require(lambda: PageTag.of(found))
     await session.execute(delete(Page).where(Page.id == found.page_id))
     before = {"version": found.number, "title": found.title}
     record(session, acts.DELETED, Subject("page", slug, found.title), before=before)

@@ -3,16 +3,18 @@
 from uuid import UUID
 
 from quart import Blueprint, Response, ResponseReturnValue
-from quart_schema import tag_blueprint, validate_querystring, validate_response
+from quart_schema import validate_querystring, validate_response
 
 from app.auth.models import Permission
 from app.database import db
 from app.jobs import service
 from app.jobs.schemas import JobOut, JobRow, JobRows, JobsQuery
+from app.jobs.service import WrongState
 from app.web.access import limit, requires
+from app.web.api import raises, tag
 
 jobs_api = Blueprint("jobs_api", __name__, url_prefix="/api/v1")
-tag_blueprint(jobs_api, ["jobs"])
+tag(jobs_api, "jobs", "Background jobs, for administrators.")
 
 administers = requires(Permission.ADMINISTER)
 
@@ -42,6 +44,7 @@ async def get_job(job_id: UUID) -> JobOut:
 @jobs_api.post("/jobs/<uuid:job_id>/retry")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def retry_job(job_id: UUID) -> ResponseReturnValue:
     """Make a waiting, dead or discarded job due now, with all its attempts."""
     async with db.transaction() as session:
@@ -52,6 +55,7 @@ async def retry_job(job_id: UUID) -> ResponseReturnValue:
 @jobs_api.post("/jobs/<uuid:job_id>/discard")
 @administers
 @limit("API_LIMIT")
+@raises(WrongState)
 async def discard_job(job_id: UUID) -> ResponseReturnValue:
     """Discard a waiting or dead job: it never runs."""
     async with db.transaction() as session:

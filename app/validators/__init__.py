@@ -5,9 +5,11 @@ write. `Shape` is the base class of request schemas.
 """
 
 import re
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
 
 from app.validators.email_address import email_address
 
@@ -56,6 +58,39 @@ class Shape(BaseModel):
     """Base of request schemas. Rejects unknown fields, which prevents mass assignment."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def _only_what_is_sent(schema: dict[str, Any]) -> None:
+    """Describe fields that may be left out, but that are never null."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+        kinds = [kind for kind in field.pop("anyOf", []) if kind.get("type") != "null"]
+        field.update(*kinds)
+
+
+class Changes(Shape):
+    """Base of partial changes: a field that is not sent stays as it is, and none may be null.
+
+    Mixed with a schema of the whole, it makes each of its fields one that may be left out; read
+    what was sent with `model_dump(exclude_unset=True)`.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_only_what_is_sent)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **values: Any) -> None:
+        super().__pydantic_init_subclass__(**values)
+        for field in cls.model_fields.values():
+            if field.is_required():
+                field.default = None
+        cls.model_rebuild(force=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        if value is None:  # a default is not validated
+            raise PydanticCustomError("null", "Leave it out to keep it as it is.")
+        return value
 
 
 class Nothing(Shape):

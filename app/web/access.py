@@ -88,6 +88,7 @@ class Access:
     signs_in: bool = False
     confirmed: bool = False
     recent: bool = False
+    session_only: bool = False
     before_password_change: bool = False
     permission: Permission | str = NOTHING
 
@@ -310,3 +311,9 @@ async def guard_websocket() -> None:
 def _mark(view: View, name: str, value: object) -> View:
     setattr(view, name, value)
     return view
+
+
+def required_scopes(access: Access, method: str) -> tuple[str, ...]:
+    """TEMPORARY."""
+    scopes = ("read",) if method in SAFE_METHODS else ("write",)
+    return (*scopes, "administer") if access.permission == Permission.ADMINISTER else scopes

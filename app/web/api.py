@@ -1,37 +1,75 @@
-"""The API: its OpenAPI document, and CORS for listed origins."""
+"""The JSON API: what its views declare beside their access, the specification, and CORS."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar
 
-from quart import Quart, Response, request
-from quart_schema import HttpSecurityScheme, Info, QuartSchema
-from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
+from pydantic import BaseModel
+from quart import Blueprint, Quart, Response, current_app, request
+from quart_schema import QuartSchema
 from quart_schema.typing import PydanticDumpOptions
-from werkzeug.routing import Rule
+from quart_schema.validation import (
+    QUART_SCHEMA_QUERYSTRING_ATTRIBUTE,
+    RequestSchemaValidationError,
+)
 
-from app.web.access import declare, declared, limit, public
+from app.errors import DomainError
+from app.preconditions import ANY, IfMatch, entity_tag
+from app.validators import Nothing
+from app.web.access import limit, public
 from app.web.cross_site import cors_headers
+from app.web.openapi.document import specification
+from app.web.openapi.operations import RAISES, TAG, TAGGED, Tag
 
-# The document is the same for every installation, while the name of the cookie ends with the value
-# of this setting, and begins with `__Host-` under https.
-COOKIE = "session_INSTALLATION_ID"
+View = TypeVar("View", bound=Callable[..., Any])
 
 
-class ApiOnly(OpenAPIProvider):
-    """Describe the routes under /api/, not the pages."""
+def tag(blueprint: Blueprint, name: str, description: str) -> None:
+    """Group the operations of a blueprint in the specification."""
+    setattr(blueprint, TAG, Tag(name, description))
 
-    def generate_rules(self) -> Iterable[Rule]:
-        """Return the routes to describe."""
-        return [rule for rule in super().generate_rules() if rule.rule.startswith("/api/")]
 
-    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Describe a route, with the ways to sign in where its access needs that."""
-        paths, components = super().build_paths(rule)
-        access, _ = declared(self._app.view_functions[rule.endpoint])
-        if access and access.signed_in:
-            for operation in (each for path in paths.values() for each in path.values()):
-                operation["security"] = [{"bearer": []}, {"cookie": []}]
-        return paths, components
+def raises(*errors: type[DomainError]) -> Callable[[View], View]:
+    """Declare the errors of the domain that a view may answer, for the specification.
+
+    Those that follow from its access, its path and its schemas need no declaration. Tests fail
+    where an answer is not declared.
+    """
+
+    def mark(view: View) -> View:
+        setattr(view, RAISES, errors)
+        return view
+
+    return mark
+
+
+def tagged(view: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Send an ETag with what the view returns, and declare that it heeds If-Match.
+
+    Stands below `validate_response`. A view that changes something passes `if_match()` on.
+    """
+
+    @wraps(view)
+    async def with_tag(*args: Any, **values: Any) -> Any:
+        shown = await view(*args, **values)
+        if not isinstance(shown, BaseModel):
+            return shown  # an empty answer
+        return shown, 200, {"ETag": f'"{entity_tag(shown)}"'}
+
+    setattr(with_tag, TAGGED, True)
+    return with_tag
+
+
+def if_match() -> IfMatch:
+    """Return the condition of the request.
+
+    Our tags are compared without what proxies add to them as they compress: `W/` before, or `-gzip`
+    behind.
+    """
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return ANY
+    sent = request.if_match.as_set(include_weak=True)
+    return IfMatch(frozenset(each.partition("-")[0] for each in sent))
 
 
 def init_app(app: Quart) -> None:
@@ -39,20 +77,13 @@ def init_app(app: Quart) -> None:
     configured = app.extensions["settings"]
     QuartSchema(
         app,
-        info=Info(title=configured.APP_NAME, version="1"),
-        redoc_ui_path=None,
-        scalar_ui_path=None,
-        swagger_ui_path=None,
-        openapi_provider_class=ApiOnly,
+        openapi_path=None,
         conversion_preference="pydantic",
         # Dates in ISO 8601: without this, Flask's provider writes them as HTTP dates.
         pydantic_dump_options=PydanticDumpOptions(mode="json"),  # type: ignore[typeddict-unknown-key]  # pydantic's own
-        security_schemes={
-            "bearer": HttpSecurityScheme(scheme="bearer"),
-            "cookie": APIKeySecurityScheme(in_="cookie", name=COOKIE),
-        },
     )
-    declare(app, "openapi", public, limit("API_LIMIT"))
+    app.before_request(refuse_unknown_parameters)
+    app.add_url_rule("/openapi.json", "openapi", openapi)
 
     @app.after_request
     async def allow_origins(response: Response) -> Response:
@@ -61,3 +92,28 @@ def init_app(app: Quart) -> None:
             origin = request.headers.get("Origin")
             response.headers.update(cors_headers(request.path, origin, configured))
         return response
+
+
+async def refuse_unknown_parameters() -> None:
+    """Refuse a query string where the operation has none, as unknown fields are elsewhere."""
+    if not request.query_string or not request.path.startswith("/api/"):
+        return
+    view = current_app.view_functions.get(str(request.endpoint))
+    if view is None or hasattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE):
+        return
+    try:
+        Nothing.model_validate(dict(request.args))
+    except ValueError as error:
+        raise RequestSchemaValidationError(error) from None
+
+
+@public
+@limit("API_LIMIT")
+async def openapi() -> Response:
+    """Return the specification of the API."""
+    written: str | None = current_app.extensions.get("openapi")
+    if written is None:
+        written = current_app.extensions["openapi"] = current_app.json.dumps(
+            specification(current_app), sort_keys=False
+        )
+    return Response(written, content_type="application/json")

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-from http import HTTPStatus
 from typing import Any
 
 from asyncpg import DataError as AsyncpgDataError
@@ -36,45 +35,9 @@ from app.web.access import NotConfirmed, NotRecent, NotSignedIn
 from app.web.cross_site import SAFE_METHODS
 from app.web.destinations import sign_in_url
 from app.web.identity import cookie
+from app.web.problems import code_of, title_of, words_of
 
 logger = logging.getLogger(__name__)
-
-# What happened, and what to do, for errors without words of their own.
-WORDS = {
-    400: (
-        "This request could not be understood.",
-        "Check the URL and what was sent, then try again.",
-    ),
-    401: ("You are not logged in.", "Log in and try again."),
-    403: ("You are not allowed to do this.", "If you need to do this, ask an administrator."),
-    404: ("This page does not exist.", "Check the URL, or start from the home page."),
-    405: (
-        "This URL does not support that kind of request.",
-        "Go back, and try again from the page itself.",
-    ),
-    408: ("The request took too long to arrive.", "Try again."),
-    409: (
-        "This cannot be done as things are now.",
-        "Open the page again to see how they are, and decide then.",
-    ),
-    410: (
-        "This is no longer available.",
-        "You may be done already: try to log in. If you have no password yet, or have forgotten "
-        "it, reset your password, and we send you a new link.",
-    ),
-    413: ("What was sent is too large.", "Send less at once."),
-    415: (
-        "This content type is not supported here.",
-        "Send JSON to the API, and forms to pages.",
-    ),
-    422: ("Some of what was sent is not valid.", "Correct what is named, and try again."),
-    429: ("That was too often. Wait a moment.", "Until then nothing is done."),
-    500: (
-        "Something went wrong on our side.",
-        "Try again. If it keeps happening, tell us the request id below.",
-    ),
-    503: ("The service is unavailable at the moment.", "Try again in a few seconds."),
-}
 
 RETRY_SECONDS = 5
 
@@ -108,17 +71,17 @@ async def answer(
     retry_after: int | None = None,
 ) -> Response:
     """Return the response for an error: a page, or problem+json."""
-    title = HTTPStatus(status).phrase
+    title = title_of(status)
     if not has_request_context():
         return Response(title, status, content_type="text/plain")  # a refused websocket
-    happened, hint = WORDS.get(status) or WORDS[400 if status < 500 else 500]
+    happened, hint = words_of(status)
     if wants_json():
         problem: dict[str, Any] = {
             "type": "about:blank",
             "title": title,
             "status": status,
             "detail": message or happened,
-            "code": code or title.lower().replace(" ", "-"),
+            "code": code or code_of(status),
             "request_id": request_id.get(),
         }
         response = jsonify({**problem, "errors": errors} if errors else problem)

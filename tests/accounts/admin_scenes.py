@@ -196,7 +196,7 @@ SCENES: list[Scene] = [
         on(make_person, "POST", f"{ACCOUNT}/end-sessions", {}),
     ),
     scene(
-        "people_api.end_sessions",
+        "people_api.end_user_sessions",
         "sessions.revoked",
         on(make_person, "DELETE", f"{USER}/sessions"),
     ),
@@ -216,7 +216,7 @@ SCENES: list[Scene] = [
         one_session("POST", f"{ACCOUNT}/sessions/{{session}}/end"),
     ),
     scene(
-        "people_api.end_session",
+        "people_api.end_user_session",
         "session.revoked",
         one_session("DELETE", f"{USER}/sessions/{{session}}"),
     ),
