@@ -178,7 +178,7 @@ async def change(
     """
     await roles.take_turn(session, actor)
     user = await _expected_person(session, user_id, expected)
-    sent = data.model_dump(include=set(FullName.model_fields), exclude_none=True)
+    sent = data.model_dump(include=set(FullName.model_fields), exclude_unset=True)
     if sent:
         service.write_name(session, user, sent)
     if data.email:

@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, JsonValue, StringConstraints
 
-from app.accounts.schemas import FullName, GivenPassword, Name, NewEmail, field, new_password
+from app.accounts.schemas import (
+    FirstName,
+    FullName,
+    GivenPassword,
+    LastName,
+    Name,
+    NewEmail,
+    ShownEmail,
+    ShownRole,
+    field,
+    new_password,
+)
 from app.auth.models import Permission, Role, User
 from app.auth.states import AccountState
 from app.keyset import ListQuery
@@ -17,7 +28,11 @@ CHOSEN: dict[str, JsonValue] = {"input": "select", "required": True}
 MOST_CHOSEN = 100
 
 UserId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
-RoleName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+RoleName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=64),
+    Field(examples=["User"]),
+]
 
 
 class PeopleQuery(ListQuery):
@@ -38,10 +53,10 @@ class PersonOut(BaseModel):
     """An account, as administrators see it."""
 
     id: int
-    email: str
-    first_name: str
-    last_name: str
-    role: str
+    email: ShownEmail
+    first_name: FirstName
+    last_name: LastName
+    role: ShownRole
     state: AccountState
     must_change_password: bool
     created_at: datetime
@@ -83,13 +98,15 @@ class NewPerson(Invitee):
     password: GivenPassword = new_password("Password")
 
 
-class PersonChange(Changes):
-    """What administrators change of an account; what is not sent stays as it is."""
+class PersonFields(FullName):
+    """What administrators may change of an account."""
 
-    first_name: Name | None = None
-    last_name: Name | None = None
-    email: NewEmail | None = None
-    role: RoleName | None = None
+    email: NewEmail
+    role: RoleName
+
+
+class PersonChange(Changes, PersonFields):
+    """What administrators change of an account; what is not sent stays as it is."""
 
 
 class OtherEmail(Shape):
@@ -133,7 +150,7 @@ class Line(BaseModel):
     """What becomes of one account: it is done, or skipped for a reason."""
 
     id: int
-    email: str
+    email: ShownEmail
     done: bool
     reason: str | None = None
 
@@ -147,8 +164,9 @@ class Report(BaseModel):
 class RoleIn(Shape):
     """A role, as it is made or edited."""
 
-    name: Name = Field(title="Name")
+    name: Name = Field(title="Name", examples=["Editors"])
     index: str = Field(
+        examples=["account"],
         title="Landing page",
         description="Where its members go after they have logged in.",
         max_length=64,
@@ -161,7 +179,11 @@ class RoleIn(Shape):
         False, title="Administrator", description="May do everything, whatever is chosen below."
     )
     grants: set[str] = Field(
-        set(), title="Permissions", json_schema_extra={"input": "checks"}, max_length=100
+        set(),
+        title="Permissions",
+        max_length=100,
+        examples=[["pages.edit"]],
+        json_schema_extra={"input": "checks"},
     )
 
 
@@ -174,11 +196,11 @@ class RoleOut(BaseModel):
     """A role."""
 
     id: int
-    name: str
-    index: str
+    name: str = Field(examples=["Editors"])
+    index: str = Field(examples=["account"])
     default: bool
     administers: bool
-    grants: list[str]
+    grants: list[str] = Field(examples=[["pages.edit"]])
 
     @classmethod
     def of(cls, role: Role) -> "RoleOut":
@@ -207,6 +229,7 @@ class Import(Shape):
         description="A line for each: Name <address>. Or a table: first name, last name, address.",
         min_length=1,
         max_length=200_000,
+        examples=["Robin Example <robin@example.com>"],
         json_schema_extra={"input": "textarea"},
     )
     role: RoleName | None = Field(None, title="Role", json_schema_extra={"input": "select"})
@@ -238,9 +261,9 @@ class ImportedLine(BaseModel):
     """A line of an import, and what is wrong with it."""
 
     number: int
-    first_name: str
-    last_name: str
-    email: str
+    first_name: FirstName
+    last_name: LastName
+    email: ShownEmail
     reason: str | None = None
 
 

@@ -39,6 +39,7 @@ LoginEmail = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=254),
     AfterValidator(_looks_like_an_email),
+    Field(json_schema_extra={"format": "email"}),
 ]
 
 
@@ -62,7 +63,10 @@ def _name(value: Any) -> Any:
 
 # The value is the normal form; its `as_typed` is what mail is sent to.
 NewEmail = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_email)
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254),
+    AfterValidator(_email),
+    Field(json_schema_extra={"format": "email"}),
 ]
 Name = Annotated[
     str,
@@ -93,11 +97,19 @@ def _repeats(value: SecretStr, info: ValidationInfo) -> SecretStr:
     return value
 
 
-def field(title: str, autocomplete: str, description: str | None = None, **extra: str) -> Any:
+def field(
+    title: str,
+    autocomplete: str,
+    description: str | None = None,
+    *,
+    example: str | None = None,
+    **extra: str,
+) -> Any:
     """Declare a field of a form: its label, what a browser fills it with, and a hint."""
     return Field(
         title=title,
         description=description,
+        examples=[example] if example else None,
         json_schema_extra={"autocomplete": autocomplete, **extra},
     )
 
@@ -111,6 +123,15 @@ def new_password(title: str) -> Any:
 RepeatedPassword = Annotated[
     GivenPassword, AfterValidator(_repeats), field("Repeat password", "new-password")
 ]
+
+
+# Of answers.
+ShownEmail = Annotated[str, Field(examples=["robin@example.com"])]
+FirstName = Annotated[str, Field(examples=["Robin"])]
+LastName = Annotated[str, Field(examples=["Example"])]
+ShownRole = Annotated[str, Field(examples=["User"])]
+SECRET = "Jt1nDPU6kwd3yKcpAVHr1ETUVfJbnlDAhaRTkvXZ8M0"  # noqa: S105  (an example)
+Secret = Annotated[str, Field(examples=[SECRET])]
 
 
 class LogIn(Shape):
@@ -128,8 +149,8 @@ class LogIn(Shape):
 class FullName(Shape):
     """First and last name."""
 
-    first_name: Name = field("First name", "given-name")
-    last_name: Name = field("Last name", "family-name")
+    first_name: Name = field("First name", "given-name", example="Robin")
+    last_name: Name = field("Last name", "family-name", example="Example")
 
 
 class NameChange(Changes, FullName):
@@ -152,7 +173,7 @@ class RegistrationForm(Registration):
 class MailedToken(Shape):
     """The secret of a mailed link: the last part of its URL."""
 
-    token: str = Field(min_length=1, max_length=100)
+    token: str = Field(min_length=1, max_length=100, examples=[SECRET])
 
 
 class ShownPassword(Shape):
@@ -264,25 +285,25 @@ class Candidate(Shape):
 class Strength(BaseModel):
     """How hard a password is to guess: a score from 0 to 4, and why it is refused if it is."""
 
-    score: int
-    accepted: bool
-    reason: str
+    score: int = Field(ge=0, le=4, examples=[4])
+    accepted: bool = Field(examples=[True])
+    reason: str = Field(examples=[""])
 
 
 class Accepted(BaseModel):
     """What happens next."""
 
-    detail: str
+    detail: str = Field(examples=["We have sent an email to this address."])
 
 
 class AccountOut(BaseModel):
     """The account of the caller."""
 
     id: int
-    email: str
-    first_name: str
-    last_name: str
-    role: str
+    email: ShownEmail
+    first_name: FirstName
+    last_name: LastName
+    role: ShownRole
     confirmed: bool
 
     @classmethod
@@ -313,7 +334,7 @@ class AccountOut(BaseModel):
 class NewLink(BaseModel):
     """The secret of a reset link, given to a client that has just used a mailed link."""
 
-    token: str
+    token: Secret
 
 
 class SessionOut(BaseModel):
@@ -322,7 +343,7 @@ class SessionOut(BaseModel):
     Programs send its token as `Authorization: Bearer …`; browsers get it as a cookie.
     """
 
-    token: str
+    token: Secret
     expires_at: datetime
 
 
@@ -341,7 +362,7 @@ class SessionRow(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    device: str
+    device: str = Field(examples=["Firefox on Linux"])
     address: str | None
     created_at: datetime
     last_used_at: datetime

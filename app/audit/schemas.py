@@ -46,9 +46,9 @@ class EntryOut(BaseModel):
 
     id: int
     at: datetime
-    act: str
-    words: str
-    actor_kind: str
+    act: str = Field(examples=["user.renamed"])
+    words: str = Field(examples=["Renamed"])
+    actor_kind: str = Field(examples=["user"])
     actor_id: int | None
     actor: dict[str, Any] | None
     via: str | None
@@ -106,9 +106,9 @@ class OwnEntry(BaseModel):
     """
 
     at: datetime
-    act: str
-    words: str
-    by: str
+    act: str = Field(examples=["user.renamed"])
+    words: str = Field(examples=["Renamed"])
+    by: str = Field(examples=["you"])
     on: str | None
     ip: str | None
     device: str | None

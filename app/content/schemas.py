@@ -61,8 +61,9 @@ Text = Annotated[str, AfterValidator(_text)]
 class PageIn(Shape):
     """A page as it is saved; `version` is the one that was edited, 0 for a new page."""
 
-    title: Title = Field(title="Title")
+    title: Title = Field(title="Title", examples=["Our team"])
     text: Text = Field(
+        examples=["We are *five*."],
         title="Text",
         description=f"Markdown, up to {MAX_TEXT:,} characters in {MAX_LINES:,} lines.",
         json_schema_extra={"input": "textarea", "maxLength": MAX_TEXT},
@@ -111,11 +112,11 @@ class PageOut(BaseModel):
 
     TAGGED_BY: ClassVar = set(PageTag.model_fields)
 
-    slug: str
+    slug: str = Field(examples=["our-team"])
     version: int
-    title: str
-    text: str
-    html: str
+    title: str = Field(examples=["Our team"])
+    text: str = Field(examples=["We are *five*."])
+    html: str = Field(examples=["<p>We are <em>five</em>.</p>"])
     saved_at: datetime
 
     @classmethod
@@ -134,9 +135,9 @@ class PageOut(BaseModel):
 class PageRow(BaseModel):
     """A page in a list, or a version in a history; `restored_from` is the version it repeats."""
 
-    slug: str
+    slug: str = Field(examples=["our-team"])
     version: int
-    title: str
+    title: str = Field(examples=["Our team"])
     author: str | None
     restored_from: int | None
     saved_at: datetime

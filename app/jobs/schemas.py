@@ -21,7 +21,7 @@ class JobRow(BaseModel):
     """A job in a list."""
 
     id: UUID
-    name: str
+    name: str = Field(examples=["accounts.send_link"])
     state: State
     attempt: int
     max_attempts: int | None = Field(description="null for a kind that this release has not.")

@@ -71,7 +71,7 @@ async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
 async def find_job(session: AsyncSession, job_id: UUID) -> Job:
     """Load one job. Raises `NotFound`."""
     if (job := await session.get(Job, job_id)) is None:
-        raise NotFound(f"There is no job {job_id}.")
+        raise NotFound("There is no such job, or no longer.")
     return job
 
 

@@ -8,8 +8,7 @@ import re
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict
 
 from app.validators.email_address import email_address
 
@@ -60,37 +59,27 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _only_what_is_sent(schema: dict[str, Any]) -> None:
-    """Describe fields that may be left out, but that are never null."""
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """Describe fields that may be left out: null is not what they are then."""
     for field in schema["properties"].values():
         field.pop("default", None)
-        kinds = [kind for kind in field.pop("anyOf", []) if kind.get("type") != "null"]
-        field.update(*kinds)
 
 
 class Changes(Shape):
-    """Base of partial changes: a field that is not sent stays as it is, and none may be null.
+    """Make each field of a schema one that may be left out: `class NameChange(Changes, FullName)`.
 
-    Mixed with a schema of the whole, it makes each of its fields one that may be left out; read
-    what was sent with `model_dump(exclude_unset=True)`.
+    What is not sent stays as it is, so read what was sent: `model_dump(exclude_unset=True)`. The
+    others are None, whatever their type says.
     """
 
-    model_config = ConfigDict(json_schema_extra=_only_what_is_sent)
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **values: Any) -> None:
         super().__pydantic_init_subclass__(**values)
         for field in cls.model_fields.values():
-            if field.is_required():
-                field.default = None
+            field.default = None
         cls.model_rebuild(force=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_null(cls, value: Any) -> Any:
-        if value is None:  # a default is not validated
-            raise PydanticCustomError("null", "Leave it out to keep it as it is.")
-        return value
 
 
 class Nothing(Shape):

@@ -68,8 +68,8 @@ def if_match() -> IfMatch:
     """
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return ANY
-    sent = request.if_match.as_set(include_weak=True)
-    return IfMatch(frozenset(each.partition("-")[0] for each in sent))
+    sent: set[str | None] = request.if_match.as_set(include_weak=True)  # type: ignore[assignment]  # `""` becomes None
+    return IfMatch(frozenset(each.partition("-")[0] for each in sent if each))
 
 
 def init_app(app: Quart) -> None:

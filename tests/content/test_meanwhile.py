@@ -45,6 +45,39 @@ async def test_by_the_api_the_second_gets_409(app: Quart) -> None:
     assert (await (await browser.get(f"{API}/team")).get_json())["text"] == "b"
 
 
+async def test_a_change_of_another_version_than_the_expected_one_is_refused(app: Quart) -> None:
+    browser = await editor(app)
+    made = await put(browser, "team", "a")
+    tag = (await browser.get(f"{API}/team")).headers["ETag"]
+    assert made.headers["ETag"] == tag
+    saved = await put(browser, "team", "b", 1)
+    outdated = {"If-Match": tag}
+    restored = {"version": 1}
+    for answer in (
+        await browser.put(f"{API}/team", json={"title": "c", "text": "c"}, headers=outdated),
+        await browser.post(f"{API}/team/restore", json=restored, headers=outdated),
+        await browser.delete(f"{API}/team", headers=outdated),
+        await browser.put(f"{API}/none", json={"title": "c", "text": "c"}, headers=outdated),
+    ):
+        assert (answer.status_code, (await answer.get_json())["code"]) == (
+            412,
+            "changed-meanwhile",
+        )
+    expected = {"If-Match": saved.headers["ETag"]}
+    back = await browser.post(f"{API}/team/restore", json=restored, headers=expected)
+    assert (await back.get_json())["text"] == "a"
+    last = {"If-Match": back.headers["ETag"]}
+    assert (await browser.delete(f"{API}/team", headers=last)).status_code == 204
+
+
+async def test_a_page_that_was_made_again_is_another_one(app: Quart) -> None:
+    browser = await editor(app)
+    first = (await put(browser, "team", "a")).headers["ETag"]
+    await browser.delete(f"{API}/team")
+    again = (await put(browser, "team", "b")).headers["ETag"]
+    assert first != again
+
+
 async def test_a_page_that_was_deleted_meanwhile_can_be_made_anew(app: Quart) -> None:
     kim, lee = await editor(app), await editor(app)
     await put(kim, "team", "a")

@@ -204,7 +204,7 @@ async def test_what_a_state_does_not_allow_is_refused_in_words(
 async def test_there_is_no_such_job(browser: Browser, by_page: bool, what: str) -> None:
     status, text = await act(browser, what, uuid4(), by_page=by_page)
     assert status == 404
-    assert "There is no job" in text
+    assert "There is no such job" in text
     assert (await act(browser, what, 7, by_page=by_page))[0] == 404
 
 

@@ -19,8 +19,8 @@ FORMATS = {
 def example(schema: Schema, schemas: Mapping[str, Schema]) -> Any:
     """Return a value that fits a JSON schema; `schemas` are those that it may refer to.
 
-    It is the schema's own example, or its default, or is made of what it says. A text that says
-    nothing more of itself becomes "text".
+    It is the schema's own example, or its default, or null where it may be, or is made of what the
+    schema says. A text that says nothing more of itself becomes "text".
     """
     if "$ref" in schema:
         return example(schemas[schema["$ref"].removeprefix(REF)], schemas)
@@ -32,7 +32,7 @@ def example(schema: Schema, schemas: Mapping[str, Schema]) -> Any:
     if schema.get("default") is not None:
         return schema["default"]
     if "anyOf" in schema:
-        return example(schema["anyOf"][0], schemas)
+        return None if {"type": "null"} in schema["anyOf"] else example(schema["anyOf"][0], schemas)
     if schema.get("type") == "object":
         fields = schema.get("properties", {})
         return {name: example(field, schemas) for name, field in fields.items()}

@@ -89,11 +89,11 @@ def needs(each: Operation) -> str:
     who = "Needs a session with a confirmed address" if access.confirmed else "Needs a session"
     if access.permission != NOTHING:
         name = access.permission
-        named = name.name if isinstance(name, Permission) else name
-        who += f" and the permission `{named}`"
+        who += f" and the permission `{name.name if isinstance(name, Permission) else name}`"
     if access.recent:
         who += ", in which the password was entered within the last minutes"
     if access.session_only:
         return f"{who}. API tokens are refused."
-    scopes = " and ".join(f"`{scope}`" for scope in required_scopes(access, each.method))
-    return f"{who}, or an API token with the scope {scopes}."
+    scopes = [f"`{scope}`" for scope in required_scopes(access, each.method)]
+    named = f"scope{'s' * (len(scopes) > 1)} {' and '.join(scopes)}"
+    return f"{who}, or an API token of such an account with the {named}."
