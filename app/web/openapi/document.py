@@ -1,6 +1,7 @@
 """The document itself: operations, and the components that they refer to."""
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -165,7 +166,31 @@ class Document:
             described = {"description": summary, "content": self.json(shape)}
         if names:
             described["headers"] = _headers(names)
+        if shape and (links := self.links(each, self.refs[shape].removeprefix(REF))):
+            described["links"] = links
         return described
+
+    def links(self, each: Operation, name: str) -> dict[str, Any]:
+        """Return what can be done next with the thing of an answer, or the first one of a list."""
+        schema, pointer = self.schemas[name], ""
+        if "items" in schema["properties"]:
+            reference = schema["properties"]["items"]["items"].get("$ref", "")
+            schema, pointer = self.schemas[reference.removeprefix(REF)], "/items/0"
+        found = {}
+        for other in self.operations:
+            parameter = re.fullmatch(re.escape(each.path) + r"/\{(\w+)\}", other.path)
+            if not parameter:
+                continue
+            field = parameter[1] if parameter[1] in schema["properties"] else "id"
+            if field in schema["properties"]:
+                found[other.view.__name__] = {
+                    "operationId": other.view.__name__,
+                    "parameters": {
+                        **{own: f"$request.path.{own}" for own in each.rule.arguments},
+                        parameter[1]: f"$response.body#{pointer}/{field}",
+                    },
+                }
+        return found
 
     def refused(self, status: int, which: Iterable[Refusal]) -> dict[str, Any]:
         """Return an answer that is an error: by reference where it has a single code."""
