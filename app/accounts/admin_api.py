@@ -25,7 +25,7 @@ from app.accounts.people_schemas import (
 from app.accounts.schemas import SessionRows
 from app.auth.models import Permission
 from app.database import db
-from app.web.access import limit, requires
+from app.web.access import limit, requires, session_only
 from app.web.destinations import landing_pages
 from app.web.identity import identity
 
@@ -206,6 +206,7 @@ async def list_sessions(user_id: int) -> SessionRows:
 
 
 @admin_api.delete("/users/<int:user_id>/sessions")
+@session_only
 @administers
 @limit("API_LIMIT")
 async def end_sessions(user_id: int) -> ResponseReturnValue:
@@ -216,6 +217,7 @@ async def end_sessions(user_id: int) -> ResponseReturnValue:
 
 
 @admin_api.delete("/users/<int:user_id>/sessions/<uuid:session_id>")
+@session_only
 @administers
 @limit("API_LIMIT")
 async def end_session(user_id: int, session_id: UUID) -> ResponseReturnValue:

@@ -44,7 +44,14 @@ from app.auth.models import Purpose
 from app.auth.sessions import NewSession
 from app.database import db
 from app.web import bodies
-from app.web.access import before_password_change, limit, public, reauthenticated, signed_in
+from app.web.access import (
+    before_password_change,
+    limit,
+    public,
+    reauthenticated,
+    session_only,
+    signed_in,
+)
 from app.web.identity import (
     bearer,
     client,
@@ -99,6 +106,7 @@ def _session_out(begun: NewSession) -> SessionOut:
 
 @accounts_api.delete("/session")
 @before_password_change
+@session_only
 @signed_in
 @limit("API_LIMIT")
 async def end_session() -> ResponseReturnValue:
@@ -115,6 +123,7 @@ def _without_cookie() -> Response:
 
 
 @accounts_api.post("/session/reauthentication")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @validate_request(OwnPassword)
@@ -221,6 +230,7 @@ async def rename(data: FullName) -> AccountOut:
 
 
 @accounts_api.post("/account/deletion")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @validate_request(OwnPassword)
@@ -255,6 +265,7 @@ async def list_sessions() -> SessionRows:
 
 
 @accounts_api.delete("/account/sessions")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 async def end_other_sessions() -> ResponseReturnValue:
@@ -265,6 +276,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 
 
 @accounts_api.delete("/account/sessions/<uuid:session_id>")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 async def end_one_session(session_id: UUID) -> ResponseReturnValue:
@@ -276,6 +288,7 @@ async def end_one_session(session_id: UUID) -> ResponseReturnValue:
 
 @accounts_api.post("/account/password")
 @before_password_change
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @validate_request(PasswordChange)
@@ -327,6 +340,7 @@ async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
 
 
 @accounts_api.post("/account/email")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @validate_request(EmailChange)
@@ -341,6 +355,7 @@ async def change_email(data: EmailChange) -> tuple[Accepted, int]:
 
 
 @accounts_api.post("/account/email/confirmation")
+@session_only
 @public
 @limit("API_LIMIT")
 @validate_request(LinkAndPassword)

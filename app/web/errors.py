@@ -32,10 +32,10 @@ from app.logs import request_id
 from app.validators import LARGEST_ID
 from app.validators.mistakes import messages
 from app.web import kept
-from app.web.access import NotConfirmed, NotRecent, NotSignedIn
 from app.web.cross_site import SAFE_METHODS
 from app.web.destinations import sign_in_url
 from app.web.identity import cookie
+from app.web.refusals import NotConfirmed, NotRecent, NotSignedIn
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ async def answer(
     code: str | None = None,
     errors: list[dict[str, str]] | None = None,
     retry_after: int | None = None,
+    challenge: str = "",
 ) -> Response:
     """Return the response for an error: a page, or problem+json."""
     title = HTTPStatus(status).phrase
@@ -136,8 +137,8 @@ async def answer(
     response.status_code = status
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
-    if status == 401 and wants_json():
-        response.headers["WWW-Authenticate"] = "Bearer"
+    if (status == 401 or challenge) and wants_json():
+        response.headers["WWW-Authenticate"] = f"Bearer {challenge}".strip()
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -153,6 +154,7 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
         code=error.code,
         errors=_field(error),
         retry_after=error.retry_after,
+        challenge=error.challenge,
     )
 
 
