@@ -34,6 +34,7 @@ class DomainError(Problem):
     code = "refused"
     status = 409
     retry_after: int | None = None  # seconds, where trying again helps
+    challenge = ""  # parameters of the header `WWW-Authenticate: Bearer`
 
 
 class NotFound(DomainError):

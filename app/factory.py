@@ -30,6 +30,7 @@ from app.web import (
     identity,
     menus,
     pages,
+    websockets,
     well_known,
 )
 from app.web.application import Application
@@ -73,6 +74,7 @@ def create_app(config_name: str | None = None) -> Quart:
         schedule,
         bodies,
         access,
+        websockets,
         destinations,
         identity,
         menus,

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from app import trail
 from app.accounts import acts
-from app.auth.models import Credential, Purpose, User
+from app.auth.models import Purpose, User
 from app.config import Config
 from app.database import db, utcnow
 from app.environment import PROJECT_ROOT
@@ -20,6 +20,7 @@ from app.logs import request_id
 from app.trail import ACTS, Act, Entry, Origin, Subject, delete_old, erase, record
 from tests.accounts.surfaces import API, LINKS, REGISTER, RENAME
 from tests.factories.people import PASSWORD, Person, log_in, make_person
+from tests.factories.tokens import bearer, make_token
 from tests.scenes import Stage
 
 DONE = Act("tests.done", "Something was done")
@@ -164,20 +165,16 @@ async def test_a_request_names_who_and_from_where(app: Quart, client: Browser) -
 
 async def test_a_token_is_told_from_a_session(app: Quart, client: Browser) -> None:
     robin = await make_person()
-    await log_in(client, robin)
-    async with db.transaction() as session:
-        sessions = update(Credential).where(Credential.purpose == Purpose.SESSION)
-        await session.execute(sessions.values(purpose=Purpose.TOKEN))
-    [cookie] = [c for c in client.cookie_jar or [] if c.name == "session_testing"]
-    answer = await app.test_client().patch(
+    secret = await make_token(robin.id)
+    answer = await client.patch(
         "/api/v1/account",
         json={"first_name": "Kim", "last_name": "Guest"},
-        headers={"Authorization": f"Bearer {cookie.value}"},
+        headers=bearer(secret),
     )
     assert answer.status_code == 200
     [entry] = await entries("user.renamed")
     assert (entry.actor_kind, entry.actor_id) == ("token", robin.id)
-    assert str(cookie.value) not in await everything()
+    assert secret not in await everything()
 
 
 async def test_who_logs_in_acts_and_not_who_was_logged_in_before(

@@ -242,7 +242,7 @@ async def end_session(user_id: int, session_id: UUID) -> ResponseReturnValue:
     """End one of somebody's sessions or tokens."""
     async with db.transaction() as session:
         await people.end_session(session, identity(), user_id, session_id)
-    await flash("That session has ended.", "success")
+    await flash("It has ended: nobody gets in with it any more.", "success")
     return redirect(url_for("people.show", user_id=user_id), 303)
 
 

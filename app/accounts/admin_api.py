@@ -38,8 +38,9 @@ from app.accounts.schemas import SessionRows
 from app.accounts.service import EmailTaken
 from app.auth.hashing import WeakPassword
 from app.auth.models import Permission
+from app.auth.scopes import SessionRequired
 from app.database import db
-from app.web.access import limit, requires
+from app.web.access import limit, requires, session_only
 from app.web.api import if_match, raises, tag, tagged
 from app.web.destinations import landing_pages
 from app.web.identity import identity
@@ -108,7 +109,7 @@ async def import_users(data: Import) -> ImportReport:
 @admin_api.post("/users/acts")
 @administers
 @limit("API_LIMIT")
-@raises(UnknownRole)
+@raises(UnknownRole, SessionRequired)
 @validate_request(SelectionIn)
 @validate_response(Report)
 async def act_on_users(data: SelectionIn) -> Report:
@@ -237,6 +238,7 @@ async def list_user_sessions(user_id: int) -> SessionRows:
 
 
 @admin_api.delete("/users/<int:user_id>/sessions")
+@session_only
 @administers
 @limit("API_LIMIT")
 @raises(NotYourself)
@@ -248,6 +250,7 @@ async def end_user_sessions(user_id: int) -> ResponseReturnValue:
 
 
 @admin_api.delete("/users/<int:user_id>/sessions/<uuid:session_id>")
+@session_only
 @administers
 @limit("API_LIMIT")
 async def end_user_session(user_id: int, session_id: UUID) -> ResponseReturnValue:

@@ -50,7 +50,14 @@ from app.auth.password_checks import WrongCredentials, WrongPassword
 from app.auth.sessions import NewSession
 from app.database import db
 from app.web import bodies
-from app.web.access import before_password_change, limit, public, reauthenticated, signed_in
+from app.web.access import (
+    before_password_change,
+    limit,
+    public,
+    reauthenticated,
+    session_only,
+    signed_in,
+)
 from app.web.api import if_match, raises, tag, tagged
 from app.web.identity import (
     bearer,
@@ -107,6 +114,7 @@ def _session_out(begun: NewSession) -> SessionOut:
 
 @accounts_api.delete("/session")
 @before_password_change
+@session_only
 @signed_in
 @limit("API_LIMIT")
 async def end_session() -> ResponseReturnValue:
@@ -123,6 +131,7 @@ def _without_cookie() -> Response:
 
 
 @accounts_api.post("/session/reauthentication")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @raises(WrongPassword)
@@ -234,6 +243,7 @@ async def rename(data: NameChange) -> AccountOut:
 
 
 @accounts_api.post("/account/deletion")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @raises(WrongPassword, LastAdministrator)
@@ -269,6 +279,7 @@ async def list_sessions() -> SessionRows:
 
 
 @accounts_api.delete("/account/sessions")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 async def end_other_sessions() -> ResponseReturnValue:
@@ -279,6 +290,7 @@ async def end_other_sessions() -> ResponseReturnValue:
 
 
 @accounts_api.delete("/account/sessions/<uuid:session_id>")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 async def end_one_session(session_id: UUID) -> ResponseReturnValue:
@@ -290,6 +302,7 @@ async def end_one_session(session_id: UUID) -> ResponseReturnValue:
 
 @accounts_api.post("/account/password")
 @before_password_change
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @raises(WrongPassword, WrongCredentials, WeakPassword)
@@ -344,6 +357,7 @@ async def accept_invitation(data: InvitationAccepted) -> ResponseReturnValue:
 
 
 @accounts_api.post("/account/email")
+@session_only
 @signed_in
 @limit("API_LIMIT")
 @raises(WrongPassword, SameEmail)
@@ -359,6 +373,7 @@ async def change_email(data: EmailChange) -> tuple[Accepted, int]:
 
 
 @accounts_api.post("/account/email/confirmation")
+@session_only
 @public
 @limit("API_LIMIT")
 @raises(LinkExpired, LinkIncomplete, WrongPassword, EmailTaken)

@@ -3,7 +3,9 @@
 from quart import Quart
 
 import app.accounts.jobs  # declares the jobs
-import app.accounts.link_views  # noqa: F401  (adds its pages to the blueprint)
+import app.accounts.link_views
+import app.accounts.token_api
+import app.accounts.token_views  # noqa: F401  (these add their routes to the blueprints)
 from app.accounts import figures, service
 from app.accounts.admin import admin
 from app.accounts.admin_api import admin_api
@@ -41,6 +43,7 @@ def init_app(app: Quart) -> None:
     add_entry(app, "account", "Password", "accounts.change_password")
     add_entry(app, "account", "Email", "accounts.change_email")
     add_entry(app, "account", "Sessions", "accounts.list_sessions")
+    add_entry(app, "account", "Tokens", "accounts.manage_tokens", lambda who: who.confirmed)
     add_entry(app, "account", "Data", "accounts.delete_account")
     add_landing_page(app, "account", "Account", "accounts.manage")
     add_entry(app, "administration", "People", "people.index", administrators, position=10)

@@ -1,9 +1,9 @@
-"""Mails that tell people what an administrator did to their account."""
+"""Mails that tell people what was done to their account: by an administrator, or in their name."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.emails import greeting
-from app.auth.models import User
+from app.auth.models import Credential, User
 from app.mail import outbox
 from app.mail.message import link
 from app.validators.email_address import EmailAddress
@@ -56,4 +56,20 @@ async def tell(
         name=greeting(user),
         happened=happened.format(**values),
         link="" if act == "deleted" else link("accounts.login"),
+    )
+
+
+async def tell_token_made(session: AsyncSession, user: User, token: Credential) -> None:
+    """Mail a user that an API token was made for their account: which one, never its secret."""
+    await outbox.notify(
+        session,
+        user.address,
+        subject="A token was made for your account",
+        template="accounts/email/token_made",
+        name=greeting(user),
+        token=token.label,
+        scopes=(token.scopes or "").replace(" ", ", "),
+        expires=f"{token.expires_at:%d %b %Y}",
+        link=link("accounts.manage_tokens"),
+        reset_link=link("accounts.reset_password"),
     )

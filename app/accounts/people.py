@@ -29,6 +29,7 @@ from app.auth import sessions
 from app.auth.hashing import passwords
 from app.auth.identity import Identity
 from app.auth.models import Credential, Purpose, Role, User
+from app.auth.scopes import require_session
 from app.auth.states import AccountState
 from app.database import db
 from app.errors import DomainError, NotFound
@@ -120,8 +121,16 @@ async def get_person(session: AsyncSession, user_id: int) -> User:
 
 
 async def list_credentials(session: AsyncSession, user_id: int) -> Sequence[Credential]:
-    """Return somebody's valid sessions and tokens, most recently used first, at most 100."""
-    return await sessions.list_credentials(session, user_id, *SHOWN)
+    """Return somebody's valid sessions and tokens, most recently used first, at most 100 of each.
+
+    However many sessions there are, no token is left out.
+    """
+    found = [
+        row
+        for purpose in SHOWN
+        for row in await sessions.list_credentials(session, user_id, purpose)
+    ]
+    return sorted(found, key=lambda row: row.last_used_at, reverse=True)
 
 
 async def invite(session: AsyncSession, actor: Identity, person: Invitee) -> User:
@@ -318,7 +327,8 @@ def _require_invited(user: User) -> None:
 async def end_session(
     session: AsyncSession, actor: Identity, user_id: int, credential_id: UUID
 ) -> None:
-    """End one of somebody's sessions or tokens. Raises `NotFound`."""
+    """End one of somebody's sessions or tokens. Raises `NotFound` or `SessionRequired`."""
+    require_session(actor)
     await roles.take_turn(session, actor)
     user = await service.get_user(session, user_id, lock=True)
     await sessions.end_credential(session, user.subject, credential_id, *SHOWN)
@@ -327,7 +337,7 @@ async def end_session(
 async def end_sessions(session: AsyncSession, actor: Identity, user_id: int) -> None:
     """End all of somebody's sessions and tokens, and forget their devices.
 
-    Raises `NotFound` or `NotYourself`.
+    Raises `NotFound`, `NotYourself` or `SessionRequired`.
     """
     await roles.take_turn(session, actor)
     await end_sessions_of(session, actor, await service.get_user(session, user_id, lock=True))
@@ -335,6 +345,7 @@ async def end_sessions(session: AsyncSession, actor: Identity, user_id: int) -> 
 
 async def end_sessions_of(session: AsyncSession, actor: Identity, user: User) -> None:
     """Do what `end_sessions` does. The caller has taken its turn and locked the user's row."""
+    require_session(actor)
     if user.id == actor.user_id:
         raise NotYourself("These are your own sessions. End them on the pages of your account.")
     await service.revoke_credentials(session, user.id, (*SHOWN, Purpose.DEVICE))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -21,7 +21,8 @@ from app.accounts.names import MAX_LENGTH as MAX_NAME
 from app.accounts.names import clean_name
 from app.auth.hashing import MAX_LENGTH, MAX_RAW_LENGTH, normal_password
 from app.auth.identity import Identity
-from app.auth.models import Credential, User
+from app.auth.models import Credential, Purpose, User
+from app.auth.scopes import Scope
 from app.validators import Changes, Shape
 from app.validators.email_address import bare, email_address
 
@@ -52,7 +53,8 @@ def _email(value: str) -> str:
         ) from None
 
 
-def _name(value: Any) -> Any:
+def cleaned_name(value: Any) -> Any:
+    """Return a name as it is stored, for a type of the schemas."""
     if not isinstance(value, str):
         return value
     try:
@@ -71,7 +73,7 @@ NewEmail = Annotated[
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_NAME),
-    BeforeValidator(_name),  # the length is that of the name as it is stored
+    BeforeValidator(cleaned_name),  # the length is that of the name as it is stored
 ]
 
 
@@ -357,21 +359,42 @@ class Confirmed(BaseModel):
 
 
 class SessionRow(BaseModel):
-    """A valid session; `current` marks the one of this request."""
+    """A valid session, or an API token where administrators look; `current` marks the caller's.
 
-    model_config = ConfigDict(from_attributes=True)
+    `last_used_at`, `address` and `device` of a token are those of its last use. `name` and `scopes`
+    are a token's alone.
+    """
 
     id: UUID
+    kind: Literal["session", "token"]
+    name: str | None
+    scopes: list[Scope]
     device: str = Field(examples=["Firefox on Linux"])
     address: str | None
     created_at: datetime
-    last_used_at: datetime
+    last_used_at: datetime | None
     expires_at: datetime
     current: bool = False
 
+    @classmethod
+    def of(cls, row: Credential, actor: Identity) -> "SessionRow":
+        """Build it from a row."""
+        return cls(
+            id=row.id,
+            kind="token" if row.purpose == Purpose.TOKEN else "session",
+            name=row.label,
+            scopes=(row.scopes or "").split(),
+            device=row.device,
+            address=row.address,
+            created_at=row.created_at,
+            last_used_at=row.used_at,
+            expires_at=row.expires_at,
+            current=row.id == actor.credential_id,
+        )
+
 
 class SessionRows(BaseModel):
-    """The sessions of the caller, most recently used first."""
+    """Sessions, and tokens where administrators look, most recently used first."""
 
     items: list[SessionRow]
     next: str | None = None
@@ -382,10 +405,7 @@ class SessionRows(BaseModel):
 
         Parses user agents, which is slow the first time: call it in a thread.
         """
-        items = [SessionRow.model_validate(row) for row in rows]
-        for item in items:
-            item.current = item.id == actor.credential_id
-        return cls(items=items)
+        return cls(items=[SessionRow.of(row, actor) for row in rows])
 
 
 class DataExport(BaseModel):

@@ -9,6 +9,7 @@ from app.accounts import people, roles
 from app.accounts.people_schemas import Line, Report, Selection
 from app.auth.identity import Identity
 from app.auth.models import Role, User
+from app.auth.scopes import require_session
 from app.database import db
 from app.errors import DomainError
 
@@ -16,8 +17,11 @@ from app.errors import DomainError
 async def act_on(session: AsyncSession, actor: Identity, chosen: Selection) -> Report:
     """Do one act to many accounts, in one transaction.
 
-    Accounts to which it cannot be done are skipped, and the report says why. Raises `UnknownRole`.
+    Accounts to which it cannot be done are skipped, and the report says why. Raises `UnknownRole`,
+    and `SessionRequired` for a token that would end sessions.
     """
+    if chosen.act == "end-sessions":
+        require_session(actor)
     await roles.take_turn(session, actor)
     role = await roles.role_named(session, chosen.role or "") if chosen.act == "role" else None
     # Locked in one order, against deadlocks.

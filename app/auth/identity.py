@@ -43,6 +43,7 @@ class Identity:
     last_used_at: datetime | None = None
     authenticated_at: datetime | None = None
     remember: bool = False
+    scopes: frozenset[str] = frozenset()  # of an API token; `permissions` are within them
 
     @property
     def is_authenticated(self) -> bool:

@@ -1,7 +1,6 @@
 """Users, their roles, and the credentials that prove who they are."""
 
 import enum
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -12,23 +11,19 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     Computed,
-    Engine,
-    ExceptionContext,
     ForeignKey,
     Index,
     LargeBinary,
     String,
-    event,
     false,
     select,
     text,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from app.auth import default_role  # noqa: F401  (explains a failed INSERT)
 from app.auth.states import STATE
 from app.database import Base, utcnow
-from app.errors import NotReady
 from app.keyset import sorted_text
 from app.trail import PERSON, Subject
 from app.validators.email_address import EmailAddress, normalised
@@ -219,16 +214,24 @@ class Credential(Base):
     email: Mapped[str | None] = mapped_column(String(254))
     email_as_typed: Mapped[str | None] = mapped_column(String(254))  # where it differs
     label: Mapped[str | None] = mapped_column(String(100))
+    scopes: Mapped[str | None] = mapped_column(String(64))  # of an API token, separated by blanks
     # `registration`: the id of the account that a link confirms, once it is shown to be one's own.
     pending: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     remember: Mapped[bool] = mapped_column(default=False, server_default=false())
-    address: Mapped[str | None] = mapped_column(String(45))  # an ip; IPv6 takes 45 characters
+    # Where a session began, or where a token was last used: an ip (IPv6 takes 45 characters).
+    address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
-    last_used_at: Mapped[datetime] = mapped_column(default=utcnow)
+    last_used_at: Mapped[datetime] = mapped_column(default=utcnow)  # unused tokens: `created_at`
     authenticated_at: Mapped[datetime | None]  # when the password was last checked in this session
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]  # single use: set once, by a conditional UPDATE
+
+    @property
+    def used_at(self) -> datetime | None:
+        """When it was last used, None for an API token that nobody has used yet."""
+        is_unused = self.purpose == Purpose.TOKEN and self.last_used_at == self.created_at
+        return None if is_unused else self.last_used_at
 
     @property
     def device(self) -> str:
@@ -241,16 +244,3 @@ class Credential(Base):
 
     def __repr__(self) -> str:
         return f"<Credential {self.purpose} of user {self.user_id}>"
-
-
-@event.listens_for(Engine, "handle_error")
-def _explain_missing_role(context: ExceptionContext) -> None:
-    """Raise `NotReady` where a user could not be inserted because there is no default role.
-
-    The database itself only says that `users.role_id` must not be NULL.
-    """
-    if not isinstance(context.sqlalchemy_exception, IntegrityError):
-        return
-    message = str(context.original_exception)
-    if re.search(r"users\.role_id|\"role_id\" of relation \"users\"", message):
-        raise NotReady("There is no default role. Run: python manage.py setup-dev")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, delete, select, update
@@ -12,6 +13,7 @@ from app.auth import acts, devices
 from app.auth.identity import ANONYMOUS, Client, Identity
 from app.auth.models import Credential, Permission, Purpose, Role, User
 from app.auth.password_checks import Verified, WrongCredentials, authenticate, require_password
+from app.auth.scopes import within
 from app.auth.tokens import digest, new_secret
 from app.config import settings
 from app.database import db, utcnow
@@ -151,14 +153,17 @@ async def end_session(session: AsyncSession, secret: str) -> None:
     )
 
 
-async def lock_user(session: AsyncSession, actor: Identity, verified: Verified) -> User | None:
-    """Lock the user of a request, for an act that their password was just checked for.
+async def lock_user(
+    session: AsyncSession, actor: Identity, verified: Verified | None = None
+) -> User | None:
+    """Lock the user of a request, for an act that their password was just checked for, perhaps.
 
     Checking takes a while. Returns None if meanwhile the password was changed, the user disabled or
     deleted, or the session or token of the request ended.
     """
-    user = await session.get(User, verified.user_id, with_for_update=True)
-    if user is None or user.disabled_at or user.password_hash != verified.password_hash:
+    user = await session.get(User, actor.user_id, with_for_update=True)
+    is_changed = user and verified and user.password_hash != verified.password_hash
+    if user is None or user.disabled_at or is_changed:
         return None
     return user if await is_valid(session, actor) else None
 
@@ -172,9 +177,9 @@ async def is_valid(session: AsyncSession, actor: Identity) -> bool:
 
 
 async def mark_reauthenticated(session: AsyncSession, actor: Identity) -> None:
-    """Record that the password has just been checked in the actor's session."""
-    mine = Credential.id == actor.credential_id
-    await session.execute(update(Credential).where(mine).values(authenticated_at=utcnow()))
+    """Record that the password has just been checked in the actor's session; never of a token."""
+    mine = (Credential.id == actor.credential_id, Credential.purpose == Purpose.SESSION)
+    await session.execute(update(Credential).where(*mine).values(authenticated_at=utcnow()))
 
 
 def recently_authenticated(actor: Identity) -> bool:
@@ -207,9 +212,13 @@ async def end_credential(
     """
     theirs = _of(int(owner.id), *purposes)
     statement = delete(Credential).where(*theirs, Credential.id == credential_id)
-    if (await session.execute(statement.returning(Credential.id))).one_or_none() is None:
-        raise NotFound("This session does not exist, or it has already ended.")
-    record(session, acts.SESSION_REVOKED, owner, after={"id": str(credential_id)})
+    ended = statement.returning(Credential.purpose, Credential.label)
+    row = (await session.execute(ended)).one_or_none()
+    if row is None:
+        what = "token" if purposes == (Purpose.TOKEN,) else "session"
+        raise NotFound(f"This {what} does not exist, or it has already ended.")
+    act = acts.TOKEN_ENDED if row.purpose == Purpose.TOKEN else acts.SESSION_REVOKED
+    record(session, act, owner, after={"id": str(credential_id)}, before={"name": row.label})
 
 
 async def end_other_sessions(session: AsyncSession, actor: Identity, device: str) -> None:
@@ -260,6 +269,7 @@ IDENTIFY = PreparedSelect(
         credentials.c.last_used_at,
         credentials.c.authenticated_at,
         credentials.c.remember,
+        credentials.c.scopes,
     )
     .join_from(credentials, users, credentials.c.user_id == users.c.id)
     .join(roles, users.c.role_id == roles.c.id)
@@ -279,31 +289,40 @@ async def identify(secret: str, purposes: tuple[Purpose, ...]) -> Identity:
     row = await IDENTIFY.first(db, digest=digest(secret), now=utcnow())
     if row is None or row["purpose"] not in purposes:
         return ANONYMOUS
+    purpose, scopes = Purpose(row["purpose"]), frozenset((row["scopes"] or "").split())
+    permissions = Permission(row["permissions"])
     typed = {
-        "permissions": Permission(row["permissions"]),
+        "permissions": within(scopes, permissions) if purpose is Purpose.TOKEN else permissions,
         "grants": frozenset(row["grants"].split()),
-        "purpose": Purpose(row["purpose"]),
+        "purpose": purpose,
+        "scopes": scopes,
     }
     return Identity(**{**row, **typed})
 
 
 def wants_touch(identity: Identity) -> bool:
-    """Return whether the last use of a credential is due to be recorded again."""
-    return (
-        identity.last_used_at is not None
-        and (utcnow() - identity.last_used_at).total_seconds() > settings.SESSION_TOUCH
-    )
+    """Return whether the last use of a credential is due to be recorded again.
+
+    The first use of a token always is.
+    """
+    if identity.last_used_at is None:
+        return False
+    if identity.purpose is Purpose.TOKEN and identity.last_used_at == identity.began_at:
+        return True
+    return (utcnow() - identity.last_used_at).total_seconds() > settings.SESSION_TOUCH
 
 
-async def touch(session: AsyncSession, identity: Identity) -> None:
-    """Record that a credential is in use, and extend a session.
+async def touch(session: AsyncSession, identity: Identity, client: Client) -> None:
+    """Record that a credential is in use: extend a session, or note from where a token is used.
 
     Of concurrent requests one does so.
     """
     now = utcnow()
-    values = {"last_used_at": now}
+    values: dict[str, Any] = {"last_used_at": now}
     if identity.purpose is Purpose.SESSION:
         values["expires_at"] = _expiry(identity.began_at or now, now, remember=identity.remember)
+    else:
+        values |= {"address": client.ip, "user_agent": client.user_agent[:255]}
     await session.execute(
         update(Credential)
         # A session that has ended since it was identified must not be extended again.

@@ -12,6 +12,21 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
   button.hidden = false;
 }
 
+// What is shown once is copied with a button. Where the browser does not allow that, it is selected to be copied by hand.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const input = document.getElementById(button.getAttribute("aria-controls"));
+  button.addEventListener("click", async () => {
+    input.select();
+    try {
+      await navigator.clipboard.writeText(input.value);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Press Ctrl+C";
+    }
+  });
+  button.hidden = false;
+}
+
 // The strength of a new password, while it is typed. Only this server is asked, and it validates the password again on submit.
 for (const input of document.querySelectorAll("[data-strength]")) {
   const meter = Object.assign(document.createElement("meter"), { className: "strength", max: 4, low: 2, high: 3, optimum: 4 });

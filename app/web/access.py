@@ -10,23 +10,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from quart import Quart, ResponseReturnValue, current_app, g, redirect, request, websocket
+from quart import Quart, ResponseReturnValue, current_app, g, redirect, request
 from quart.globals import request_ctx
 
 from app import trail
 from app.auth.identity import ANONYMOUS
-from app.auth.models import Permission
+from app.auth.models import Permission, Purpose
+from app.auth.scopes import InsufficientScope, InvalidToken, Scope, SessionRequired
 from app.auth.sessions import recently_authenticated
+from app.auth.tokens import purpose_of
 from app.away import DATABASE_AWAY
 from app.config import Config, settings
-from app.errors import DomainError, TooMany
+from app.errors import TooMany
 from app.limits import limits, rate_limit_ip
 from app.settings.types import is_rule
-from app.validators.origins import sent_origin
 from app.validators.rate_rules import rate_rules
+from app.web import refusals
 from app.web.cross_site import SAFE_METHODS, is_cross_site
 from app.web.destinations import safe_target, sign_in_url
-from app.web.identity import identity, load_identity, origin
+from app.web.identity import bearer, identity, load_identity, origin
 
 logger = logging.getLogger(__name__)
 
@@ -36,44 +38,6 @@ ACCESS, LIMIT = "_access", "_limit"
 FORM = "_form"  # marks the views of `web.forms.form`
 
 NOTHING = Permission(0)
-
-
-class NotSignedIn(DomainError):
-    """The route needs somebody who is signed in. Pages redirect to log in, the API answers 401."""
-
-    code = "not-signed-in"
-    status = 401
-
-
-class Forbidden(DomainError):
-    """The route is not for this user."""
-
-    code = "forbidden"
-    status = 403
-
-
-class AlreadySignedIn(Forbidden):
-    """The form is for those who are not signed in. Pages offer to log out."""
-
-    code = "already-signed-in"
-
-
-class NotConfirmed(Forbidden):
-    """The route needs a confirmed email. Pages redirect to `/account/unconfirmed`."""
-
-    code = "not-confirmed"
-
-
-class PasswordOutdated(Forbidden):
-    """The user must choose a password first. Pages redirect to where they do."""
-
-    code = "password-change-required"
-
-
-class NotRecent(Forbidden):
-    """The route needs a recent re-authentication. Pages ask for the password, then return."""
-
-    code = "reauthentication-required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +100,31 @@ def confirmed(view: View) -> View:
 
 
 def reauthenticated(view: View) -> View:
-    """Allow anybody who is signed in and has re-authenticated recently.
+    """Allow anybody who is signed in, in a session, and has re-authenticated recently.
 
-    For sensitive actions that do not ask for the password themselves.
+    For sensitive actions that do not ask for the password themselves. May stand above `confirmed`.
     """
-    return _mark(view, ACCESS, Access("signed in, recently", signed_in=True, recent=True))
+    access = declared(view)[0] or Access("signed in", signed_in=True)
+    name = f"{access.name}, recently"
+    return _mark(view, ACCESS, replace(access, name=name, recent=True, session_only=True))
+
+
+def session_only(view: View) -> View:
+    """Refuse API tokens, whatever their scopes are. Stands above another declaration."""
+    access = _below(view)
+    return _mark(view, ACCESS, replace(access, name=f"{access.name}, no tokens", session_only=True))
 
 
 def before_password_change(view: View) -> View:
     """Allow those too who must choose a password first. Stands above another declaration."""
+    return _mark(view, ACCESS, replace(_below(view), before_password_change=True))
+
+
+def _below(view: Callable[..., Any]) -> Access:
     access, _ = declared(view)
     if access is None:
-        raise ValueError("before_password_change stands above the access that it widens.")
-    return _mark(view, ACCESS, replace(access, before_password_change=True))
+        raise ValueError("This decorator stands above the access that it changes.")
+    return access
 
 
 def requires(permission: Permission | str) -> Callable[[View], View]:
@@ -195,15 +171,26 @@ def declared(view: Callable[..., Any]) -> tuple[Access | None, str | None]:
     return getattr(view, ACCESS, None), getattr(view, LIMIT, None)
 
 
+def required_scopes(access: Access, method: str) -> tuple[str, ...]:
+    """Return the scopes that an API token needs for a route; none lets it into `session_only`."""
+    scopes = []
+    if method not in SAFE_METHODS:
+        scopes.append(Scope.WRITE)  # public routes too: some act for whoever is signed in
+    elif access.signed_in:
+        scopes.append(Scope.READ)
+    if access.permission == Permission.ADMINISTER:
+        scopes.append(Scope.ADMINISTER)
+    return tuple(scopes)
+
+
 def rule_of(declared_limit: str) -> str:
     """Return the rule of a declared limit: the value of the setting that it names, or itself."""
     return str(getattr(settings, declared_limit, declared_limit))
 
 
 def init_app(app: Quart) -> None:
-    """Run the guards before every request."""
+    """Run the guard before every request; that of websockets is in `app.web.websockets`."""
     app.before_request(guard)
-    app.before_websocket(guard_websocket)
 
 
 async def guard() -> ResponseReturnValue | None:
@@ -212,7 +199,7 @@ async def guard() -> ResponseReturnValue | None:
     g.identity = ANONYMOUS
     trail.origin.set(origin)
     if is_cross_site(asked.method, asked.path, asked.headers, app.extensions["settings"]):
-        raise Forbidden(
+        raise refusals.Forbidden(
             "This request came from another site, so it was refused. Open the page here and try "
             "again."
         )
@@ -230,7 +217,9 @@ async def guard() -> ResponseReturnValue | None:
         return None
     if access is None or declared_limit is None:
         logger.error("Route %s declares no access or no limit: it is refused", asked.url_rule)
-        raise Forbidden("This page is closed: it does not say who may use it, or how often.")
+        raise refusals.Forbidden(
+            "This page is closed: it does not say who may use it, or how often."
+        )
     if access.identify:
         await load_identity()
     if declared_limit:
@@ -251,33 +240,50 @@ async def _count(declared_limit: str, *, is_form: bool) -> None:
 
 def _check(access: Access) -> ResponseReturnValue | None:
     who = identity()
+    if who.purpose is Purpose.TOKEN:
+        _check_token(access)
     if (access.anonymous_only or access.signs_in) and who.is_authenticated:
         if request.method in SAFE_METHODS:
             return redirect(safe_target(request.args.get("next")), 303)
         if access.signs_in:
             return None
-        raise AlreadySignedIn(f"You are logged in as {who.email}, so this was not done.")
+        raise refusals.AlreadySignedIn(f"You are logged in as {who.email}, so this was not done.")
     if access.signed_in and not who.is_authenticated:
-        raise NotSignedIn("Log in to continue.")
+        if request.path.startswith("/api/") and (sent := bearer()):
+            raise InvalidToken(is_whole=purpose_of(sent) is not None)
+        raise refusals.NotSignedIn("Log in to continue.")
     if who.is_authenticated and not who.confirmed:
         if request.path.startswith("/api/"):
             if access.confirmed:
-                raise NotConfirmed(
+                raise refusals.NotConfirmed(
                     "Confirm your email address first: open the link that was mailed to you."
                 )
-        elif access.identify and not (access.unconfirmed_too or _is_about_accounts()):
+        elif access.identify and (
+            access.confirmed or not (access.unconfirmed_too or _is_about_accounts())
+        ):
             if request.method in SAFE_METHODS:
                 return redirect(sign_in_url("unconfirmed"), 303)
-            raise NotConfirmed("Confirm your email address first.")
+            raise refusals.NotConfirmed("Confirm your email address first.")
     if who.must_change_password and access.signed_in and not access.before_password_change:
         if not request.path.startswith("/api/") and request.method in SAFE_METHODS:
             return redirect(sign_in_url("change_password"), 303)
-        raise PasswordOutdated("Choose a password of your own first.")
+        raise refusals.PasswordOutdated("Choose a password of your own first.")
     if not who.can(access.permission):
-        raise Forbidden("Your role does not allow this.")
+        is_token = who.purpose is Purpose.TOKEN
+        raise refusals.Forbidden(
+            f"Your role{', or this token,' if is_token else ''} does not allow this."
+        )
     if access.recent and not recently_authenticated(who):
-        raise NotRecent("Enter your password again first.")
+        raise refusals.NotRecent("Enter your password again first.")
     return None
+
+
+def _check_token(access: Access) -> None:
+    if access.session_only:
+        raise SessionRequired
+    needed = required_scopes(access, request.method)
+    if not identity().scopes.issuperset(needed):
+        raise InsufficientScope(needed)
 
 
 def _is_about_accounts() -> bool:
@@ -286,34 +292,6 @@ def _is_about_accounts() -> bool:
     return request.blueprint == unconfirmed.partition(".")[0]
 
 
-async def guard_websocket() -> None:
-    """Refuse websockets of other origins: browsers let every site open one with our cookies."""
-    if websocket.routing_exception is not None:
-        return
-    access, declared_limit = declared(current_app.view_functions[str(websocket.endpoint)])
-    if access is None or declared_limit is None:
-        raise Forbidden("This websocket is closed: it does not say who may use it, or how often.")
-    origin = websocket.headers.get("Origin")
-    if origin is not None and sent_origin(origin) != settings.BASE_URL:
-        raise Forbidden("This websocket was opened by another site.")
-    if access.signed_in:
-        # Refused rather than let in without a check.
-        raise Forbidden("Nobody can be recognised on a websocket yet.")
-    if declared_limit:
-        await limits.hit(
-            "route",
-            rule_of(declared_limit),
-            declared_limit,
-            rate_limit_ip(websocket.remote_addr or ""),
-        )
-
-
 def _mark(view: View, name: str, value: object) -> View:
     setattr(view, name, value)
     return view
-
-
-def required_scopes(access: Access, method: str) -> tuple[str, ...]:
-    """TEMPORARY."""
-    scopes = ("read",) if method in SAFE_METHODS else ("write",)
-    return (*scopes, "administer") if access.permission == Permission.ADMINISTER else scopes

@@ -31,11 +31,11 @@ from app.logs import request_id
 from app.validators import LARGEST_ID
 from app.validators.mistakes import messages
 from app.web import kept
-from app.web.access import NotConfirmed, NotRecent, NotSignedIn
 from app.web.cross_site import SAFE_METHODS
 from app.web.destinations import sign_in_url
 from app.web.identity import cookie
 from app.web.problems import code_of, title_of, words_of
+from app.web.refusals import NotConfirmed, NotRecent, NotSignedIn
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ async def answer(
     code: str | None = None,
     errors: list[dict[str, str]] | None = None,
     retry_after: int | None = None,
+    challenge: str = "",
 ) -> Response:
     """Return the response for an error: a page, or problem+json."""
     title = title_of(status)
@@ -99,8 +100,8 @@ async def answer(
     response.status_code = status
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
-    if status == 401 and wants_json():
-        response.headers["WWW-Authenticate"] = "Bearer"
+    if (status == 401 or challenge) and wants_json():
+        response.headers["WWW-Authenticate"] = f"Bearer {challenge}".strip()
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -116,6 +117,7 @@ async def domain_error(error: DomainError) -> ResponseReturnValue:
         code=error.code,
         errors=_field(error),
         retry_after=error.retry_after,
+        challenge=error.challenge,
     )
 
 

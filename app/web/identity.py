@@ -14,7 +14,7 @@ from quart.wrappers import BaseRequestWebsocket
 from app.auth import sessions
 from app.auth.identity import ANONYMOUS, Client, Identity
 from app.auth.models import Purpose
-from app.auth.tokens import SECRET, new_secret
+from app.auth.tokens import SECRET, new_secret, purpose_of
 from app.away import DATABASE_AWAY
 from app.config import Config, settings
 from app.database import db
@@ -69,17 +69,24 @@ def init_app(app: Quart) -> None:
 
 
 async def load_identity() -> None:
-    """Look up who is asking: by the bearer token if there is one, else by the session's cookie."""
+    """Look up who is asking: by the bearer token if there is one, else by the session's cookie.
+
+    API tokens are for the API: on pages they are nobody's.
+    """
+    purpose: Purpose | None = Purpose.SESSION
     if secret := bearer():
-        g.identity = await sessions.identify(secret, (Purpose.SESSION, Purpose.TOKEN))
-    elif secret := cookie():
-        g.identity = await sessions.identify(secret, (Purpose.SESSION,))
+        purpose = purpose_of(secret)
+        if purpose is Purpose.TOKEN and not request.path.startswith("/api/"):
+            return
     else:
+        secret = cookie()
+    if secret is None or purpose is None:
         return
+    g.identity = await sessions.identify(secret, (purpose,))
     if sessions.wants_touch(g.identity):
         try:
             async with db.transaction() as session:
-                await sessions.touch(session, g.identity)
+                await sessions.touch(session, g.identity, client())
             if g.identity.remember and secret == cookie():
                 after_this_request(_renew_cookie)
         except DATABASE_AWAY:

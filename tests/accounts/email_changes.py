@@ -1,12 +1,10 @@
 """What tests of changes of the email address share."""
 
-from datetime import timedelta
-
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
-from app.auth.models import Credential, Purpose, User
-from app.database import db, utcnow
+from app.auth.models import User
+from app.database import db
 from tests.factories.people import PASSWORD, Person
 from tests.mail.captured import link_in, mails
 
@@ -35,19 +33,3 @@ async def address_of(person: Person) -> str:
 async def status_of_log_in(app: Quart, email: str, password: str = PASSWORD) -> int:
     credentials = {"email": email, "password": password}
     return (await app.test_client().post("/api/v1/session", json=credentials)).status_code
-
-
-async def make_token(person: Person) -> dict[str, str]:
-    from app.auth.tokens import digest, new_secret
-
-    secret = new_secret()
-    async with db.transaction() as session:
-        session.add(
-            Credential(
-                purpose=Purpose.TOKEN,
-                digest=digest(secret),
-                user_id=person.id,
-                expires_at=utcnow() + timedelta(days=1),
-            )
-        )
-    return {"Authorization": f"Bearer {secret}"}

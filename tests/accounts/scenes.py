@@ -1,7 +1,9 @@
 """What people do with their own accounts, by page and by API."""
 
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import uuid4
 
 from app.auth import sessions
 from app.auth.models import Purpose
@@ -11,9 +13,11 @@ from tests.accounts.surfaces import (
     DELETE_ACCOUNT,
     END_OTHER_SESSIONS,
     END_SESSION,
+    END_TOKEN,
     LINKS,
     LOG_IN,
     LOG_OUT,
+    MAKE_TOKEN,
     REAUTHENTICATE,
     REGISTER,
     RENAME,
@@ -24,6 +28,7 @@ from tests.accounts.surfaces import (
     Flow,
 )
 from tests.factories.people import PASSWORD, invite, make_person
+from tests.factories.tokens import make_token
 from tests.scenes import CHOSEN, Scene, Stage, scene
 
 NAMES = {"first_name": "Kim", "last_name": "Guest"}
@@ -113,6 +118,24 @@ async def rename_elsewhere(stage: Stage) -> None:
     await stage.send(browser, flow.request(NAMES, by_page=True))
 
 
+async def make_a_token(stage: Stage, by_page: bool) -> None:
+    browser, _ = await stage.member()
+    fields: dict[str, object] = {"name": "Nightly export", "scopes": ["read", "write"]}
+    if by_page:
+        fields |= {"expires_in_days": 30, "form_id": str(uuid4())}
+    answer = await stage.send(browser, MAKE_TOKEN.request(fields, by_page=by_page))
+    [secret] = re.findall(r'qb_\w{49}(?=")', await answer.get_data(as_text=True))[:1]
+    stage.secrets.add(secret)
+
+
+async def end_a_token(stage: Stage, by_page: bool) -> None:
+    browser, person = await stage.member()
+    await make_token(person.id)
+    async with db.session() as session:
+        [token] = await sessions.list_credentials(session, person.id, Purpose.TOKEN)
+    await stage.send(browser, END_TOKEN.request(by_page=by_page, id=token.id))
+
+
 own = {"password": PASSWORD}
 registered = by_visitor(REGISTER, email="new@example.com", password=CHOSEN, **NAMES)
 changed = by_member(CHANGE_PASSWORD, {"old_password": PASSWORD, "new_password": CHOSEN})
@@ -148,6 +171,9 @@ SCENES = [
         "sessions.revoked",
         by_member(END_OTHER_SESSIONS),
     ),
+    scene("accounts.manage_tokens", "token.made", partial(make_a_token, by_page=True)),
+    scene("accounts_api.make_token", "token.made", partial(make_a_token, by_page=False)),
+    *both("end_token", "end_token", "token.ended", end_a_token),
     *both("delete_account", "delete_account", "user.deleted", by_member(DELETE_ACCOUNT, own)),
     *both("set_password", "reset_password", "user.password_reset", use_reset),
     *both("join_from_invite", "accept_invitation", "user.accepted", accept),

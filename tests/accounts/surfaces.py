@@ -73,6 +73,8 @@ DOWNLOAD_DATA = Flow("GET /account/data", "GET /api/v1/account/data")
 DELETE_ACCOUNT = Flow("POST /account/delete", "POST /api/v1/account/deletion")
 END_OTHER_SESSIONS = Flow("POST /account/sessions/end-others", "DELETE /api/v1/account/sessions")
 END_SESSION = Flow("POST /account/sessions/{id}/end", "DELETE /api/v1/account/sessions/{id}")
+MAKE_TOKEN = Flow("POST /account/tokens", "POST /api/v1/account/tokens")
+END_TOKEN = Flow("POST /account/tokens/{id}/end", "DELETE /api/v1/account/tokens/{id}")
 CHANGE_PASSWORD = Flow(
     "POST /account/manage/change-password", "POST /api/v1/account/password", repeated="new_password"
 )

@@ -23,10 +23,10 @@ from tests.accounts.email_changes import (
     NOTICE,
     address_of,
     ask,
-    make_token,
     status_of_log_in,
 )
 from tests.factories.people import PASSWORD, log_in, make_person, secret_of
+from tests.factories.tokens import bearer, make_token
 from tests.mail.acts import CLIENT, signed_in
 from tests.mail.captured import link_to, mails, newest, token_of
 
@@ -257,7 +257,7 @@ async def test_a_use_that_is_noted_does_not_shorten_an_api_token(
     app: Quart, settings: object
 ) -> None:
     person = await make_person()
-    token = await make_token(person)
+    token = bearer(await make_token(person.id))
     settings.SESSION_TOUCH = 0  # type: ignore[attr-defined]  # the fixture's
     assert (await app.test_client().get("/api/v1/account", headers=token)).status_code == 200
     async with db.session() as session:

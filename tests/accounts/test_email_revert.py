@@ -6,8 +6,9 @@ from quart.typing import TestClientProtocol as Browser
 
 from app.accounts import service
 from app.database import db
-from tests.accounts.email_changes import NEW, NOTICE, address_of, ask, make_token, status_of_log_in
+from tests.accounts.email_changes import NEW, NOTICE, address_of, ask, status_of_log_in
 from tests.factories.people import PASSWORD, log_in, make_person
+from tests.factories.tokens import bearer, make_token
 from tests.mail.captured import newest
 
 
@@ -65,7 +66,7 @@ async def test_api_tokens_survive_a_change_of_address_and_end_when_it_is_reverte
 ) -> None:
     person = await make_person()
     await log_in(client, person)
-    token = await make_token(person)
+    token = bearer(await make_token(person.id))
     link, objection = await ask(client, "new@example.com")
     await client.post(link)
     assert (await app.test_client().get("/api/v1/account", headers=token)).status_code == 200

@@ -1,7 +1,9 @@
 """Nobody gives themselves a role, or anything else, by a field that a form does not show."""
 
+import re
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from quart import Quart
@@ -30,6 +32,7 @@ NAME = {"first_name": "Kim", "last_name": "Other"}
 EMAIL = {"email": "kim@example.com"}
 TWICE = {"new_password": NEW, "new_password2": NEW}
 CHANGE = {"old_password": PASSWORD, "new_password": NEW}
+NEW_TOKEN = {"name": "Nightly export", "scopes": "read", "expires_in_days": 30}
 TOKEN = {"token": ""}  # a link's of the purpose below
 
 # What each route takes; whether one is signed in; whose link it uses.
@@ -57,6 +60,7 @@ FORMS: dict[str, Case] = {
     "/account/manage/change-password": ({**CHANGE, "new_password2": NEW}, True, None),
     "/account/manage/change-email": ({**EMAIL, "password": PASSWORD}, True, None),
     "/account/delete": ({"password": PASSWORD}, True, None),
+    "/account/tokens": ({**NEW_TOKEN, "form_id": str(uuid4())}, True, None),
 }
 BODIES: dict[str, Case] = {
     "/api/v1/session": ({**EMAIL, "password": PASSWORD, "remember_me": True}, False, None),
@@ -70,6 +74,7 @@ BODIES: dict[str, Case] = {
     "/api/v1/account/password/reset/mail": (EMAIL, False, None),
     "/api/v1/account/password/reset": ({**TOKEN, "new_password": NEW}, False, Purpose.RESET),
     "/api/v1/account/invitation": ({**TOKEN, "password": NEW}, False, Purpose.INVITE),
+    "/api/v1/account/tokens": ({**NEW_TOKEN, "scopes": ["read"]}, True, None),
     "/api/v1/account/email": ({**EMAIL, "password": PASSWORD}, True, None),
     "/api/v1/account/email/confirmation": (
         {**TOKEN, "password": PASSWORD},
@@ -86,12 +91,14 @@ BODILESS: dict[str, Case] = {
     "/account/logout": ({}, True, None),
     "/account/sessions/<uuid:session_id>/end": ({}, True, None),
     "/account/sessions/end-others": ({}, True, None),
+    "/account/tokens/<uuid:token_id>/end": ({}, True, None),
     "/api/v1/account/confirmation/mail": ({}, True, None),
 }
 DELETES = {
     "/api/v1/session",
     "/api/v1/account/sessions",
     "/api/v1/account/sessions/<uuid:session_id>",
+    "/api/v1/account/tokens/<uuid:token_id>",
 }
 
 
@@ -184,9 +191,7 @@ async def test_a_request_that_takes_no_fields_takes_none_of_these_either(
     person, secret = await someone(client, BODILESS[path])
     async with db.session() as session:
         before = await session.get_one(User, person.id)
-    target = path.replace("<token>", secret).replace(
-        "<uuid:session_id>", "00000000-0000-4000-8000-000000000000"
-    )
+    target = re.sub(r"<uuid:\w+>", str(uuid4()), path.replace("<token>", secret))
     if path.startswith("/api/"):
         refused = await client.post(target, query_string=EXTRA)
         assert refused.status_code == 422

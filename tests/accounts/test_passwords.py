@@ -17,6 +17,7 @@ from app.auth.models import Credential, Purpose, User
 from app.config import Config
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, Person, log_in, make_person, secret_of
+from tests.factories.tokens import bearer, make_token
 from tests.mail.captured import link_in, link_to, mails, newest, token_of
 
 NEW = "nine green lanterns hum"
@@ -241,15 +242,7 @@ async def test_the_api_changes_the_password_and_answers_with_a_new_session(app: 
 async def test_a_change_ends_links_and_api_tokens_too(app: Quart, client: Browser) -> None:
     person = await make_person()
     path = await ask(client, person.email)
-    await log_in(client, person)
-    async with db.transaction() as session:
-        await session.execute(
-            update(Credential)
-            .where(Credential.purpose == Purpose.SESSION)
-            .values(purpose=Purpose.TOKEN)
-        )
-    token = secret_of(client)
-    header = {"Authorization": f"Bearer {token}"}
+    header = bearer(await make_token(person.id))
     assert (await app.test_client().get("/api/v1/account", headers=header)).status_code == 200
     await log_in(client, person)
     form = {"old_password": PASSWORD, "new_password": NEW, "new_password2": NEW}

@@ -15,7 +15,7 @@ from app.auth.hashing import Passwords, passwords
 from app.auth.identity import Client
 from app.auth.models import Credential, Purpose, User
 from app.auth.password_checks import WrongCredentials, authenticate
-from app.auth.tokens import digest
+from app.auth.tokens import digest, new_api_token, new_secret
 from app.config import Config
 from app.database import db, utcnow
 from tests.factories.people import PASSWORD, Person, make_person
@@ -271,24 +271,29 @@ async def test_a_session_that_ends_while_a_request_is_under_way_stays_ended(
     async with db.transaction() as session:
         await service.revoke_credentials(session, person.id)
     async with db.transaction() as session:
-        await sessions.touch(session, identity)
+        await sessions.touch(session, identity, Client("", "", local=False))
     assert (await client.get("/api/v1/account")).status_code == 401
 
 
 @pytest.mark.parametrize("purpose", [p for p in Purpose if p is not Purpose.SESSION])
 async def test_a_credential_for_one_purpose_is_no_session(app: Quart, purpose: Purpose) -> None:
-    person = await make_person()
+    person, is_token = await make_person(), purpose is Purpose.TOKEN
+    secret = new_api_token() if is_token else new_secret()
     async with db.transaction() as session:
         expires_at = utcnow() + timedelta(hours=1)
         session.add(
             Credential(
-                purpose=purpose, digest=digest("mailed"), user_id=person.id, expires_at=expires_at
+                purpose=purpose,
+                digest=digest(secret),
+                user_id=person.id,
+                expires_at=expires_at,
+                scopes="read" if is_token else None,
             )
         )
     client = app.test_client()
-    client.set_cookie("localhost", "session_testing", "mailed")
+    client.set_cookie("localhost", "session_testing", secret)
     assert (await client.get("/api/v1/account")).status_code == 401
-    response = await app.test_client().get("/api/v1/account", headers=bearer("mailed"))
+    response = await app.test_client().get("/api/v1/account", headers=bearer(secret))
     assert response.status_code == (200 if purpose is Purpose.TOKEN else 401)
 
 

@@ -17,7 +17,14 @@ from app.database import db
 from app.environment import PROJECT_ROOT
 from app.mail.message import Email, compose
 from tests.accounts.parties import Party, links_to
-from tests.accounts.surfaces import API, LINKS, LOG_IN, REQUEST_RESET, RESEND_CONFIRMATION
+from tests.accounts.surfaces import (
+    API,
+    LINKS,
+    LOG_IN,
+    MAKE_TOKEN,
+    REQUEST_RESET,
+    RESEND_CONFIRMATION,
+)
 from tests.factories.people import PASSWORD, make_person
 from tests.mail.acts import signed_in
 from tests.mail.captured import mails, token_of
@@ -114,6 +121,8 @@ async def test_no_words_of_a_stranger_are_in_a_mail_to_somebody_else(
     settings.LOGIN_LIMIT_ACCOUNT = "50/hour"
     await robin.log_in(person.email)
     await robin.move(f"olive+third+{local}@example.com", by_page=API)
+    made = {"name": "Nightly export", "scopes": ["read"]}
+    assert (await robin.send(MAKE_TOKEN.request(made, by_page=API))).status_code == 201
     await robin.do(REQUEST_RESET, by_page=API, email=person.email)
     [link] = await links_to(robin, "Reset your password")
     reset = LINKS[Purpose.RESET].use(token_of(link), "nine green lanterns hum", by_page=API)

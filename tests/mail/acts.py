@@ -6,12 +6,14 @@ from itertools import count
 import pytest
 from sqlalchemy import delete
 
-from app.accounts import email_change, links, log_in, passwords, registration, service
+from app.accounts import email_change, links, log_in, passwords, registration, service, tokens
 from app.accounts.schemas import PasswordChange, Registration
+from app.accounts.token_schemas import TokenIn
 from app.auth import sessions
 from app.auth.identity import Client, Identity
 from app.auth.models import Credential, Purpose, User
 from app.auth.password_checks import TooManyGuesses, WrongCredentials
+from app.auth.scopes import Scope
 from app.auth.tokens import digest, new_secret
 from app.database import db, utcnow
 from app.validators.email_address import email_address
@@ -23,19 +25,19 @@ NUMBERS = count(1)
 
 
 async def signed_in(user_id: int) -> Identity:
-    """Return the identity of a user with a token."""
+    """Return the identity of a user in a session."""
     secret = new_secret()
     async with db.transaction() as session:
         expires_at = utcnow() + timedelta(days=1)
         session.add(
             Credential(
-                purpose=Purpose.TOKEN,
+                purpose=Purpose.SESSION,
                 digest=digest(secret),
                 user_id=user_id,
                 expires_at=expires_at,
             )
         )
-    return await sessions.identify(secret, (Purpose.TOKEN,))
+    return await sessions.identify(secret, (Purpose.SESSION,))
 
 
 async def link_of(user_id: int, purpose: Purpose, email: str) -> str:
@@ -71,6 +73,14 @@ async def password_reset() -> tuple[str, int]:
     person = await make_person()
     secret = await link_of(person.id, Purpose.RESET, person.email)
     await passwords.set_by_link(secret, Purpose.RESET, NEW, CLIENT, field="password")
+    return person.email, person.id
+
+
+async def token_made() -> tuple[str, int]:
+    person = await make_person()
+    wanted = TokenIn(name="Nightly export", scopes={Scope.READ})
+    async with db.transaction() as session:
+        await tokens.make_token(session, await signed_in(person.id), wanted)
     return person.email, person.id
 
 

@@ -20,6 +20,7 @@ Act = Callable[[], Awaitable[tuple[str, int]]]
 Fate = Callable[[int], Awaitable[None]]
 
 CHANGED = "Your password has been changed"
+TOKEN = "A token was made for your account"
 LOST = "Your address is no longer used here"
 MAY_OBJECT = "Your email address is about to change"
 NEW_ADDRESS = "Confirm your new email"
@@ -35,6 +36,7 @@ FATES: tuple[Fate, ...] = (acts.nothing, acts.move, acts.remove, acts.disable)
 TOLD: dict[Act, tuple[str, str, str, str]] = {
     acts.password_changed: (CHANGED, CHANGED, CHANGED, CHANGED),
     acts.password_reset: (CHANGED, CHANGED, CHANGED, CHANGED),
+    acts.token_made: (TOKEN, TOKEN, TOKEN, TOKEN),
     acts.address_lost: (LOST, LOST, LOST, LOST),
     acts.asked_to_move: (MAY_OBJECT, MAY_OBJECT, "", ""),
     acts.asked_to_move_here: (NEW_ADDRESS, "", "", ""),

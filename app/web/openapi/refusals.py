@@ -4,11 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.auth.scopes import InsufficientScope, InvalidToken, SessionRequired
 from app.errors import Busy, DomainError, TooMany
 from app.keyset import BadCursor, ListQuery
-from app.web.access import Forbidden, NotConfirmed, NotRecent, NotSignedIn, PasswordOutdated
+from app.web.access import required_scopes
 from app.web.openapi.operations import Operation
 from app.web.problems import WORDS, code_of
+from app.web.refusals import Forbidden, NotConfirmed, NotRecent, NotSignedIn, PasswordOutdated
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,17 @@ def _all(operation: Operation) -> Iterator[Refusal]:
     access = operation.access
     yield http_refusal(400)  # text that no database stores, in a URL or a body
     if access.signed_in:
-        yield refusal(NotSignedIn)
-        yield from map(refusal, (Forbidden, NotConfirmed))
+        yield from map(refusal, (NotSignedIn, InvalidToken, Forbidden, NotConfirmed))
         if not access.before_password_change:
             yield refusal(PasswordOutdated)
         if access.recent:
             yield refusal(NotRecent)
     elif not operation.is_safe:
         yield refusal(Forbidden)  # by the cross-site guard
+    if access.session_only:
+        yield refusal(SessionRequired)
+    elif required_scopes(access, operation.method):
+        yield refusal(InsufficientScope)
     if operation.rule.arguments:
         yield http_refusal(404)
     if operation.query and issubclass(operation.query, ListQuery):

@@ -95,5 +95,7 @@ def needs(each: Operation) -> str:
     if access.session_only:
         return f"{who}. API tokens are refused."
     scopes = [f"`{scope}`" for scope in required_scopes(access, each.method)]
+    if isinstance(access.permission, str):
+        who += " (which every administrator has)"
     named = f"scope{'s' * (len(scopes) > 1)} {' and '.join(scopes)}"
     return f"{who}, or an API token of such an account with the {named}."

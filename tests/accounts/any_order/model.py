@@ -177,9 +177,13 @@ class World:
     def _is_signed_in(self, by: Proof | None, page: bool, account: Account | None) -> bool:
         return by is not None and by.owner is account and self._is_recognised(by, page)
 
-    def _expected(self, by: Proof, page: bool, password: str | None = None) -> int:
+    def _expected(
+        self, by: Proof, page: bool, password: str | None = None, *, tokens_too: bool = False
+    ) -> int:
         if not self._is_recognised(by, page):
             return 401
+        if by.purpose is Purpose.TOKEN and not tokens_too:
+            return 403
         return 200 if password is None or knows(by.user, password) else 403
 
     def _end(self, *proofs: Proof) -> None:
@@ -214,7 +218,9 @@ class World:
 
     def _touch(self, by: Proof) -> None:
         now = self.clock.time
-        if by.used and now - by.used > timedelta(seconds=self.settings.SESSION_TOUCH):
+        is_first = by.purpose is Purpose.TOKEN and by.used == by.created
+        is_due = by.used and now - by.used > timedelta(seconds=self.settings.SESSION_TOUCH)
+        if is_first or is_due:
             by.used = now
             if by.purpose is Purpose.SESSION:
                 by.expires = self._expiry(by.created, by.remember)

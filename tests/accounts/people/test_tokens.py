@@ -1,29 +1,20 @@
 """Programs that administer: a token does what its owner may do, and nothing more."""
 
-from datetime import timedelta
-
 import pytest
 from quart import Quart
 
 from app.accounts import roles
-from app.auth.models import Credential, Purpose
 from app.auth.permissions import PERMISSIONS
-from app.auth.tokens import digest, new_secret
-from app.database import db, utcnow
 from app.web.access import declared
 from tests.accounts.people.administering import do, set_role, there
 from tests.factories.people import Person, log_in, make_person, make_role
+from tests.factories.tokens import bearer, make_token
 from tests.web.callers import routes
 
 
 async def token_of(person: Person) -> dict[str, str]:
     """Return the headers of a program with a token of this person."""
-    secret = new_secret()
-    async with db.transaction() as session:
-        token = Credential(purpose=Purpose.TOKEN, digest=digest(secret), user_id=person.id)
-        token.expires_at = utcnow() + timedelta(days=1)
-        session.add(token)
-    return {"Authorization": f"Bearer {secret}"}
+    return bearer(await make_token(person.id))
 
 
 @pytest.mark.parametrize("kind", ["member", "editor", "unconfirmed"])

@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 
 from app.auth.devices import device_digest
 from app.auth.models import Credential, Purpose, User
-from app.auth.tokens import digest, new_secret
+from app.auth.tokens import digest, new_api_token, new_secret
 from app.config import Config
 from app.database import utcnow
 from tests.accounts.surfaces import API, LINKS, LOG_IN, Request, session_in
@@ -127,7 +127,7 @@ async def make_credential(
     env: dict[str, str], person: Person, purpose: Purpose, email: str | None = None
 ) -> str:
     """Create an API token, a known device or a mailed link, and return its secret."""
-    secret = new_secret()
+    secret = new_api_token() if purpose is Purpose.TOKEN else new_secret()
     is_device = purpose is Purpose.DEVICE
     credential = Credential(
         purpose=purpose,
@@ -135,6 +135,7 @@ async def make_credential(
         user_id=person.id,
         email=email or person.email,
         expires_at=utcnow() + timedelta(minutes=20),
+        scopes="read" if purpose is Purpose.TOKEN else None,
     )
     if purpose is Purpose.CONFIRM:  # belongs to the address alone
         credential.user_id, credential.pending = None, {"registration": str(person.id)}

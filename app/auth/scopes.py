@@ -1,0 +1,74 @@
+"""Scopes: what an API token may do, of all that its owner may do."""
+
+import enum
+from collections.abc import Collection
+
+from app.auth.identity import Identity
+from app.auth.models import Permission, Purpose
+from app.errors import DomainError
+
+
+class Scope(enum.StrEnum):
+    """A part of what the owner of a token may do; `WORDS` says which."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMINISTER = "administer"
+
+
+WORDS = {
+    Scope.READ: "Read: see what you can see",
+    Scope.WRITE: "Write: change what you can change",
+    Scope.ADMINISTER: "Administer: act as an administrator, together with read or write",
+}
+
+
+class SessionRequired(DomainError):
+    """An API token cannot do this, whatever its scopes are."""
+
+    code = "session-required"
+    status = 403
+    message = "An API token cannot do this. Log in, and do it in that session."
+
+
+class InsufficientScope(DomainError):
+    """The token has not all scopes that the route needs."""
+
+    code = "insufficient-scope"
+    status = 403
+
+    def __init__(self, needed: Collection[str]) -> None:
+        names = " and ".join(needed)
+        super().__init__(
+            f"This needs a token with the scope{'s' if len(needed) > 1 else ''} {names}."
+        )
+        self.challenge = f'error="insufficient_scope", scope="{" ".join(needed)}"'
+
+
+class InvalidToken(DomainError):
+    """The bearer token is nobody's: mistyped, or unknown to the database."""
+
+    code = "invalid-token"
+    status = 401
+    challenge = 'error="invalid_token"'
+
+    def __init__(self, *, is_whole: bool) -> None:
+        super().__init__(
+            "This token is unknown, or it has ended. Make another one."
+            if is_whole
+            else "This token is mistyped or incomplete. Copy it again, all of it."
+        )
+
+
+def within(scopes: Collection[str], permissions: Permission) -> Permission:
+    """Return what is left of the permissions of a role for a token with these scopes."""
+    administers = permissions & Permission.ADMINISTER == Permission.ADMINISTER
+    if administers and Scope.ADMINISTER not in scopes:
+        return Permission.GENERAL
+    return permissions
+
+
+def require_session(actor: Identity) -> None:
+    """Raise `SessionRequired` for whoever acts with an API token."""
+    if actor.purpose is not Purpose.SESSION:
+        raise SessionRequired
