@@ -125,13 +125,16 @@ class LocalWindows:
         Of concurrent hits as many pass as have room in every part: those that find the last room of
         a longer window taken have been counted in a shorter one, which soon forgets them.
         """
-        allowed = True
-        for part in parts:
-            allowed = allowed and await self._limiter.test(part, *identifiers)
-        if hits:
+        full = [part for part in parts if not await self._limiter.test(part, *identifiers)]
+        if hits and not full:
             for part in sorted(parts, key=RateLimitItem.get_expiry):
-                allowed = allowed and await self._limiter.hit(part, *identifiers)
-        return Count(allowed, [await self._window(part, identifiers) for part in parts])
+                if not await self._limiter.hit(part, *identifiers):
+                    full.append(part)
+                    break
+        windows = [await self._window(part, identifiers) for part in parts]
+        # What `hit` finds full has room in the eyes of the others when a hit is about to leave it.
+        windows = [each._replace(remaining=0) if each.part in full else each for each in windows]
+        return Count(not full, windows)
 
     async def clear(self, parts: Sequence[RateLimitItem], identifiers: tuple[str, ...]) -> None:
         """Forget all hits."""
