@@ -12,11 +12,10 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-# A window is what the library `limits` makes of it: a list of the times of its hits, newest first,
-# no longer than the limit. So the library's functions work on it, too; its script for a hit does
-# not say how much room is left. Arguments: the time, 1 to count a hit or 0 to look, and for each
-# key its limit and its seconds. Answers whether all have room, and for each the room that is left
-# and the seconds until its oldest hit leaves it.
+# A window is what the library `limits` makes of it, whose script for a hit does not tell how much
+# room is left: a list of the times of its hits, newest first, so the library's functions work on it
+# too. Arguments: the time, 1 to count a hit or 0 to look, and for each key its limit and seconds.
+# Answers whether all have room, and for each how much, and the seconds until its oldest hit leaves.
 SCRIPT = """
 local now, hits = tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -56,10 +55,12 @@ for i, key in ipairs(KEYS) do
 end
 if answer[1] == 1 and hits == 1 then
     for i, key in ipairs(KEYS) do
-        redis.call('LPUSH', key, ARGV[1])
-        redis.call('LTRIM', key, 0, ARGV[2 * i + 1] - 1)
-        redis.call('EXPIRE', key, ARGV[2 * i + 2])
         answer[2 * i] = answer[2 * i] - 1
+        local counted = ARGV[2 * i + 1] - answer[2 * i]
+        if redis.call('LPUSH', key, ARGV[1]) > counted then
+            redis.call('LTRIM', key, 0, counted - 1)
+        end
+        redis.call('EXPIRE', key, ARGV[2 * i + 2])
     end
 end
 return answer
@@ -132,7 +133,7 @@ class LocalWindows:
                     full.append(part)
                     break
         windows = [await self._window(part, identifiers) for part in parts]
-        # What `hit` finds full has room in the eyes of the others when a hit is about to leave it.
+        # A part that `test` or `hit` found full may have room again by now.
         windows = [each._replace(remaining=0) if each.part in full else each for each in windows]
         return Count(not full, windows)
 
