@@ -3,22 +3,19 @@
 import ipaddress
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import cast
 
 from limits import RateLimitItem
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.storage.redis.redispy import RedispyBridge
-from limits.aio.strategies import MovingWindowRateLimiter
 from quart import current_app
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 from werkzeug.local import LocalProxy
 
 from app.away import REDIS_AWAY
 from app.durations import in_words
 from app.errors import TooMany
+from app.moving_window import Count, LocalWindows, SharedWindows, Window
 from app.validators.rate_rules import rate_rules
 
 logger = logging.getLogger(__name__)
@@ -31,28 +28,8 @@ UNKNOWN_IP_FACTOR = 20
 # Seconds. While Redis is away, at most one request in this time waits to see if it is back.
 RETRY_AFTER = 5.0
 
-
-class DirectRateLimiter(MovingWindowRateLimiter):
-    """The library's limiter, which hands its script to Redis without the layers in between.
-
-    Those take as long as the rest, and every request counts at least one hit.
-    """
-
-    def __init__(self, storage: RedisStorage, redis: Redis, bridge: RedispyBridge) -> None:
-        super().__init__(storage)
-        self._redis = redis
-        self._bridge = bridge
-
-    async def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
-        """Count a hit if there is room for it; return whether there was."""
-        script = self._bridge.lua_acquire_moving_window.sha
-        key = self._bridge.prefixed_key(item.key_for(*identifiers))
-        window = (time.time(), item.amount, item.get_expiry(), cost)
-        try:
-            arguments = ("EVALSHA", script, 1, key, *window)
-            return bool(await self._redis.execute_command(*arguments))  # type: ignore[no-untyped-call]
-        except NoScriptError:  # the server was restarted: this loads the script
-            return await super().hit(item, *identifiers, cost=cost)
+# Is told how each part of a limit is after a hit.
+Report = Callable[[Sequence[Window]], None]
 
 
 class Limits:
@@ -62,17 +39,8 @@ class Limits:
     """
 
     def __init__(self, redis: Redis, key_prefix: str) -> None:
-        storage = RedisStorage(
-            "async+redis://unused:0",  # the pool below holds the address
-            implementation="redispy",
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # the library's hint forgets pools
-            key_prefix=key_prefix,
-        )
-        bridge = cast(RedispyBridge, storage.bridge)
-        bridge.storage = redis  # rather than a client that it makes of the pool
-        bridge.register_scripts()
-        self._shared = DirectRateLimiter(storage, redis, bridge)
-        self._local = MovingWindowRateLimiter(MemoryStorage())
+        self._shared = SharedWindows(redis, key_prefix)
+        self._local = LocalWindows()
         self._away_until = 0.0
 
     @property
@@ -81,92 +49,58 @@ class Limits:
         return time.monotonic() >= self._away_until
 
     async def hit(
-        self, name: str, rule: str, *keys: object, what: str = "", shared: str = ""
+        self,
+        name: str,
+        rule: str,
+        *keys: object,
+        what: str = "",
+        shared: str = "",
+        report: Report | None = None,
     ) -> None:
         """Count one hit. Raises `TooMany` if it exceeds the limit; then it counts for nothing.
 
         `rule` is written like "5 per 5 minutes"; each part of "10/minute;100/hour" applies. `name`
         says what is counted, `keys` for whom. `what` names it in the error, in the plural; for a
-        limit that is shared by all who have one ip, `shared` does: the error then says so.
+        limit that is shared by all who have one ip, `shared` does: the error then says so. `report`
+        is called with how each part is now, before the error.
         """
-        await self._ask(name, rule, keys, count=True, what=what, shared=shared)
+        count = await self._count(_parts(rule, keys), (name, *map(str, keys)), hits=1)
+        if report:
+            report(count.windows)
+        if not count.allowed:
+            seconds = _wait(count)
+            raise TooMany(_refusal(what, shared, seconds), retry_after=seconds)
 
     async def require_room(self, name: str, rule: str, *keys: object) -> None:
         """Raise `TooMany` if another hit would exceed the limit, without counting one."""
-        await self._ask(name, rule, keys, count=False)
+        count = await self._count(_parts(rule, keys), (name, *map(str, keys)), hits=0)
+        if not count.allowed:
+            seconds = _wait(count)
+            raise TooMany(_refusal("", "", seconds), retry_after=seconds)
 
     async def clear(self, name: str, rule: str, *keys: object) -> None:
         """Reset the count."""
-        items, identifiers = _items(rule, keys), (name, *map(str, keys))
-        for item in items:
-            await self._local.clear(item, *identifiers)
+        parts, identifiers = _parts(rule, keys), (name, *map(str, keys))
+        await self._local.clear(parts, identifiers)
         if self.is_shared:
             try:
-                for item in items:
-                    await self._shared.clear(item, *identifiers)
+                await self._shared.clear(parts, identifiers)
             except REDIS_AWAY:
                 self._away_until = time.monotonic() + RETRY_AFTER
 
-    async def _ask(
-        self,
-        name: str,
-        rule: str,
-        keys: tuple[object, ...],
-        *,
-        count: bool,
-        what: str = "",
-        shared: str = "",
-    ) -> None:
-        items, identifiers = _items(rule, keys), (name, *map(str, keys))
-        answered = False
+    async def _count(
+        self, parts: Sequence[RateLimitItem], identifiers: tuple[str, ...], *, hits: int
+    ) -> Count:
         if self.is_shared:
             try:
-                full = await _full(self._shared, items, identifiers, count=count)
-                seconds = await _wait(self._shared, full, identifiers) if full else 0
-                answered = True
+                return await self._shared.count(parts, identifiers, hits=hits)
             except REDIS_AWAY as error:
                 self._away_until = time.monotonic() + RETRY_AFTER
                 logger.error(
                     "Redis does not answer (%s): each process counts rate limits by itself",
                     error or "in time",
                 )
-        if not answered:
-            full = await _full(self._local, items, identifiers, count=count)
-            seconds = await _wait(self._local, full, identifiers) if full else 0
-        if full:
-            raise TooMany(_refusal(what, shared, seconds), retry_after=seconds)
-
-
-async def _full(
-    limiter: MovingWindowRateLimiter,
-    items: Sequence[RateLimitItem],
-    identifiers: tuple[str, ...],
-    *,
-    count: bool,
-) -> list[RateLimitItem]:
-    """Return limits that have no room for another hit; if there are none, count one in each.
-
-    Only `hit` decides and counts in one step. So of concurrent hits as many pass as have room in
-    every limit, and those that find the last room of a longer window taken have been counted in a
-    shorter one, which soon forgets them.
-    """
-    if len(items) > 1 or not count:
-        full = [item for item in items if not await limiter.test(item, *identifiers)]
-        if full or not count:
-            return full
-    for item in sorted(items, key=RateLimitItem.get_expiry):
-        if not await limiter.hit(item, *identifiers):
-            return [item]
-    return []
-
-
-async def _wait(
-    limiter: MovingWindowRateLimiter, full: Sequence[RateLimitItem], identifiers: tuple[str, ...]
-) -> int:
-    """Return the seconds until all of these limits have room again, at least one."""
-    windows = [await limiter.get_window_stats(item, *identifiers) for item in full]
-    latest = max(window.reset_time for window in windows)
-    return max(1, round(latest - time.time()))
+        return await self._local.count(parts, identifiers, hits=hits)
 
 
 @lru_cache(maxsize=4096)
@@ -186,14 +120,19 @@ def rate_limit_ip(address: str) -> str:
     return address
 
 
-def _items(rule: str, keys: tuple[object, ...]) -> Sequence[RateLimitItem]:
+def _parts(rule: str, keys: tuple[object, ...]) -> Sequence[RateLimitItem]:
     """Return the parts of a rule, for clients without a known ip with more room."""
     if UNKNOWN_IP not in keys:
         return rate_rules(rule)
     return [
-        type(item)(item.amount * UNKNOWN_IP_FACTOR, item.multiples, item.namespace)
-        for item in rate_rules(rule)
+        type(part)(part.amount * UNKNOWN_IP_FACTOR, part.multiples, part.namespace)
+        for part in rate_rules(rule)
     ]
+
+
+def _wait(count: Count) -> int:
+    """Return the seconds until all parts have room again, at least one."""
+    return max((each.reset for each in count.windows if not each.remaining), default=1)
 
 
 def _refusal(what: str, shared: str, seconds: int) -> str:

@@ -86,6 +86,14 @@ Rate limits are written `COUNT/UNIT` or `COUNT per NUMBER UNITS`: `30/minute`, `
 Several are separated by `;`, and all of them apply: `10/minute;100/hour`. A client IP is an IPv4
 address or the /64 network of an IPv6 address; `ADDRESS` in the name of a limit means that IP.
 
+Answers of the API say how much of their route's limit is left, as the draft
+[draft-ietf-httpapi-ratelimit-headers](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/)
+has it: `RateLimit-Policy: "api-minute";q=300;w=60` (300 requests in 60 seconds) and
+`RateLimit: "api-minute";r=299;t=60` (299 remain, and in 60 seconds the oldest one that counts is
+forgotten), with an item for each part of the rule. An item is named after the setting without
+`_LIMIT`, here `API_LIMIT`, and after the window of the part: `api-hour`, `api-5-minutes`.
+Somebody who is signed in sees their own count, others that of their IP.
+
 The end of this page says [how to add a setting](#a-setting-of-your-own).
 """
 

@@ -29,6 +29,7 @@ from app.web import refusals
 from app.web.cross_site import SAFE_METHODS, is_cross_site
 from app.web.destinations import safe_target, sign_in_url
 from app.web.identity import bearer, identity, load_identity, origin
+from app.web.rate_limit_headers import reporter
 
 logger = logging.getLogger(__name__)
 
@@ -230,8 +231,9 @@ async def guard() -> ResponseReturnValue | None:
 async def _count(declared_limit: str, *, is_form: bool) -> None:
     who = identity().user_id
     key, shared = (who, "") if who else (rate_limit_ip(request.remote_addr or ""), "requests")
+    rule, report = rule_of(declared_limit), reporter(declared_limit)
     try:
-        await limits.hit("route", rule_of(declared_limit), declared_limit, key, shared=shared)
+        await limits.hit("route", rule, declared_limit, key, shared=shared, report=report)
     except TooMany as error:
         if not (is_form and request.method == "POST"):
             raise

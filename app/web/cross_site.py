@@ -46,8 +46,11 @@ def cors_headers(path: str, origin: str | None, settings: Config) -> dict[str, s
         return {"Vary": "Origin"}
     return {
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
         "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
+        "Access-Control-Expose-Headers": (
+            "ETag, RateLimit, RateLimit-Policy, Retry-After, Location"
+        ),
         "Access-Control-Max-Age": "600",
         "Cross-Origin-Resource-Policy": "cross-origin",
         "Vary": "Origin",

@@ -1,4 +1,4 @@
-"""The security headers of every response: an ASGI layer."""
+"""The security headers of every response, and rate limits in those of the API: an ASGI layer."""
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -33,7 +33,10 @@ PROBES = ("/livez", "/readyz")
 
 
 class SecurityHeaders:
-    """Add the security headers to every response: pages, static files, redirects and errors."""
+    """Add the security headers to every response: pages, static files, redirects and errors.
+
+    Also what `app.web.rate_limit_headers` has left in `scope["rate_limit_headers"]`.
+    """
 
     def __init__(self, app: ASGIFramework, settings: Config) -> None:
         self.app = app
@@ -58,6 +61,7 @@ class SecurityHeaders:
                 event["headers"] = [
                     *event["headers"],
                     *(h for h in self.headers if h[0] not in present),
+                    *scope.get("rate_limit_headers", ()),  # type: ignore[misc]  # a key of ours
                 ]
             await send(event)
 

@@ -56,8 +56,8 @@ SECURITY_SCHEMES: dict[str, Any] = {
 
 HEADERS = {
     "ETag": ("The version of what is shown, for If-Match.", '"9f86d081884c7d659a2feaa0c55ad015"'),
-    "RateLimit": ("What is left of each rate limit.", '"minute";r=299;t=60'),
-    "RateLimit-Policy": ("Each rate limit.", '"minute";q=300;w=60'),
+    "RateLimit": ("What is left of each rate limit.", '"api-minute";r=299;t=60'),
+    "RateLimit-Policy": ("Each rate limit.", '"api-minute";q=300;w=60'),
     "Retry-After": ("In how many seconds to try again.", "5"),
     "WWW-Authenticate": ("How to sign in.", "Bearer"),
 }
