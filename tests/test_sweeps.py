@@ -119,6 +119,8 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
             "notices",
             "figures",
             "admin_api",
+            "session_api",
+            "session_schemas",
             "tokens",
             "token_schemas",
             "token_views",

@@ -29,7 +29,8 @@ from app.accounts.people_schemas import (
     RoleOut,
     SelectionForm,
 )
-from app.accounts.schemas import FullName, SessionRows
+from app.accounts.schemas import FullName
+from app.accounts.session_schemas import SessionRows
 from app.auth.models import Permission
 from app.auth.permissions import PERMISSIONS
 from app.auth.states import AccountState

@@ -34,8 +34,8 @@ from app.accounts.roles import (
     UnknownPermission,
     UnknownRole,
 )
-from app.accounts.schemas import SessionRows
 from app.accounts.service import EmailTaken
+from app.accounts.session_schemas import SessionRows
 from app.auth.hashing import WeakPassword
 from app.auth.models import Permission
 from app.auth.scopes import SessionRequired

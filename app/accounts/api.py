@@ -1,8 +1,5 @@
 """The JSON API of accounts, under /api/v1."""
 
-import asyncio
-from uuid import UUID
-
 from quart import Blueprint, Response, ResponseReturnValue, after_this_request
 from quart.typing import ResponseTypes
 from quart_schema import validate_request, validate_response
@@ -10,7 +7,6 @@ from quart_schema import validate_request, validate_response
 from app.accounts import (
     confirmation,
     email_change,
-    log_in,
     passwords,
     personal_data,
     registration,
@@ -29,7 +25,6 @@ from app.accounts.schemas import (
     EmailChange,
     InvitationAccepted,
     LinkAndPassword,
-    LogIn,
     MailedToken,
     NameChange,
     NewLink,
@@ -39,11 +34,10 @@ from app.accounts.schemas import (
     Registration,
     ResetRequest,
     SessionOut,
-    SessionRows,
     Strength,
 )
 from app.accounts.service import EmailTaken, LastAdministrator
-from app.auth import hashing, sessions
+from app.auth import hashing
 from app.auth.hashing import WeakPassword
 from app.auth.models import Purpose
 from app.auth.password_checks import WrongCredentials, WrongPassword
@@ -67,7 +61,6 @@ from app.web.identity import (
     delete_cookie,
     identity,
     set_cookie,
-    shown_secrets,
 )
 
 accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
@@ -79,29 +72,7 @@ EMAIL_SENT = Accepted(
 )
 
 
-@accounts_api.post("/session")
-@public
-@limit("API_LIMIT")
-@raises(WrongCredentials)
-@validate_request(LogIn)
-@validate_response(SessionOut, 201)
-async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
-    """Log in.
-
-    Returns a token for `Authorization: Bearer`, and sets a cookie for browsers. A session that came
-    with the request ends. An unknown address and a wrong password get the same answer.
-    """
-    begun = await log_in.log_in(
-        data.email,
-        data.password.get_secret_value(),
-        client_to_remember(),
-        remember=data.remember_me,
-        replaces=bearer() or cookie(),
-    )
-    return _session_out(begun), 201
-
-
-def _session_out(begun: NewSession) -> SessionOut:
+def session_out(begun: NewSession) -> SessionOut:
     """Return a new session to both kinds of clients: a token in the body, and a cookie."""
 
     @after_this_request
@@ -112,34 +83,10 @@ def _session_out(begun: NewSession) -> SessionOut:
     return SessionOut(token=begun.secret, expires_at=begun.expires_at)
 
 
-@accounts_api.delete("/session")
-@before_password_change
-@session_only
-@signed_in
-@limit("API_LIMIT")
-async def end_session() -> ResponseReturnValue:
-    """Log out: end the sessions that this request carries, as a token or as a cookie."""
-    async with db.transaction() as session:
-        await sessions.log_out(session, identity(), shown_secrets())
-    return _without_cookie()
-
-
-def _without_cookie() -> Response:
+def without_cookie() -> Response:
     response = Response(status=204)
     delete_cookie(response)
     return response
-
-
-@accounts_api.post("/session/reauthentication")
-@session_only
-@signed_in
-@limit("API_LIMIT")
-@raises(WrongPassword)
-@validate_request(OwnPassword)
-async def reauthenticate(data: OwnPassword) -> ResponseReturnValue:
-    """Enter the password again, as operations that answer `reauthentication-required` demand."""
-    await sessions.reauthenticate(identity(), data.password.get_secret_value(), client())
-    return Response(status=204)
 
 
 @accounts_api.post("/password-strength")
@@ -187,7 +134,7 @@ async def confirm(data: LinkAndPassword) -> Confirmed:
     begun = await confirmation.confirm(
         data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
     )
-    return Confirmed(session=_session_out(begun) if begun else None)
+    return Confirmed(session=session_out(begun) if begun else None)
 
 
 @accounts_api.post("/account/set-up")
@@ -204,7 +151,7 @@ async def set_up(data: AddressSetUp) -> tuple[SessionOut, int]:
     begun = await confirmation.set_up(
         data.token, data, client_to_remember(), replaces=bearer() or cookie()
     )
-    return _session_out(begun), 201
+    return session_out(begun), 201
 
 
 @accounts_api.post("/account/confirmation/mail")
@@ -254,7 +201,7 @@ async def delete_account(data: OwnPassword) -> ResponseReturnValue:
     The last administrator cannot be deleted.
     """
     await service.delete_account(identity(), data.password.get_secret_value(), client())
-    return _without_cookie()
+    return without_cookie()
 
 
 @accounts_api.get("/account/data")
@@ -267,39 +214,6 @@ async def download_data() -> DataExport:
         return DataExport(**await personal_data.export_data(session, identity()))
 
 
-@accounts_api.get("/account/sessions")
-@signed_in
-@limit("API_LIMIT")
-@validate_response(SessionRows)
-async def list_sessions() -> SessionRows:
-    """List the caller's sessions: the 100 that were used last."""
-    async with db.session() as session:
-        rows = await sessions.list_credentials(session, identity().user_id, Purpose.SESSION)
-    return await asyncio.to_thread(SessionRows.of, rows, identity())
-
-
-@accounts_api.delete("/account/sessions")
-@session_only
-@signed_in
-@limit("API_LIMIT")
-async def end_other_sessions() -> ResponseReturnValue:
-    """End all of the caller's sessions except this one."""
-    async with db.transaction() as session:
-        await sessions.end_other_sessions(session, identity(), client().device)
-    return Response(status=204)
-
-
-@accounts_api.delete("/account/sessions/<uuid:session_id>")
-@session_only
-@signed_in
-@limit("API_LIMIT")
-async def end_one_session(session_id: UUID) -> ResponseReturnValue:
-    """End one of the caller's sessions."""
-    async with db.transaction() as session:
-        await sessions.end_credential(session, identity().subject, session_id, Purpose.SESSION)
-    return Response(status=204)
-
-
 @accounts_api.post("/account/password")
 @before_password_change
 @session_only
@@ -310,7 +224,7 @@ async def end_one_session(session_id: UUID) -> ResponseReturnValue:
 @validate_response(SessionOut)
 async def change_password(data: PasswordChange) -> SessionOut:
     """Change the password. All sessions and tokens end; the answer is a new session."""
-    return _session_out(await passwords.change(identity(), data, client()))
+    return session_out(await passwords.change(identity(), data, client()))
 
 
 @accounts_api.post("/account/password/reset/mail")
@@ -388,7 +302,7 @@ async def confirm_change_of_email(data: LinkAndPassword) -> Confirmed:
     begun = await email_change.confirm(
         data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
     )
-    return Confirmed(session=_session_out(begun) if begun else None)
+    return Confirmed(session=session_out(begun) if begun else None)
 
 
 @accounts_api.post("/account/email/objection")

@@ -4,6 +4,7 @@ from quart import Quart
 
 import app.accounts.jobs  # declares the jobs
 import app.accounts.link_views
+import app.accounts.session_api
 import app.accounts.token_api
 import app.accounts.token_views  # noqa: F401  (these add their routes to the blueprints)
 from app.accounts import figures, service

@@ -32,8 +32,8 @@ from app.accounts.schemas import (
     PasswordChangeForm,
     RegistrationForm,
     ResetRequest,
-    SessionRows,
 )
+from app.accounts.session_schemas import SessionRows
 from app.auth import sessions
 from app.auth.identity import Identity
 from app.auth.models import Purpose
