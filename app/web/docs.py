@@ -47,7 +47,7 @@ async def load_viewer() -> None:
 def viewer() -> dict[str, files.File]:
     """Return those files of Swagger UI that the page uses: it comes with many more.
 
-    The package that brings them is not imported: it would load Flask for a blueprint of its own.
+    The package that brings them is not imported: it is a blueprint for Flask.
     """
     package = distribution("flask-swagger-ui")
     folder = Path(str(package.locate_file("flask_swagger_ui/dist")))

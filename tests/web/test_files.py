@@ -94,7 +94,7 @@ async def test_the_viewer_is_cached_for_ever_by_its_content(client: Browser) -> 
 
 async def test_the_package_with_the_viewers_files_is_not_imported(client: Browser) -> None:
     assert (await client.get(SCRIPT)).status_code == 200
-    assert "flask_swagger_ui" not in sys.modules  # it would load Flask in every process
+    assert "flask_swagger_ui" not in sys.modules  # a blueprint for Flask
 
 
 @pytest.mark.parametrize("name", ["swagger-ui-bundle.js.map", "index.html", "", "../__init__.py"])
