@@ -1,10 +1,10 @@
 """The page of the API's documentation, shown by Swagger UI from files of this server."""
 
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 
 from quart import Blueprint, Quart, Response, render_template
-from swagger_ui_bundle import swagger_ui_path
 from werkzeug.exceptions import NotFound
 
 from app.web import files
@@ -45,7 +45,10 @@ async def load_viewer() -> None:
 
 @cache
 def viewer() -> dict[str, files.File]:
-    """Return those files of Swagger UI that the page uses: it comes with many more."""
-    return files.read(Path(swagger_ui_path), "swagger-ui.css") | files.read(
-        Path(swagger_ui_path), "swagger-ui-bundle.js"
-    )
+    """Return those files of Swagger UI that the page uses: it comes with many more.
+
+    The package that brings them is not imported: it is a blueprint for Flask.
+    """
+    package = distribution("flask-swagger-ui")
+    folder = Path(str(package.locate_file("flask_swagger_ui/dist")))
+    return files.read(folder, "swagger-ui.css") | files.read(folder, "swagger-ui-bundle.js")

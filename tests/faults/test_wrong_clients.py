@@ -28,7 +28,7 @@ from tests.processes import NO_LIMITS, Served, exchange, free_port
 
 pytestmark = pytest.mark.faults
 
-SCRIPT = "/docs/assets/swagger-ui-bundle.js"  # 1 MB
+SCRIPT = "/docs/assets/swagger-ui-bundle.js"  # 1.7 MB
 HEAD = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost")]
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 GET_SCRIPT = f"GET {SCRIPT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()

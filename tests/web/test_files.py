@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
 
-from app.web import api
+from app.web import docs
 from app.web.middleware import static_files
 from app.web.middleware.static_files import StaticFiles
 from tests.asgi import http_scope
@@ -48,7 +49,7 @@ async def test_what_is_small_already_is_not_compressed(client: Browser) -> None:
 async def test_a_file_is_sent_in_pieces_without_a_thread_or_a_look_at_the_disk(
     app: Quart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served, asked, events = {"/docs/assets/": api.viewer}, [], []
+    served, asked, events = {"/docs/assets/": docs.viewer}, [], []
 
     async def application(*_: object) -> None:
         asked.append(True)
@@ -70,7 +71,7 @@ async def test_a_file_is_sent_in_pieces_without_a_thread_or_a_look_at_the_disk(
     start, *pieces = events
     assert start["status"] == 200
     body = b"".join(piece["body"] for piece in pieces)
-    assert body == api.viewer()["swagger-ui-bundle.js"].content
+    assert body == docs.viewer()["swagger-ui-bundle.js"].content
     assert max(len(piece["body"]) for piece in pieces) == 32 * 1024
     assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
 
@@ -85,10 +86,15 @@ async def test_who_has_a_file_is_not_sent_it_again(client: Browser) -> None:
 
 async def test_the_viewer_is_cached_for_ever_by_its_content(client: Browser) -> None:
     page = await (await client.get("/docs")).get_data(as_text=True)
-    for name, file in api.viewer().items():
+    for name, file in docs.viewer().items():
         url = f"/docs/assets/{name}?v={file.version}"
         assert f'"{url}"' in page
         assert "immutable" in (await client.get(url)).headers["Cache-Control"]
+
+
+async def test_the_package_with_the_viewers_files_is_not_imported(client: Browser) -> None:
+    assert (await client.get(SCRIPT)).status_code == 200
+    assert "flask_swagger_ui" not in sys.modules  # a blueprint for Flask
 
 
 @pytest.mark.parametrize("name", ["swagger-ui-bundle.js.map", "index.html", "", "../__init__.py"])
@@ -101,7 +107,7 @@ async def test_head_gives_the_size(client: Browser) -> None:
     async with request as connection:
         await connection.send_complete()
         sent = [await connection.receive()]
-    size = len(api.viewer()["swagger-ui-bundle.js"].content)
+    size = len(docs.viewer()["swagger-ui-bundle.js"].content)
     assert connection.headers["Content-Length"] == str(size)
     assert sent == [b""]
 
