@@ -20,18 +20,6 @@ from tests.factories.tokens import bearer, make_token, token_row
 PATH = "/account/tokens"
 
 
-@pytest.fixture
-async def robin() -> Person:
-    return await make_person()
-
-
-@pytest.fixture
-async def browser(client: Browser, robin: Person) -> Browser:
-    """A browser in which Robin has just logged in."""
-    await log_in(client, robin)
-    return client
-
-
 async def shown(browser: Browser) -> str:
     answer = await browser.get(PATH)
     assert answer.status_code == 200
