@@ -16,6 +16,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import IntegerConverter
 
 from app.config import settings
+from app.patches import quart_schema_types
 from app.patches.quart_bodies import BoundedBody, BoundedFormParser, BoundedRequest
 from app.patches.quart_ranges import RangelessRequest
 
@@ -27,6 +28,7 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def init_app(app: Quart) -> None:
     """Check every path, query string and body before a view sees it."""
+    quart_schema_types.apply()
     app.request_class = StorableRequest
     app.url_map.converters["int"] = IdConverter
     app.before_request(check_url)
@@ -70,8 +72,11 @@ class StorableRequest(RangelessRequest, BoundedRequest):
     form_data_parser_class = StorableFormParser
 
     def parse_json(self, data: bytes) -> Any:
-        """Parse a body as RFC 8259 has it: without NaN and Infinity, which Python would accept."""
-        value = json.loads(data, parse_constant=_refuse_constant)
+        """Parse a body as RFC 8259 has it: without NaN and Infinity, which Python would accept.
+
+        Numbers without a fraction are integers, however they are written: 5.0 is 5.
+        """
+        value = json.loads(data, parse_constant=_refuse_constant, parse_float=_number)
         require_storable(value)
         return value
 
@@ -102,6 +107,11 @@ def require_storable(value: Any) -> None:
     elif isinstance(value, list):
         for item in value:
             require_storable(item)
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _refuse_constant(name: str) -> NoReturn:

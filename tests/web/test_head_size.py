@@ -32,7 +32,9 @@ async def test_what_is_too_large_is_answered_in_words(
 async def test_programs_get_problem_json(client: Browser) -> None:
     response = await client.get("/api/v1/account", headers={"Cookie": COOKIES})
     assert (response.status_code, response.mimetype) == (431, "application/problem+json")
-    assert "cookies" in (await response.get_json())["detail"]
+    problem = await response.get_json()
+    assert "cookies" in problem["detail"]
+    assert problem["request_id"] == response.headers["X-Request-ID"]
 
 
 async def test_much_is_not_too_much(client: Browser) -> None:

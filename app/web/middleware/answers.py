@@ -4,6 +4,8 @@ import html
 import json
 from typing import Any
 
+from app.logs import request_id
+
 PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{title}</title></head>
@@ -27,6 +29,7 @@ async def answer(
             "status": status,
             "detail": " ".join(paragraphs),
             "code": title.lower().replace(" ", "-"),
+            "request_id": request_id.get(),
         }
         text = json.dumps(problem)
     else:

@@ -1,0 +1,1 @@
+"""The API as its specification says it, seen from outside."""
