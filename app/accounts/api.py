@@ -84,6 +84,7 @@ def session_out(begun: NewSession) -> SessionOut:
 
 
 def without_cookie() -> Response:
+    """Return an empty answer that deletes the session's cookie."""
     response = Response(status=204)
     delete_cookie(response)
     return response

@@ -218,9 +218,7 @@ async def guard() -> ResponseReturnValue | None:
         return None
     if access is None or declared_limit is None:
         logger.error("Route %s declares no access or no limit: it is refused", asked.url_rule)
-        raise refusals.Forbidden(
-            "This page is closed: it does not say who may use it, or how often."
-        )
+        raise refusals.Forbidden("This page is closed: it does not say for whom it is.")
     if access.identify:
         await load_identity()
     if declared_limit:
