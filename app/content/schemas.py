@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from app.content.models import PageVersion
 from app.content.rendering import render
 from app.errors import NotFound
-from app.validators import Shape
+from app.validators import LARGEST_ID, Shape
 
 MAX_TITLE = 200
 MAX_TEXT = 100_000  # characters
@@ -69,7 +69,7 @@ class PageIn(Shape):
         json_schema_extra={"input": "textarea", "maxLength": MAX_TEXT},
     )
     # Not of the kind "hidden": those are lost when the form comes back after logging in again.
-    version: int = Field(0, ge=0, json_schema_extra={"input": "version"})
+    version: int = Field(0, ge=0, le=LARGEST_ID, json_schema_extra={"input": "version"})
 
 
 class PageForm(PageIn):
@@ -153,4 +153,4 @@ class PageRows(BaseModel):
 class Restored(Shape):
     """The version of a page to restore."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=LARGEST_ID)

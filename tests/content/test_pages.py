@@ -191,6 +191,16 @@ async def test_an_older_version_is_looked_at_and_restored(app: Quart, client: Br
     assert (await browser.post(f"{API}/team/restore", json={"version": 9})).status_code == 404
 
 
+async def test_a_version_that_no_page_can_have_is_refused_by_its_field(app: Quart) -> None:
+    browser = await editor(app)
+    for path in ("about", "about/restore"):
+        method = browser.post if "/" in path else browser.put
+        fields = {} if "/" in path else {"title": "About", "text": "Us"}
+        response = await method(f"{API}/{path}", json=fields | {"version": 2**40})
+        assert response.status_code == 422
+        assert [each["field"] for each in (await response.get_json())["errors"]] == ["version"]
+
+
 async def test_deleting_says_what_is_lost_and_asks(app: Quart, client: Browser) -> None:
     browser = await editor(app)
     await put(browser, "team", "a")
