@@ -40,6 +40,7 @@ SILENT = {
     "jobs list": "looks",
     "jobs show": "looks",
     "routes": "looks",
+    "openapi": "looks",
     "check": "looks",
     "test": "is for development",
     "lint": "is for development",

@@ -114,7 +114,9 @@ def _with_role() -> Select[User]:
 
 async def get_person(session: AsyncSession, user_id: int) -> User:
     """Return a person with their role. Raises `NotFound`."""
-    found = await session.execute(_with_role().where(User.id == user_id))
+    # The role of a user who is loaded already may have changed in this transaction.
+    query = _with_role().where(User.id == user_id).execution_options(populate_existing=True)
+    found = await session.execute(query)
     if (user := found.scalar_one_or_none()) is None:
         raise NotFound("This person has no account, or no longer.")
     return user

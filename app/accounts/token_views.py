@@ -11,6 +11,7 @@ from app.accounts.token_schemas import DAYS, TokenForm, TokensOut
 from app.accounts.views import BOTH, accounts
 from app.auth.scopes import WORDS, Scope
 from app.database import db
+from app.mail.message import link
 from app.web.access import confirmed, limit, reauthenticated, session_only, signed_in
 from app.web.forms import form
 from app.web.identity import identity
@@ -49,7 +50,12 @@ async def manage_tokens(data: TokenForm) -> ResponseReturnValue:
     except tokens.AlreadyMade as error:
         await flash(error.message, "warning")
         return redirect(url_for("accounts.manage_tokens"), 303)
-    page = await render_template("accounts/token_made.html", token=made.row, secret=made.secret)
+    page = await render_template(
+        "accounts/token_made.html",
+        token=made.row,
+        secret=made.secret,
+        url=link("accounts_api.account"),
+    )
     return page, 200, {"Cache-Control": "no-store"}
 
 

@@ -38,7 +38,8 @@ FILLED_BY = {
     ("app/accounts/email_change.py", "change-email", "CONFIRMATION_LIMIT"): OWN,
     ("app/web/access.py", "route", "PAGE_LIMIT"): NETWORK,  # what is not found
     # Of whoever is signed in their own, else of the ip.
-    ("app/web/access.py", "route", "rule_of"): NETWORK,
+    ("app/web/access.py", "route", "rule"): NETWORK,
+    ("app/web/websockets.py", "route", "rule_of"): NETWORK,
 }
 
 
