@@ -226,7 +226,7 @@ class Import(Shape):
 
     people: str = Field(
         title="People",
-        description="A line for each: Name <address>. Or a table: first name, last name, address.",
+        description="A line for each: `Name <address>`. Or a table: first name, last name, address.",
         min_length=1,
         max_length=200_000,
         examples=["Robin Example <robin@example.com>"],

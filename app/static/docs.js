@@ -16,7 +16,7 @@ if (!answer.ok) {
   throw new Error(`${container.dataset.url}: ${answer.status}`);
 }
 const specification = await answer.json();
-adapt(specification);
+hideCookies(specification);
 
 const viewer = SwaggerUIBundle({
   spec: specification,
@@ -44,7 +44,7 @@ showCaller();
 
 // Of its parts those that are used here. Its usual layout brings a title and a `<main>`, which this page has already.
 function layout({ React: { createElement } }) {
-  const parts = ["errors", "AuthorizeBtnContainer", "operations", "Models"];
+  const parts = ["errors", "InfoContainer", "AuthorizeBtnContainer", "operations", "Models"];
   const Parts = ({ getComponent }) => {
     const heading = createElement("h2", { className: "visually-hidden" }, "Endpoints");
     const rest = parts.map((name) => createElement(getComponent(name, true)));
@@ -54,14 +54,13 @@ function layout({ React: { createElement } }) {
 }
 
 // A script cannot set a cookie that it cannot read, so a field for it in the dialog would do nothing: the browser sends it by
-// itself. And where an operation describes no responses, Swagger UI would not show the one that came.
-function adapt({ components, paths }) {
+// itself.
+function hideCookies({ components, paths }) {
   const schemes = components.securitySchemes;
   const cookies = Object.keys(schemes).filter((name) => schemes[name].in === "cookie");
   for (const name of cookies) delete schemes[name];
   for (const operation of Object.values(paths).flatMap(Object.values)) {
     operation.security = operation.security?.filter((needed) => !cookies.some((name) => name in needed));
-    if (!Object.keys(operation.responses ?? {}).length) operation.responses = { default: { description: "Not described" } };
   }
 }
 
