@@ -20,12 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts.roles import ADMINISTRATOR, USER
 from app.auth.models import Credential, Permission, Purpose, Role, User
 from app.auth.states import AccountState
-from app.auth.tokens import digest, new_secret
+from app.auth.tokens import digest, new_api_token, new_secret
 from app.content.models import Page, PageVersion
 from app.database import utcnow
 from app.jobs.models import Job, State
 from app.trail import PERSON, Entry
 from tests.factories.people import PASSWORD
+from tests.factories.tokens import token_row
 from tests.faults.accounts.deployed import (
     HASH,
     make_credential,
@@ -101,7 +102,11 @@ async def fill(env: dict[str, str]) -> None:
 
 
 def _credential(user_id: int, purpose: Purpose) -> tuple[Credential, str]:
-    secret, now = new_secret(), utcnow()
+    now = utcnow()
+    if purpose is Purpose.TOKEN:
+        secret = new_api_token()
+        return token_row(user_id, secret), secret  # with all scopes
+    secret = new_secret()
     credential = Credential(
         purpose=purpose,
         digest=digest(secret),
@@ -136,6 +141,8 @@ class Stage:
                 return await self.job()
             case "session":
                 return await self.session(wanted["own"])
+            case "token":
+                return await self.session(own=True, purpose=Purpose.TOKEN)
         return await self.person(AccountState(wanted["want"]))
 
     async def credential(self) -> dict[str, Any]:
@@ -151,7 +158,6 @@ class Stage:
             user.password_hash = HASH
             user.confirmed, user.disabled_at, user.must_change_password = True, None, False
             await session.flush()
-            # API tokens are made as sessions are; here they get what only tokens have.
             credential, secret = _credential(user.id, self.caller.purpose)
             session.add(credential)
         return {"secret": secret, "user_id": user.id}
@@ -180,18 +186,19 @@ class Stage:
             await session.flush()
             return {"job_id": str(job.id)}
 
-    async def session(self, own: bool) -> dict[str, Any]:
-        """Begin another session, of the caller or of somebody else."""
+    async def session(self, own: bool, purpose: Purpose = Purpose.SESSION) -> dict[str, Any]:
+        """Begin another session, of the caller or of somebody else; or make a token."""
         async with transaction(self.env) as session:
             if own and self.caller.email:
                 query = select(User.id).where(User.email == self.caller.email)
                 user_id = (await session.execute(query)).scalar_one()
             else:
                 user_id = (await make_person(self.env)).id
-            credential, _ = _credential(user_id, Purpose.SESSION)
+            credential, _ = _credential(user_id, purpose)
             session.add(credential)
             await session.flush()
-            return {"user_id": user_id, "session_id": str(credential.id)}
+            name = f"{purpose.value}_id"
+            return {"user_id": user_id, name: str(credential.id)}
 
     async def person(self, state: AccountState) -> dict[str, Any]:
         """Make somebody whose account is in this state."""
