@@ -30,9 +30,10 @@ def entity_tag(shown: BaseModel) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IfMatch:
-    """The entity tags that a request is for; None means any."""
+    """The entity tags that a request is for; None means any, also of what there is not yet."""
 
     tags: frozenset[str] | None = None
+    exists: bool = False  # `If-Match: *`: whatever its tag is
 
     def require(self, current: Callable[[], BaseModel | None]) -> None:
         """Raise `Outdated` unless the tag of the thing, as it is now, is one of them.
@@ -40,10 +41,10 @@ class IfMatch:
         Call it where the thing is locked. `current` is called only if the request has a condition,
         and returns None where there is no such thing.
         """
-        if self.tags is None:
+        if self == ANY:
             return
         found = current()
-        if found is None or entity_tag(found) not in self.tags:
+        if found is None or not (self.exists or entity_tag(found) in (self.tags or ())):
             raise Outdated
 
 

@@ -54,13 +54,12 @@ from app.web.access import (
 )
 from app.web.api import if_match, raises, tag, with_etag
 from app.web.identity import (
-    bearer,
     client,
     client_to_remember,
-    cookie,
     delete_cookie,
     identity,
     set_cookie,
+    shown_secrets,
 )
 
 accounts_api = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
@@ -133,7 +132,7 @@ async def confirm_email(data: LinkAndPassword) -> Confirmed:
     Where there is no such registration the answer is `set-up-required`: set the account up.
     """
     begun = await confirmation.confirm(
-        data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
+        data.token, data.typed, identity(), client_to_remember(), replaces=shown_secrets()
     )
     return Confirmed(session=session_out(begun) if begun else None)
 
@@ -150,7 +149,7 @@ async def set_up(data: AddressSetUp) -> tuple[SessionOut, int]:
     An unconfirmed account that somebody has registered with this address ends.
     """
     begun = await confirmation.set_up(
-        data.token, data, client_to_remember(), replaces=bearer() or cookie()
+        data.token, data, client_to_remember(), replaces=shown_secrets()
     )
     return session_out(begun), 201
 
@@ -301,7 +300,7 @@ async def confirm_change_of_email(data: LinkAndPassword) -> Confirmed:
     answer holds a new one; API tokens stay valid.
     """
     begun = await email_change.confirm(
-        data.token, data.typed, identity(), client_to_remember(), replaces=bearer() or cookie()
+        data.token, data.typed, identity(), client_to_remember(), replaces=shown_secrets()
     )
     return Confirmed(session=session_out(begun) if begun else None)
 

@@ -4,6 +4,7 @@ Whoever opens the link also shows that the registration is their own, or sets th
 """
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
@@ -59,7 +60,7 @@ async def look(session: AsyncSession, secret: str, actor: Identity, client: Clie
 
 
 async def confirm(
-    secret: str, password: str, actor: Identity, client: Client, *, replaces: str | None = None
+    secret: str, password: str, actor: Identity, client: Client, *, replaces: Collection[str] = ()
 ) -> NewSession | None:
     """Consume a confirmation link and confirm the registration that it was mailed for.
 
@@ -103,7 +104,7 @@ async def _confirm(session: AsyncSession, secret: str, verified: Verified | None
 
 
 async def set_up(
-    secret: str, chosen: SetUp, client: Client, *, replaces: str | None = None
+    secret: str, chosen: SetUp, client: Client, *, replaces: Collection[str] = ()
 ) -> NewSession:
     """Consume a confirmation link and set up the account of its address anew.
 

@@ -4,6 +4,8 @@ The change is requested with the password, confirmed by a link mailed to the new
 be reverted by a link mailed to the previous one.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -59,7 +61,7 @@ async def mail_links(session: AsyncSession, user: User, email: str) -> None:
 
 
 async def confirm(
-    secret: str, password: str, actor: Identity, client: Client, *, replaces: str | None = None
+    secret: str, password: str, actor: Identity, client: Client, *, replaces: Collection[str] = ()
 ) -> sessions.NewSession | None:
     """Consume the link mailed to the new address, which becomes the account's confirmed address.
 

@@ -13,7 +13,7 @@ from app.database import db
 from app.web.access import limit, public
 from app.web.destinations import home_url
 from app.web.forms import form
-from app.web.identity import client, client_to_remember, cookie, identity
+from app.web.identity import client, client_to_remember, identity, shown_secrets
 
 
 async def _link(purpose: Purpose, token: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValu
     asks for the password too.
     """
     begun = await confirmation.confirm(
-        token, data.typed, identity(), client_to_remember(), replaces=cookie()
+        token, data.typed, identity(), client_to_remember(), replaces=shown_secrets()
     )
     await flash("Your email address is confirmed.", "success")
     return await logged_in(begun, home_url()) if begun else redirect(home_url(), 303)
@@ -60,7 +60,7 @@ async def confirm_account(data: ShownPassword, token: str) -> ResponseReturnValu
 @form("accounts/set_up.html", SetUpForm, partial(_link, Purpose.CONFIRM))
 async def set_up(data: SetUpForm, token: str) -> ResponseReturnValue:
     """Choose a name and a password for an address, whoever may have registered it."""
-    begun = await confirmation.set_up(token, data, client_to_remember(), replaces=cookie())
+    begun = await confirmation.set_up(token, data, client_to_remember(), replaces=shown_secrets())
     await flash("Welcome! Your account is ready.", "success")
     return await logged_in(begun, home_url())
 
@@ -111,7 +111,7 @@ async def confirm_change_of_email(data: ShownPassword, token: str) -> ResponseRe
     Whoever is not signed in to the account types its password.
     """
     begun = await email_change.confirm(
-        token, data.typed, identity(), client_to_remember(), replaces=cookie()
+        token, data.typed, identity(), client_to_remember(), replaces=shown_secrets()
     )
     await flash("Your email address has been changed. All other sessions have ended.", "success")
     manage = url_for("accounts.manage")

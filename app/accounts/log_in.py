@@ -1,5 +1,6 @@
 """Logging in, and the notice to the owner of an account whose password strangers guess at."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +21,7 @@ NOTICES = "1/day"  # for one account
 
 
 async def log_in(
-    email: str, password: str, client: Client, *, remember: bool, replaces: str | None = None
+    email: str, password: str, client: Client, *, remember: bool, replaces: Collection[str] = ()
 ) -> sessions.NewSession:
     """Check an email address and a password, and begin a session: see `sessions.log_in`.
 

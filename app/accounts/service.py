@@ -13,6 +13,7 @@ from app.accounts.names import clean_name
 from app.accounts.roles import ADMINISTRATOR, administrators, role_of, wait_turn
 from app.accounts.schemas import AccountOut, FullName, Registration
 from app.auth import devices, sessions
+from app.auth.acting import lock_actor
 from app.auth.identity import Client, Identity
 from app.auth.lookup import with_email
 from app.auth.models import (
@@ -257,11 +258,11 @@ async def end_confirmations(session: AsyncSession, email: str) -> None:
 async def rename_user(
     session: AsyncSession, actor: Identity, name: FullName, expected: IfMatch = ANY
 ) -> AccountOut:
-    """Change the actor's name, and return their account. Raises `Outdated`.
+    """Change the actor's name, and return their account. Raises `NoLongerSignedIn` or `Outdated`.
 
     What was not sent stays as it is: a product may add fields that some clients do not know.
     """
-    user = await get_user(session, actor.user_id, lock=True)
+    user = await lock_actor(session, actor)
     role = await session.get_one(Role, user.role_id)
     expected.require(lambda: AccountOut.of(user, role.name))
     if values := name.model_dump(exclude_unset=True):

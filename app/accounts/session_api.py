@@ -17,10 +17,8 @@ from app.database import db
 from app.web.access import before_password_change, limit, public, session_only, signed_in
 from app.web.api import raises
 from app.web.identity import (
-    bearer,
     client,
     client_to_remember,
-    cookie,
     identity,
     shown_secrets,
 )
@@ -43,7 +41,7 @@ async def begin_session(data: LogIn) -> tuple[SessionOut, int]:
         data.password.get_secret_value(),
         client_to_remember(),
         remember=data.remember_me,
-        replaces=bearer() or cookie(),
+        replaces=shown_secrets(),
     )
     return session_out(begun), 201
 

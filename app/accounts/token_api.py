@@ -39,8 +39,7 @@ async def make_token(data: TokenIn) -> tuple[NewTokenOut, int]:
 
     The answer shows its secret, once. The owner of the account is told by mail.
     """
-    async with db.transaction() as session:
-        made = await tokens.make_token(session, identity(), data)
+    made = await tokens.make_token(identity(), data)
     return await asyncio.to_thread(NewTokenOut.made, made.row, made.secret), 201
 
 

@@ -64,7 +64,7 @@ class TokenIn(Shape):
 
 
 class TokenForm(TokenIn):
-    """The form of `TokenIn`. Each copy of the form makes one token, however often it is posted."""
+    """The form of `TokenIn`. Posted again, it makes no second token while the first is valid."""
 
     expires_in_days: int = _days(input="select", required=True)
     form_id: UUID = Field(json_schema_extra={"input": "hidden"})

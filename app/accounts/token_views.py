@@ -45,8 +45,7 @@ async def manage_tokens(data: TokenForm) -> ResponseReturnValue:
     Reloading the answer posts the form again, which makes no second token.
     """
     try:
-        async with db.transaction() as session:
-            made = await tokens.make_token(session, identity(), data, token_id=data.form_id)
+        made = await tokens.make_token(identity(), data, form_id=data.form_id)
     except tokens.AlreadyMade as error:
         await flash(error.message, "warning")
         return redirect(url_for("accounts.manage_tokens"), 303)

@@ -7,7 +7,7 @@ than it says, and not for longer.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import notices
 from app.accounts.token_schemas import TokenIn
 from app.auth import acts, sessions
+from app.auth.acting import lock_actor
 from app.auth.identity import Identity
 from app.auth.models import Credential, Purpose
 from app.auth.scopes import Scope, require_session
 from app.auth.tokens import digest, new_api_token
-from app.database import utcnow
+from app.config import settings
+from app.database import db, utcnow
 from app.errors import DomainError
+from app.limits import limits
 from app.trail import record
 
 MOST_TOKENS = 50  # of one user, at a time
@@ -51,14 +54,6 @@ class AlreadyMade(DomainError):
     )
 
 
-class SessionEnded(DomainError):
-    """The session has ended since the request was identified."""
-
-    code = "not-signed-in"
-    status = 401
-    message = "Your session has just ended, so no token was made. Log in again."
-
-
 @dataclass(frozen=True, slots=True)
 class NewToken:
     """A token that has just been made. Its secret is stored nowhere: show it, once."""
@@ -72,22 +67,28 @@ async def list_tokens(session: AsyncSession, actor: Identity) -> Sequence[Creden
     return await sessions.list_credentials(session, actor.user_id, Purpose.TOKEN)
 
 
-async def make_token(
-    session: AsyncSession, actor: Identity, wanted: TokenIn, *, token_id: UUID | None = None
-) -> NewToken:
+async def make_token(actor: Identity, wanted: TokenIn, *, form_id: UUID | None = None) -> NewToken:
     """Make a token for the actor, who is told by mail.
 
-    Pass a `token_id` to make one token however often this is called: later calls raise
-    `AlreadyMade`. Raises `ScopeNotAllowed`, `TooManyTokens`, `SessionRequired` for a token,
-    and `SessionEnded` if the session has ended or the user was disabled meanwhile.
+    Pass the id of a form to make one token however often it is posted: while that token is valid,
+    later calls raise `AlreadyMade`. Raises `TooMany`, `ScopeNotAllowed`, `TooManyTokens`,
+    `SessionRequired` for a token, and `NoLongerSignedIn` if the session has ended or the user was
+    disabled meanwhile.
     """
     require_session(actor)
     if Scope.ADMINISTER in wanted.scopes and not actor.is_admin:
         raise ScopeNotAllowed
-    user = await sessions.lock_user(session, actor)  # of concurrent calls each counts the others
-    if user is None:
-        raise SessionEnded
-    token_id = token_id or uuid4()
+    await limits.hit("token", settings.TOKEN_LIMIT, actor.user_id, what="new tokens")
+    async with db.transaction() as session:
+        return await _make_token(session, actor, wanted, form_id or uuid4())
+
+
+async def _make_token(
+    session: AsyncSession, actor: Identity, wanted: TokenIn, form_id: UUID
+) -> NewToken:
+    user = await lock_actor(session, actor)  # of concurrent calls each counts the others
+    # Of the user, too: an id that somebody else uses, or may use, tells nothing and takes nothing.
+    token_id = uuid5(form_id, str(user.id))
     if await session.get(Credential, token_id):
         raise AlreadyMade
     if await _count_tokens(session, actor) >= MOST_TOKENS:

@@ -53,7 +53,6 @@ from app.web.forms import form
 from app.web.identity import (
     client,
     client_to_remember,
-    cookie,
     delete_cookie,
     identity,
     set_cookie,
@@ -93,7 +92,7 @@ async def login(data: LogIn) -> ResponseReturnValue:
         data.password.get_secret_value(),
         client_to_remember(),
         remember=data.remember_me,
-        replaces=cookie(),
+        replaces=shown_secrets(),
     )
     landing = landing_url(await sessions.identify(begun.secret, (Purpose.SESSION,)))
     return await logged_in(begun, safe_target(request.args.get("next"), landing))

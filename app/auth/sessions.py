@@ -1,6 +1,6 @@
 """Sessions: logging in, identifying the caller of a request, logging out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,11 +34,11 @@ class NewSession:
 
 
 async def log_in(
-    email: str, password: str, client: Client, *, remember: bool, replaces: str | None = None
+    email: str, password: str, client: Client, *, remember: bool, replaces: Collection[str] = ()
 ) -> NewSession:
     """Check an email address and a password, and begin a session.
 
-    `replaces` is the secret of a session that the client had before; it ends. Raises
+    `replaces` are the secrets of sessions that the client had before; they end. Raises
     `WrongCredentials`, `TooMany` or `Busy`.
     """
     verified = await authenticate(email, password, client)
@@ -63,16 +63,16 @@ async def start_session(
     client: Client,
     *,
     remember: bool,
-    replaces: str | None = None,
+    replaces: Collection[str] = (),
     typed: bool = True,
 ) -> NewSession:
     """Begin a session for a user whose password has just been checked.
 
     Without `typed` it was not, and sensitive actions ask for it.
 
-    The client becomes a known device. `replaces` is the secret of a session that it had before; it
-    ends. Raises `WrongCredentials` if the account was disabled or its password changed since the
-    check.
+    The client becomes a known device. `replaces` are the secrets of sessions that it had before;
+    they end. Raises `WrongCredentials` if the account was disabled or its password changed since
+    the check.
     """
     query = select(User).where(
         User.id == verified.user_id,
@@ -82,8 +82,8 @@ async def start_session(
     user = (await session.execute(query.with_for_update())).scalar_one_or_none()
     if user is None:
         raise WrongCredentials
-    if replaces:
-        await end_session(session, replaces)
+    for secret in replaces:
+        await end_session(session, secret)
     await devices.remember(session, client.device, verified.user_id)
     authenticated_at = utcnow() if typed else None
     record(session, acts.LOGGED_IN, user.subject, actor=user.subject)

@@ -7,10 +7,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
+from app.auth.acting import lock_actor
 from app.auth.identity import Identity
 from app.auth.models import User
 from app.content import acts
-from app.content.models import Page, PageVersion
+from app.content.models import EDIT_PAGES, Page, PageVersion
 from app.content.schemas import PageIn, PageRow, PageRows, PageTag
 from app.errors import DomainError, NotFound
 from app.keyset import ListQuery, Order, Stage, load
@@ -132,6 +133,7 @@ async def save_page(
     Raises `Conflict` if the newest version is not the one that was edited, `Deleted` if there is
     none any more, and `Outdated`.
     """
+    await lock_actor(session, actor, EDIT_PAGES)
     page = await _lock(session, slug)
     before = await find_page(session, slug)
     expected.require(lambda: PageTag.of(before) if before else None)
@@ -162,6 +164,7 @@ async def restore_page(
 
     Raises `NotFound` or `Outdated`.
     """
+    await lock_actor(session, actor, EDIT_PAGES)
     page = await _lock(session, slug)
     old = await get_page(session, slug, number)
     newest = await get_page(session, slug)
@@ -216,6 +219,7 @@ async def delete_page(
     session: AsyncSession, actor: Identity, slug: str, expected: IfMatch = ANY
 ) -> None:
     """Delete a page with its history. Raises `NotFound` or `Outdated`."""
+    await lock_actor(session, actor, EDIT_PAGES)
     await _lock(session, slug)
     found = await get_page(session, slug)
     expected.require(lambda: PageTag.of(found))

@@ -5,13 +5,21 @@ It has Pydantic convert what can be converted, as in a query string, where every
 """
 
 import json
-from typing import Any, TypeVar
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from quart_schema import RequestSchemaValidationError, validation
 from quart_schema.conversion import model_load
 
 T = TypeVar("T")
+
+
+@cache
+def adapter(model_class: Hashable) -> TypeAdapter[Any]:
+    """Return what validates a class of schemas; to make it takes as long as to validate."""
+    return TypeAdapter(model_class)
 
 
 def load(data: Any, model_class: type[T], exception_class: type[Exception], **options: Any) -> T:
@@ -22,7 +30,7 @@ def load(data: Any, model_class: type[T], exception_class: type[Exception], **op
     if exception_class is not RequestSchemaValidationError:
         return model_load(data, model_class, exception_class, **options)
     try:
-        return TypeAdapter(model_class).validate_json(json.dumps(data), strict=True)
+        return cast(T, adapter(model_class).validate_json(json.dumps(data), strict=True))
     except ValidationError as error:
         raise exception_class(error) from None
 

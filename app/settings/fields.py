@@ -316,6 +316,9 @@ class LimitSettings(Fields):
         "confirmation mails, and changes of address, that a signed-in user may request, such as "
         "3/hour",
     )
+    TOKEN_LIMIT: Rule = setting(
+        "60/hour", "API tokens that a user may make, each with a mail, such as 60/hour"
+    )
     RESET_LIMIT_ACCOUNT: Rule = setting(
         "3/hour",
         "mails to one address with reset links that still work, such as 3/hour; silent beyond",

@@ -4,15 +4,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
+MOST_MISTAKES = 20  # that an answer names
+LONGEST_NAME = 100  # characters
+
 
 def messages(error: ValidationError) -> list[dict[str, str]]:
-    """Return each mistake as a field and a message, without the value: it may be a password."""
+    """Return the first mistakes as a field and a message, without the value: it may be a password.
+
+    The name of a field that there is not was sent as well, so it is cut.
+    """
+    found = error.errors(include_url=False, include_input=False)
     return [
         {
-            "field": ".".join(str(part) for part in mistake["loc"]),
+            "field": ".".join(str(part) for part in mistake["loc"])[:LONGEST_NAME],
             "message": in_words(mistake["type"], mistake),
         }
-        for mistake in error.errors(include_url=False, include_input=False)
+        for mistake in found[:MOST_MISTAKES]
     ]
 
 

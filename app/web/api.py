@@ -67,8 +67,10 @@ def if_match() -> IfMatch:
 
     Strips what proxies that compress add to our tags: `W/` before, or `-gzip` behind.
     """
-    if "If-Match" not in request.headers or request.if_match.star_tag:
+    if "If-Match" not in request.headers:
         return ANY
+    if request.if_match.star_tag:
+        return IfMatch(exists=True)
     sent: set[str | None] = request.if_match.as_set(include_weak=True)  # type: ignore[assignment]  # `""` becomes None
     return IfMatch(frozenset(each.partition("-")[0] for each in sent if each))
 

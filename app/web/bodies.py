@@ -23,6 +23,8 @@ from app.patches.quart_ranges import RangelessRequest
 # JSON has no largest number; the databases' integers have 64 bits.
 LARGEST_INTEGER = 2**63 - 1
 # NUL, and halves of surrogate pairs.
+MOST_VALUES = 2000  # in a JSON body
+MOST_PARAMETERS = 100  # in a query string
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -77,16 +79,34 @@ class StorableRequest(RangelessRequest, BoundedRequest):
         Numbers without a fraction are integers, however they are written: 5.0 is 5.
         """
         value = json.loads(data, parse_constant=_refuse_constant, parse_float=_number)
+        require_few_values(value)
         require_storable(value)
         return value
 
 
 async def check_url() -> None:
-    """Refuse a path or a query string with text that is not storable."""
+    """Refuse a path or a query string with text that is not storable, or too many parameters."""
     asked = request_ctx.request
     require_storable(asked.path)
+    if asked.query_string.count(b"&") >= MOST_PARAMETERS:
+        raise BadRequest(f"The query string holds more than {MOST_PARAMETERS} parameters.")
     if asked.query_string:
         require_storable(list(chain.from_iterable(asked.args.items(multi=True))))
+
+
+def require_few_values(value: Any) -> None:
+    """Raise 400 for JSON with more values than any operation takes.
+
+    Each may be a mistake, and to find and to name a hundred thousand takes seconds.
+    """
+    waiting, found = [value], 0
+    while waiting:
+        each = waiting.pop()
+        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        found += len(inner)
+        if found > MOST_VALUES:
+            raise BadRequest(f"The body holds more than {MOST_VALUES:,} values.")
+        waiting.extend(inner)
 
 
 def require_storable(value: Any) -> None:

@@ -36,6 +36,7 @@ FILLED_BY = {
     ("app/accounts/registration.py", "confirmation", "CONFIRMATION_LIMIT"): OWN,
     ("app/accounts/passwords.py", "reset", "RESET_LIMIT_ADDRESS"): NETWORK,
     ("app/accounts/email_change.py", "change-email", "CONFIRMATION_LIMIT"): OWN,
+    ("app/accounts/tokens.py", "token", "TOKEN_LIMIT"): OWN,
     ("app/web/access.py", "route", "PAGE_LIMIT"): NETWORK,  # what is not found
     # Of whoever is signed in their own, else of the ip.
     ("app/web/access.py", "route", "rule"): NETWORK,

@@ -79,8 +79,7 @@ async def password_reset() -> tuple[str, int]:
 async def token_made() -> tuple[str, int]:
     person = await make_person()
     wanted = TokenIn(name="Nightly export", scopes={Scope.READ})
-    async with db.transaction() as session:
-        await tokens.make_token(session, await signed_in(person.id), wanted)
+    await tokens.make_token(await signed_in(person.id), wanted)
     return person.email, person.id
 
 
