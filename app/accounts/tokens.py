@@ -1,7 +1,7 @@
 """API tokens: what people make for their programs, and end.
 
-A token is made and ended in a session, never by a token: whoever finds one can do no more with it
-than it says, and not for longer.
+A token is made and ended in a session, never by a token: whoever finds one cannot prolong it. One
+that administers can make accounts, though, which outlive it.
 """
 
 from collections.abc import Sequence

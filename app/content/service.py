@@ -36,14 +36,6 @@ class Deleted(Conflict):
     message = "Somebody has deleted this page since you opened it."
 
 
-class NoAuthor(DomainError):
-    """The account of whoever saves has been deleted since the request was identified."""
-
-    code = "forbidden"
-    status = 403
-    message = "Your account no longer exists, so this was not saved."
-
-
 class SlugTaken(DomainError):
     """There is a page at this address already."""
 
@@ -153,7 +145,7 @@ async def save_page(
     saved = _add_version(session, actor, page, PageVersion(title=data.title, text=data.text))
     earlier = {"version": before.number, "title": before.title} if before else {}
     _record(session, acts.SAVED, saved, before=earlier, after={"title": saved.title})
-    await _store(session)
+    await session.flush()
     return saved
 
 
@@ -176,7 +168,7 @@ async def restore_page(
     before = {"version": newest.number, "title": newest.title}
     after = {"title": restored.title, "restored_from": number}
     _record(session, acts.RESTORED, restored, before=before, after=after)
-    await _store(session)
+    await session.flush()
     return restored
 
 
@@ -194,13 +186,6 @@ def _add_version(
     added.author_id = actor.user_id
     session.add(added)
     return added
-
-
-async def _store(session: AsyncSession) -> None:
-    try:
-        await session.flush()
-    except IntegrityError:  # the page is locked: it is its author who has been deleted meanwhile
-        raise NoAuthor from None
 
 
 def _record(

@@ -5,7 +5,6 @@ It has Pydantic convert what can be converted, as in a query string, where every
 """
 
 import json
-from collections.abc import Hashable
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -17,7 +16,7 @@ T = TypeVar("T")
 
 
 @cache
-def adapter(model_class: Hashable) -> TypeAdapter[Any]:
+def adapter(model_class: Any) -> TypeAdapter[Any]:
     """Return what validates a class of schemas; to make it takes as long as to validate."""
     return TypeAdapter(model_class)
 
@@ -30,7 +29,7 @@ def load(data: Any, model_class: type[T], exception_class: type[Exception], **op
     if exception_class is not RequestSchemaValidationError:
         return model_load(data, model_class, exception_class, **options)
     try:
-        return cast(T, adapter(model_class).validate_json(json.dumps(data), strict=True))
+        return cast(T, adapter(cast(Any, model_class)).validate_json(json.dumps(data), strict=True))
     except ValidationError as error:
         raise exception_class(error) from None
 

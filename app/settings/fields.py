@@ -317,7 +317,7 @@ class LimitSettings(Fields):
         "3/hour",
     )
     TOKEN_LIMIT: Rule = setting(
-        "60/hour", "API tokens that a user may make, each with a mail, such as 60/hour"
+        "30/hour", "API tokens that a user may make, each with a mail, such as 30/hour"
     )
     RESET_LIMIT_ACCOUNT: Rule = setting(
         "3/hour",

@@ -6,13 +6,17 @@ from collections import Counter
 import pytest
 from quart import Quart
 
-from app.accounts.service import remove_user
-from app.auth.identity import Identity
+from app.accounts import people, roles
+from app.accounts.service import disable_user, remove_user
+from app.auth.acting import NoLongerSignedIn
 from app.content import service
 from app.content.schemas import PageIn
 from app.database import db
 from tests.content.editors import API, an_editor, begin, editor, page, post, put, words
+from tests.factories.people import make_person
+from tests.factories.tokens import bearer, make_token
 from tests.mail.acts import signed_in
+from tests.web import slow_bodies
 
 
 async def test_who_saves_second_sees_what_differs_and_then_wins(app: Quart) -> None:
@@ -113,7 +117,7 @@ async def test_who_saves_while_another_act_is_under_way_waits_for_it(app: Quart,
     version = 0 if act == "create" else 2
     for number in range(version):
         await put(browser, "team", f"text {number}", number)
-    actor = Identity(user_id=kim.id)
+    actor = await signed_in(kim.id)
     async with db.transaction() as session:
         if act == "restore":
             await service.restore_page(session, actor, "team", 1)
@@ -162,15 +166,43 @@ async def test_who_is_deleted_while_they_save_is_told(app: Quart) -> None:
         for user_id in (first, second):
             await remove_user(session, user_id)
     data = PageIn(title="c", text="c", version=2)
-    with pytest.raises(service.NoAuthor):
+    with pytest.raises(NoLongerSignedIn):
         async with db.transaction() as session:
             await service.save_page(session, lee, "team", data)
-    with pytest.raises(service.NoAuthor):
+    with pytest.raises(NoLongerSignedIn):
         async with db.transaction() as session:
             await service.save_page(session, lee, "new", PageIn(title="c", text="c"))
-    with pytest.raises(service.NoAuthor):
+    with pytest.raises(NoLongerSignedIn):
         async with db.transaction() as session:
             await service.restore_page(session, kim, "team", 1)
     async with db.session() as session:
         assert (await service.get_page(session, "team")).text == "b"
         assert await service.find_page(session, "new") is None
+
+
+async def test_no_page_is_saved_by_somebody_who_is_disabled_by_then(app: Quart) -> None:
+    _, robin = await an_editor(app)
+    token, page = bearer(await make_token(robin.id)), {"title": "Ghost", "text": "x"}
+    held, rest = await slow_bodies.begin(app, "PUT", f"{API}/ghost", token, page)
+    async with db.transaction() as session:
+        await disable_user(session, robin.id)
+    assert await slow_bodies.finish(held, rest) == 401
+
+
+async def test_no_page_is_saved_by_an_editor_who_is_none_by_then(app: Quart) -> None:
+    boss = await signed_in((await make_person(role=roles.ADMINISTRATOR)).id)
+    _, robin = await an_editor(app)
+    token, page = bearer(await make_token(robin.id)), {"title": "Ghost", "text": "x"}
+    held, rest = await slow_bodies.begin(app, "PUT", f"{API}/ghost", token, page)
+    async with db.transaction() as session:
+        user = await people.get_person(session, robin.id)
+        await people.give_role(session, boss, user, await roles.role_of(session, roles.USER))
+    assert await slow_bodies.finish(held, rest) == 403
+
+
+async def test_if_match_with_a_star_makes_no_new_page(app: Quart) -> None:
+    """RFC 9110, 13.1.1: a star is false where there is no current representation."""
+    browser, _ = await an_editor(app)
+    page = {"title": "New", "text": "x"}
+    answer = await browser.put(f"{API}/new", json=page, headers={"If-Match": "*"})
+    assert answer.status_code == 412

@@ -227,7 +227,9 @@ async def test_every_change_may_be_empty(app: Quart) -> None:
     for each in operations(app):
         if each.method == "PATCH":
             values = {name: value_for(each.rule._converters[name]) for name in each.rule.arguments}
-            built = each.rule.build({**values, "user_id": person.id} if values else {})
+            built = each.rule.build(
+                {**values, "user_id": person.id} if "user_id" in values else values
+            )
             assert built
             answer = await browser.patch(built[1], json={})
             assert answer.status_code in (200, 404), each.path
