@@ -18,9 +18,10 @@ class Outdated(DomainError):
 
 
 def entity_tag(shown: BaseModel) -> str:
-    """Return what changes with every change of what is shown: 32 characters of a SHA-256.
+    """Return the tag of a representation: 32 hex digits of the SHA-256 of its JSON.
 
-    A schema that is costly to build names in `TAGGED_BY` the fields that suffice.
+    A new field in its schema changes it. A schema that is costly to build names in `TAGGED_BY` the
+    fields that suffice.
     """
     which: Collection[str] = getattr(shown, "TAGGED_BY", type(shown).model_fields)
     text = shown.model_dump_json(include=set(which))
@@ -29,19 +30,19 @@ def entity_tag(shown: BaseModel) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IfMatch:
-    """The entity tags that a request is for; by default any."""
+    """The entity tags that a request is for; None means any."""
 
     tags: frozenset[str] | None = None
 
-    def require(self, now: Callable[[], BaseModel | None]) -> None:
+    def require(self, current: Callable[[], BaseModel | None]) -> None:
         """Raise `Outdated` unless the tag of the thing, as it is now, is one of them.
 
-        Call it where the thing is locked. `now` is called only if the request has a condition; it
-        returns None where there is no such thing.
+        Call it where the thing is locked. `current` is called only if the request has a condition,
+        and returns None where there is no such thing.
         """
         if self.tags is None:
             return
-        found = now()
+        found = current()
         if found is None or entity_tag(found) not in self.tags:
             raise Outdated
 

@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 from quart import Quart, Response, request
 
+from app.web.openapi.errors import refusals
 from app.web.openapi.operations import Operation, operations
-from app.web.openapi.refusals import refusals
 
 Declared = Mapping[int, set[str]]  # status → the codes of errors; of other answers none
 
@@ -46,5 +46,8 @@ def watch(app: Quart) -> None:
         found = known.get((str(request.endpoint), method))
         if found and request.routing_exception is None:
             wrong = await undeclared(response, found[1])
-            assert wrong is None, f"{method} {found[0].path} does not declare {wrong}"
+            assert wrong is None, (
+                f"{method} {found[0].path} answers what it does not declare, {wrong}: add the "
+                "error to @raises(…) of its view"
+            )
         return response

@@ -41,7 +41,7 @@ from app.auth.models import Permission
 from app.auth.scopes import SessionRequired
 from app.database import db
 from app.web.access import limit, requires, session_only
-from app.web.api import if_match, raises, tag, tagged
+from app.web.api import if_match, raises, tag, with_etag
 from app.web.destinations import landing_pages
 from app.web.identity import identity
 
@@ -127,7 +127,7 @@ async def act_on_users(data: SelectionIn) -> Report:
 @administers
 @limit("API_LIMIT")
 @validate_response(PersonOut)
-@tagged
+@with_etag
 async def get_user(user_id: int) -> PersonOut:
     """Return one account."""
     async with db.session() as session:
@@ -140,7 +140,7 @@ async def get_user(user_id: int) -> PersonOut:
 @raises(EmailTaken, UnknownRole, NotYourself)
 @validate_request(PersonChange)
 @validate_response(PersonOut)
-@tagged
+@with_etag
 async def change_user(data: PersonChange, user_id: int) -> PersonOut:
     """Change name, address or role; what is not sent stays as it is. The person is told by mail."""
     async with db.transaction() as session:
@@ -151,7 +151,7 @@ async def change_user(data: PersonChange, user_id: int) -> PersonOut:
 @administers
 @limit("API_LIMIT")
 @raises(NotYourself)
-@tagged
+@with_etag
 async def delete_user(user_id: int) -> ResponseReturnValue:
     """Delete an account with everything that belongs to it. Its owner is told by mail."""
     async with db.transaction() as session:
@@ -287,7 +287,7 @@ async def create_role(data: RoleIn) -> tuple[RoleOut, int]:
 @administers
 @limit("API_LIMIT")
 @validate_response(RoleOut)
-@tagged
+@with_etag
 async def get_role(role_id: int) -> RoleOut:
     """Return one role."""
     async with db.session() as session:
@@ -300,7 +300,7 @@ async def get_role(role_id: int) -> RoleOut:
 @raises(NameTaken, UnknownPermission, UnknownLandingPage, DefaultAdministers, RoleNeeded)
 @validate_request(RoleIn)
 @validate_response(RoleOut)
-@tagged
+@with_etag
 async def change_role(data: RoleIn, role_id: int) -> RoleOut:
     """Change a role, for all its members at once."""
     async with db.transaction() as session:
@@ -314,7 +314,7 @@ async def change_role(data: RoleIn, role_id: int) -> RoleOut:
 @administers
 @limit("API_LIMIT")
 @raises(RoleInUse, RoleNeeded)
-@tagged
+@with_etag
 async def delete_role(role_id: int) -> ResponseReturnValue:
     """Delete a role that nobody has."""
     async with db.transaction() as session:

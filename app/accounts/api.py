@@ -52,7 +52,7 @@ from app.web.access import (
     session_only,
     signed_in,
 )
-from app.web.api import if_match, raises, tag, tagged
+from app.web.api import if_match, raises, tag, with_etag
 from app.web.identity import (
     bearer,
     client,
@@ -126,7 +126,7 @@ async def register(data: Registration) -> tuple[Accepted, int]:
 @raises(LinkExpired, LinkIncomplete, WrongPassword, SetUpRequired)
 @validate_request(LinkAndPassword)
 @validate_response(Confirmed)
-async def confirm(data: LinkAndPassword) -> Confirmed:
+async def confirm_email(data: LinkAndPassword) -> Confirmed:
     """Confirm an email address with the secret of the link that was mailed to it, once.
 
     The caller is signed in to the registration, or sends its password, and gets a session for it.
@@ -172,8 +172,8 @@ async def send_confirmation_again() -> tuple[Accepted, int]:
 @signed_in
 @limit("API_LIMIT")
 @validate_response(AccountOut)
-@tagged
-async def account() -> AccountOut:
+@with_etag
+async def get_account() -> AccountOut:
     """Return the account of the caller."""
     return AccountOut.of_caller(identity())
 
@@ -183,8 +183,8 @@ async def account() -> AccountOut:
 @limit("API_LIMIT")
 @validate_request(NameChange)
 @validate_response(AccountOut)
-@tagged
-async def rename(data: NameChange) -> AccountOut:
+@with_etag
+async def change_account(data: NameChange) -> AccountOut:
     """Change the name of the caller; what is not sent stays as it is."""
     async with db.transaction() as session:
         return await service.rename_user(session, identity(), data, if_match())

@@ -118,7 +118,7 @@ async def get_person(session: AsyncSession, user_id: int) -> User:
     query = _with_role().where(User.id == user_id).execution_options(populate_existing=True)
     found = await session.execute(query)
     if (user := found.scalar_one_or_none()) is None:
-        raise NotFound("This person has no account, or no longer.")
+        raise NotFound("There is no such account, or it was deleted.")
     return user
 
 

@@ -135,9 +135,9 @@ class Selection(Shape):
 
 
 class SelectionIn(Selection):
-    """The API of it, which can be asked what would be done."""
+    """Accounts, and what to do to all of them."""
 
-    dry_run: bool = False
+    dry_run: bool = Field(False, description="Report what would happen, and do nothing.")
 
 
 class SelectionForm(Selection):
@@ -173,7 +173,9 @@ class RoleIn(Shape):
         json_schema_extra={"input": "select"},
     )
     default: bool = Field(
-        False, title="New accounts get this role", description="In place of the present one."
+        False,
+        title="New accounts get this role",
+        description="New accounts get it, in place of the present one.",
     )
     administers: bool = Field(
         False, title="Administrator", description="May do everything, whatever is chosen below."
@@ -226,7 +228,7 @@ class Import(Shape):
 
     people: str = Field(
         title="People",
-        description="A line for each: `Name <address>`. Or a table: first name, last name, address.",
+        description="Lines like `Name <address>`, or a table: first name, last name, address.",
         min_length=1,
         max_length=200_000,
         examples=["Robin Example <robin@example.com>"],

@@ -35,10 +35,9 @@ async def list_tokens() -> TokensOut:
 @validate_request(TokenIn)
 @validate_response(NewTokenOut, 201)
 async def make_token(data: TokenIn) -> tuple[NewTokenOut, int]:
-    """Make an API token. The answer shows its secret, once.
+    """Make an API token.
 
-    The caller uses a session, and has entered the password within the last minutes. The owner of
-    the account is told by mail.
+    The answer shows its secret, once. The owner of the account is told by mail.
     """
     async with db.transaction() as session:
         made = await tokens.make_token(session, identity(), data)
@@ -50,7 +49,7 @@ async def make_token(data: TokenIn) -> tuple[NewTokenOut, int]:
 @signed_in
 @limit("API_LIMIT")
 async def end_token(token_id: UUID) -> ResponseReturnValue:
-    """End one of the caller's API tokens. The caller uses a session."""
+    """End one of the caller's API tokens."""
     async with db.transaction() as session:
         await tokens.end_token(session, identity(), token_id)
     return Response(status=204)

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, field_validator
+from pydantic_core import PydanticCustomError
 
 from app.accounts.schemas import cleaned_name
 from app.auth.models import Credential
@@ -14,9 +15,9 @@ from app.validators import Shape
 
 MAX_NAME = 100  # characters, which is what the column holds
 MAX_DAYS = 366
-# No token, since its checksum is wrong: scanners of secrets leave it alone.
+# Not a valid token: its checksum is wrong, so scanners of secrets ignore it.
 EXAMPLE = "qb_" + 7 * "Example"
-DAYS = (7, 30, 90, 365)  # that the page offers
+DAYS = (7, 30, 90, 365)  # choices on the page
 
 TokenName = Annotated[
     str,
@@ -54,9 +55,16 @@ class TokenIn(Shape):
     )
     expires_in_days: int = _days()
 
+    @field_validator("scopes")
+    @classmethod
+    def _can_do_something(cls, scopes: set[Scope]) -> set[Scope]:
+        if scopes == {Scope.ADMINISTER}:
+            raise PydanticCustomError("scopes", "Choose Read or Write, too.")
+        return scopes
+
 
 class TokenForm(TokenIn):
-    """The form of it. Each copy of the form makes one token, however often it is posted."""
+    """The form of `TokenIn`. Each copy of the form makes one token, however often it is posted."""
 
     expires_in_days: int = _days(input="select", required=True)
     form_id: UUID = Field(json_schema_extra={"input": "hidden"})
@@ -65,7 +73,7 @@ class TokenForm(TokenIn):
 class TokenOut(BaseModel):
     """A valid API token, without its secret.
 
-    `last_used_at`, `address` and `device` are those of its last use, null before the first one.
+    `last_used_at`, `ip` and `device` are those of its last use, null before the first one.
     """
 
     id: UUID
@@ -74,7 +82,7 @@ class TokenOut(BaseModel):
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
-    address: str | None
+    ip: str | None
     device: str | None
 
     @classmethod
@@ -91,13 +99,13 @@ def _values(row: Credential) -> dict[str, Any]:
         "created_at": row.created_at,
         "expires_at": row.expires_at,
         "last_used_at": row.used_at,
-        "address": row.address,
+        "ip": row.address,
         "device": row.device if row.used_at else None,
     }
 
 
 class TokensOut(BaseModel):
-    """The API tokens of the caller, those that were used or made last first."""
+    """The API tokens of the caller, most recently used or made first."""
 
     items: list[TokenOut]
     next: str | None = None

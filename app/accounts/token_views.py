@@ -54,7 +54,7 @@ async def manage_tokens(data: TokenForm) -> ResponseReturnValue:
         "accounts/token_made.html",
         token=made.row,
         secret=made.secret,
-        url=link("accounts_api.account"),
+        url=link("accounts_api.get_account"),
     )
     return page, 200, {"Cache-Control": "no-store"}
 

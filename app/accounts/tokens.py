@@ -68,7 +68,7 @@ class NewToken:
 
 
 async def list_tokens(session: AsyncSession, actor: Identity) -> Sequence[Credential]:
-    """Return the actor's valid tokens, those that were used or made last first."""
+    """Return the actor's valid tokens, most recently used or made first."""
     return await sessions.list_credentials(session, actor.user_id, Purpose.TOKEN)
 
 
@@ -77,8 +77,8 @@ async def make_token(
 ) -> NewToken:
     """Make a token for the actor, who is told by mail.
 
-    With a `token_id` of the caller's one token is made, however often this is called: then it
-    raises `AlreadyMade`. Raises `ScopeNotAllowed`, `TooManyTokens`, `SessionRequired` for a token,
+    Pass a `token_id` to make one token however often this is called: later calls raise
+    `AlreadyMade`. Raises `ScopeNotAllowed`, `TooManyTokens`, `SessionRequired` for a token,
     and `SessionEnded` if the session has ended or the user was disabled meanwhile.
     """
     require_session(actor)
@@ -102,7 +102,7 @@ async def make_token(
         label=wanted.name,
         scopes=scopes,
         created_at=now,
-        last_used_at=now,  # never, which `sessions.touch` changes at the first use
+        last_used_at=now,  # equal to created_at, which means never: see `used_at`
         expires_at=now + timedelta(days=wanted.expires_in_days),
     )
     session.add(token)

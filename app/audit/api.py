@@ -25,7 +25,7 @@ tag(audit_api, "trail", "The trail of who changed what.")
 @raises(UnknownPerson)
 @validate_querystring(TrailQuery)
 @validate_response(EntriesOut)
-async def search(query_args: TrailQuery) -> EntriesOut:
+async def search_trail(query_args: TrailQuery) -> EntriesOut:
     """Search the trail by person, act and time, newest first."""
     async with db.session() as session:
         page = await service.search(session, query_args)

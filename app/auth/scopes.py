@@ -9,7 +9,7 @@ from app.errors import DomainError
 
 
 class Scope(enum.StrEnum):
-    """A part of what the owner of a token may do; `WORDS` says which."""
+    """What an API token may do: see, change, act as an administrator."""
 
     READ = "read"
     WRITE = "write"
@@ -32,10 +32,11 @@ class SessionRequired(DomainError):
 
 
 class InsufficientScope(DomainError):
-    """The token has not all scopes that the route needs."""
+    """The token lacks a scope that the route needs."""
 
     code = "insufficient-scope"
     status = 403
+    message = "This needs a token with the scope write."  # for example
 
     def __init__(self, needed: Collection[str]) -> None:
         names = " and ".join(needed)
@@ -46,18 +47,16 @@ class InsufficientScope(DomainError):
 
 
 class InvalidToken(DomainError):
-    """The bearer token is nobody's: mistyped, or unknown to the database."""
+    """The bearer token is nobody's: it is mistyped, unknown, or has ended."""
 
     code = "invalid-token"
     status = 401
+    message = "This token is unknown, or it has ended. Make another one."
     challenge = 'error="invalid_token"'
 
     def __init__(self, *, is_whole: bool) -> None:
-        super().__init__(
-            "This token is unknown, or it has ended. Make another one."
-            if is_whole
-            else "This token is mistyped or incomplete. Copy it again, all of it."
-        )
+        incomplete = "This token is mistyped or incomplete. Copy it again, all of it."
+        super().__init__(None if is_whole else incomplete)
 
 
 def within(scopes: Collection[str], permissions: Permission) -> Permission:

@@ -4,7 +4,10 @@ import enum
 
 
 class AccountState(enum.StrEnum):
-    """What an account is at the moment: computed by the database from its other columns."""
+    """What an account is: in use, not confirmed yet, invited but not accepted yet, or shut out.
+
+    The database computes it from the other columns.
+    """
 
     ACTIVE = "active"
     UNCONFIRMED = "unconfirmed"

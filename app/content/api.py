@@ -12,7 +12,7 @@ from app.content.service import Conflict, Deleted
 from app.database import db
 from app.keyset import ListQuery
 from app.web.access import limit, public, requires
-from app.web.api import if_match, raises, tag, tagged
+from app.web.api import if_match, raises, tag, with_etag
 from app.web.identity import identity
 
 content_api = Blueprint("content_api", __name__, url_prefix="/api/v1")
@@ -36,7 +36,7 @@ async def list_pages(query_args: ListQuery) -> PageRows:
 @public
 @limit("API_LIMIT")
 @validate_response(PageOut)
-@tagged
+@with_etag
 async def get_page(slug: str) -> PageOut:
     """Return a page: its text in Markdown, and the HTML that is shown."""
     async with db.session() as session:
@@ -50,7 +50,7 @@ async def get_page(slug: str) -> PageOut:
 @raises(Conflict, Deleted)
 @validate_request(PageIn)
 @validate_response(PageOut)
-@tagged
+@with_etag
 async def save_page(data: PageIn, slug: str) -> PageOut:
     """Save a page, or make a new one.
 
@@ -66,7 +66,7 @@ async def save_page(data: PageIn, slug: str) -> PageOut:
 @content_api.delete("/pages/<string:slug>")
 @edits
 @limit("API_LIMIT")
-@tagged
+@with_etag
 async def delete_page(slug: str) -> ResponseReturnValue:
     """Delete a page with its history."""
     async with db.transaction() as session:
@@ -101,7 +101,7 @@ async def get_version(slug: str, number: int) -> PageOut:
 @limit("API_LIMIT")
 @validate_request(Restored)
 @validate_response(PageOut)
-@tagged
+@with_etag
 async def restore_page(data: Restored, slug: str) -> PageOut:
     """Save an old version as the newest one."""
     async with db.transaction() as session:

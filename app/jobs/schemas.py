@@ -24,7 +24,7 @@ class JobRow(BaseModel):
     name: str = Field(examples=["accounts.send_link"])
     state: State
     attempt: int
-    max_attempts: int | None = Field(description="null for a kind that this release has not.")
+    max_attempts: int | None = Field(description="null if this release does not know the job.")
     created_at: datetime
     due_at: datetime | None
     finished_at: datetime | None

@@ -60,16 +60,16 @@ class Shape(BaseModel):
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """Describe fields that may be left out: null is not what they are then."""
+    """Drop the default of each field: one that is left out stays as it is, and null is refused."""
     for field in schema["properties"].values():
         field.pop("default", None)
 
 
 class Changes(Shape):
-    """Make each field of a schema one that may be left out: `class NameChange(Changes, FullName)`.
+    """Let each field of a schema be left out: `class NameChange(Changes, FullName)`.
 
-    What is not sent stays as it is, so read what was sent: `model_dump(exclude_unset=True)`. The
-    others are None, whatever their type says.
+    Read `model_dump(exclude_unset=True)` and not the attributes: those that were not sent are None,
+    whatever their type says.
     """
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
@@ -83,4 +83,4 @@ class Changes(Shape):
 
 
 class Nothing(Shape):
-    """A form without fields: a question, and the button that says yes."""
+    """A form without fields, or the query string of an operation without any."""

@@ -251,13 +251,11 @@ def _check(access: Access) -> ResponseReturnValue | None:
     if access.signed_in and not who.is_authenticated:
         if request.path.startswith("/api/") and (sent := bearer()):
             raise InvalidToken(is_whole=purpose_of(sent) is not None)
-        raise refusals.NotSignedIn("Log in to continue.")
+        raise refusals.NotSignedIn
     if who.is_authenticated and not who.confirmed:
         if request.path.startswith("/api/"):
             if access.confirmed:
-                raise refusals.NotConfirmed(
-                    "Confirm your email address first: open the link that was mailed to you."
-                )
+                raise refusals.NotConfirmed
         elif access.identify and (
             access.confirmed or not (access.unconfirmed_too or _is_about_accounts())
         ):
@@ -267,14 +265,14 @@ def _check(access: Access) -> ResponseReturnValue | None:
     if who.must_change_password and access.signed_in and not access.before_password_change:
         if not request.path.startswith("/api/") and request.method in SAFE_METHODS:
             return redirect(sign_in_url("change_password"), 303)
-        raise refusals.PasswordOutdated("Choose a password of your own first.")
+        raise refusals.PasswordOutdated
     if not who.can(access.permission):
         is_token = who.purpose is Purpose.TOKEN
         raise refusals.Forbidden(
             f"Your role{', or this token,' if is_token else ''} does not allow this."
         )
     if access.recent and not recently_authenticated(who):
-        raise refusals.NotRecent("Enter your password again first.")
+        raise refusals.NotRecent
     return None
 
 

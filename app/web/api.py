@@ -43,28 +43,29 @@ def raises(*errors: type[DomainError]) -> Callable[[View], View]:
     return mark
 
 
-def tagged(view: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def with_etag(view: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """Send an ETag with what the view returns, and declare that it heeds If-Match.
 
-    Stands below `validate_response`. A view that changes something passes `if_match()` on.
+    Stands below `validate_response`. A view that changes something must pass `if_match()` on to its
+    service: nothing does it for it, but a test notices.
     """
 
     @wraps(view)
-    async def with_tag(*args: Any, **values: Any) -> Any:
-        shown = await view(*args, **values)
+    async def tagged(*args: Any, **values: Any) -> Any:
+        answer = await view(*args, **values)
+        shown, status = answer if isinstance(answer, tuple) else (answer, 200)
         if not isinstance(shown, BaseModel):
-            return shown  # an empty answer
-        return shown, 200, {"ETag": f'"{entity_tag(shown)}"'}
+            return answer  # an empty one
+        return shown, status, {"ETag": f'"{entity_tag(shown)}"'}
 
-    setattr(with_tag, TAGGED, True)
-    return with_tag
+    setattr(tagged, TAGGED, True)
+    return tagged
 
 
 def if_match() -> IfMatch:
     """Return the condition of the request.
 
-    Our tags are compared without what proxies add to them as they compress: `W/` before, or `-gzip`
-    behind.
+    Strips what proxies that compress add to our tags: `W/` before, or `-gzip` behind.
     """
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return ANY
@@ -73,7 +74,7 @@ def if_match() -> IfMatch:
 
 
 def init_app(app: Quart) -> None:
-    """Serve /openapi.json."""
+    """Set up schemas, refuse unknown query parameters, serve /openapi.json, allow CORS_ORIGINS."""
     configured = app.extensions["settings"]
     QuartSchema(
         app,
@@ -95,7 +96,10 @@ def init_app(app: Quart) -> None:
 
 
 async def refuse_unknown_parameters() -> None:
-    """Refuse a query string where the operation has none, as unknown fields are elsewhere."""
+    """Refuse query parameters of operations that take none.
+
+    `validate_querystring` refuses unknown ones of the others.
+    """
     if not request.query_string or not request.path.startswith("/api/"):
         return
     view = current_app.view_functions.get(str(request.endpoint))

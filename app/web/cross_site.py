@@ -49,7 +49,7 @@ def cors_headers(path: str, origin: str | None, settings: Config) -> dict[str, s
         "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
         "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
         "Access-Control-Expose-Headers": (
-            "ETag, RateLimit, RateLimit-Policy, Retry-After, Location"
+            "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, WWW-Authenticate"
         ),
         "Access-Control-Max-Age": "600",
         "Cross-Origin-Resource-Policy": "cross-origin",

@@ -9,6 +9,9 @@ from pydantic import BaseModel, Field
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
+REQUEST_ID = "4f1c9d0ab37e4c554f1c9d0ab37e4c55"  # for example
+
+
 class Words(NamedTuple):
     """What happened, and what to do about it."""
 
@@ -58,7 +61,7 @@ class FieldProblem(BaseModel):
     """What is wrong with one field."""
 
     field: str = Field(
-        description="Its name; with dots for what lies deeper, such as `ids.0`.",
+        description="Its name; nested ones are joined by dots, such as `ids.0`.",
         examples=["email"],
     )
     message: str = Field(
@@ -74,10 +77,10 @@ class ProblemDetails(BaseModel):
     status: int = Field(description="The status of the answer.", examples=[404])
     detail: str = Field(description="What happened, for people: its words may change.")
     code: str = Field(description="What happened, for programs: it never changes.")
-    request_id: str = Field(
-        description="Names the request in the logs.", examples=["4f1c9d0ab37e4c55"]
+    request_id: str = Field(description="Names the request in the logs.", examples=[REQUEST_ID])
+    errors: list[FieldProblem] = Field(
+        [], description="What is wrong with which field, where it is about fields."
     )
-    errors: list[FieldProblem] | None = Field(None, description="What is wrong with which field.")
 
 
 def title_of(status: int) -> str:

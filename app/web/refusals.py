@@ -8,6 +8,7 @@ class NotSignedIn(DomainError):
 
     code = "not-signed-in"
     status = 401
+    message = "Log in to continue."
 
 
 class Forbidden(DomainError):
@@ -15,6 +16,7 @@ class Forbidden(DomainError):
 
     code = "forbidden"
     status = 403
+    message = "Your role does not allow this."
 
 
 class AlreadySignedIn(Forbidden):
@@ -27,15 +29,18 @@ class NotConfirmed(Forbidden):
     """The route needs a confirmed email. Pages redirect to `/account/unconfirmed`."""
 
     code = "not-confirmed"
+    message = "Confirm your email address first: open the link that was mailed to you."
 
 
 class PasswordOutdated(Forbidden):
     """The user must choose a password first. Pages redirect to where they do."""
 
     code = "password-change-required"
+    message = "Choose a password of your own first."
 
 
 class NotRecent(Forbidden):
     """The route needs a recent re-authentication. Pages ask for the password, then return."""
 
     code = "reauthentication-required"
+    message = "Enter your password again first."

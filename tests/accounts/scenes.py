@@ -143,7 +143,7 @@ asked = by_member(REQUEST_EMAIL_CHANGE, own | {"email": OTHER})
 
 SCENES = [
     *both("register", "register", "user.registered", registered),
-    *both("confirm_account", "confirm", "user.confirmed session.started", confirm),
+    *both("confirm_account", "confirm_email", "user.confirmed session.started", confirm),
     *both("set_up", "set_up", "user.deleted user.set_up session.started", set_up),
     *both("login", "begin_session", "session.started", by_visitor(LOG_IN, **own)),
     *both("logout", "end_session", "session.ended", by_member(LOG_OUT)),
@@ -153,7 +153,7 @@ SCENES = [
         "session.reauthenticated",
         by_member(REAUTHENTICATE, own),
     ),
-    *both("manage", "rename", "user.renamed", by_member(RENAME, NAMES)),
+    *both("manage", "change_account", "user.renamed", by_member(RENAME, NAMES)),
     scene("accounts.manage_info", "user.renamed", rename_elsewhere),
     *both("change_password", "change_password", "user.password_changed session.started", changed),
     *both("change_email", "change_email", "user.email_change_requested", asked),

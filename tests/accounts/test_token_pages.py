@@ -64,7 +64,7 @@ async def test_reloading_the_answer_makes_and_shows_nothing(browser: Browser) ->
 
 async def test_only_administrators_are_offered_to_administer(app: Quart, browser: Browser) -> None:
     assert 'value="administer"' not in await shown(browser)
-    refused = await post(browser, PATH, await filled(browser, scopes=["administer"]))
+    refused = await post(browser, PATH, await filled(browser, scopes=["read", "administer"]))
     assert refused.status_code == 422
     assert "your tokens cannot either" in await refused.get_data(as_text=True)
     boss = app.test_client()

@@ -64,7 +64,7 @@ async def test_a_token_is_made_shown_once_and_works(
     [listed] = (await (await browser.get(PATH)).get_json())["items"]
     assert listed == made
     assert (made["name"], made["scopes"]) == ("Nightly export", ["read", "write"])
-    assert (made["last_used_at"], made["address"], made["device"]) == (None, None, None)
+    assert (made["last_used_at"], made["ip"], made["device"]) == (None, None, None)
     expires = datetime.fromisoformat(made["expires_at"])
     assert expires - datetime.fromisoformat(made["created_at"]) == timedelta(days=7)
     assert await status(app, secret) == 200

@@ -196,6 +196,43 @@ async def test_of_two_who_have_read_the_same_the_second_changes_nothing(app: Qua
         assert again.headers["ETag"] != now, path
 
 
+async def test_every_operation_that_promises_it_heeds_if_match(app: Quart) -> None:
+    """One whose view does not pass `if_match()` on would change the thing all the same."""
+    browser, person = await administrator(app), await make_person()
+    made = await browser.post("/api/v1/roles", json={"name": "Editors", "index": "account"})
+    there = {"user_id": person.id, "role_id": (await made.get_json())["id"]}
+    asked = 0
+    for each in operations(app):
+        if each.is_tagged and not each.is_safe:
+            values = {
+                name: there.get(name, value_for(each.rule._converters[name]))
+                for name in each.rule.arguments
+            }
+            built = each.rule.build(values)
+            assert built
+            answer = await browser.open(
+                built[1],
+                method=each.method,
+                json=body_of(app, each) if each.body else None,
+                headers={"If-Match": '"x"'},
+            )
+            assert answer.status_code in (404, 412), f"{each.path} needs `if_match()`"
+            asked += 1
+    assert asked >= 5
+
+
+async def test_every_change_may_be_empty(app: Quart) -> None:
+    """A service that reads a field that was not sent gets None: it reads what was sent."""
+    browser, person = await administrator(app), await make_person()
+    for each in operations(app):
+        if each.method == "PATCH":
+            values = {name: value_for(each.rule._converters[name]) for name in each.rule.arguments}
+            built = each.rule.build({**values, "user_id": person.id} if values else {})
+            assert built
+            answer = await browser.patch(built[1], json={})
+            assert answer.status_code in (200, 404), each.path
+
+
 @pytest.mark.parametrize("sent", ["{}", "W/{}", "{gzip}", '"x", {}', "*"])
 async def test_a_tag_is_known_again_behind_a_proxy_that_compresses(
     member: tuple[Browser, Person], sent: str

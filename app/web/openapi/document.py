@@ -12,9 +12,9 @@ from werkzeug.routing import IntegerConverter, UUIDConverter
 
 from app.keyset import ListQuery
 from app.validators import LARGEST_ID
+from app.web.openapi.errors import Refusal, refusals
 from app.web.openapi.examples import FORMATS, REF, example
 from app.web.openapi.operations import Operation, operations
-from app.web.openapi.refusals import Refusal, refusals
 from app.web.openapi.words import (
     DESCRIPTION,
     FORM_HINTS,
@@ -24,12 +24,13 @@ from app.web.openapi.words import (
     needs,
     security_of,
 )
-from app.web.problems import ProblemDetails, title_of
+from app.web.problems import REQUEST_ID, ProblemDetails, title_of
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 ERROR_HEADERS = {
     401: ["WWW-Authenticate"],
+    403: ["WWW-Authenticate"],  # where a token lacks a scope
     429: ["Retry-After", "RateLimit", "RateLimit-Policy"],
     503: ["Retry-After"],
 }
@@ -57,7 +58,7 @@ class Document:
         wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
             *((shape, "validation") for shape in sorted(inputs, key=_name)),
             *((shape, "serialization") for shape in sorted(outputs, key=_name)),
-            (ProblemDetails, "serialization"),
+            (ProblemDetails, "validation"),  # in which `errors` may be absent
         ]
         refs, found = models_json_schema(wanted, ref_template=REF + "{model}")
         self.refs = {model: ref["$ref"] for (model, _), ref in refs.items()}
@@ -159,7 +160,7 @@ class Document:
     def answer(self, each: Operation, status: int, shape: type[BaseModel] | None) -> dict[str, Any]:
         """Return an answer that is no error."""
         described: dict[str, Any] = {"description": "Done."}
-        names = [*(["ETag"] if each.is_tagged and shape else [])]
+        names = ["ETag"] if each.is_tagged and shape else []
         names += LIMITED if each.is_limited else []
         if shape:
             summary = (inspect.getdoc(shape) or "").partition("\n")[0]
@@ -171,7 +172,10 @@ class Document:
         return described
 
     def links(self, each: Operation, name: str) -> dict[str, Any]:
-        """Return what can be done next with the thing of an answer, or the first one of a list."""
+        """Return what can be done next with the thing of an answer, or the first one of a list.
+
+        For what generates clients and tests: the viewer does not show links.
+        """
         schema, pointer = self.schemas[name], ""
         if "items" in schema["properties"]:
             reference = schema["properties"]["items"]["items"].get("$ref", "")
@@ -232,7 +236,7 @@ def _problem(refusal: Refusal) -> dict[str, Any]:
         "status": refusal.status,
         "detail": refusal.detail,
         "code": refusal.code,
-        "request_id": "4f1c9d0ab37e4c55",
+        "request_id": REQUEST_ID,
     }
 
 

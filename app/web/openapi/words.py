@@ -14,24 +14,26 @@ FORM_HINTS = {"autocomplete", "input", "inputmode", "options", "title"}
 COOKIE = "session_INSTALLATION_ID"
 
 DESCRIPTION = """\
-Requests and answers are JSON in UTF-8. Times are UTC in ISO 8601.
+Requests and answers are JSON in UTF-8. Times are UTC in ISO 8601. Programs sign in with an API \
+token, made at `/account/tokens`.
 
 **Errors** are `application/problem+json` \
 ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). Programs read `code`, which never changes; \
-`detail` is for people. `errors` says what is wrong with which field. What was sent is never \
-repeated. A path answers 405 to methods that it does not have, and `Allow` names those that it has.
+`detail` is for people. `errors` says what is wrong with which field. Errors never repeat what was \
+sent. A path answers 405 to methods that it does not have, and `Allow` names those that it has.
 
 **Fields** that an operation does not know are refused with 422, in bodies and in query strings. \
 PATCH changes the fields that are sent.
 
-**Lists** take `limit` and `cursor`. `next` is the cursor of the next page, null on the last one.
+**Lists** that may be long take `limit` and `cursor`. `next` is the cursor of the next page, null \
+on the last one.
 
 **Conflicts**: where two may change one thing, answers have an `ETag`. Who sends it back as \
 `If-Match` changes the thing only if nobody else has meanwhile; otherwise the answer is 412.
 
-**Rate limits**: `RateLimit` says how many requests are left and for how many seconds, \
-`RateLimit-Policy` how many there are. Beyond them the answer is 429, and `Retry-After` says when \
-to try again; so it does with 503.
+**Rate limits**: `RateLimit` says how many requests are left, and in how many seconds the oldest \
+one stops counting; `RateLimit-Policy` says the limit and its window. Beyond it the answer is 429. \
+With 429 and 503, `Retry-After` says in how many seconds to try again.
 """
 
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -39,12 +41,12 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "qb_…",
-        "description": "An API token, made on the page `/account/tokens`. It has scopes.",
+        "description": "An API token, made on the page `/account/tokens`, with scopes.",
     },
     "session": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A session: `POST /api/v1/session` begins one and answers its token.",
+        "description": "A session: `POST /api/v1/session` begins one, and returns its token.",
     },
     "cookie": {
         "type": "apiKey",
@@ -72,7 +74,7 @@ IF_MATCH = {
 
 
 def security_of(each: Operation) -> list[dict[str, list[str]]]:
-    """Return the ways to sign in for an operation, for a token with the scopes that it needs."""
+    """Return the ways to sign in; that by token lists the scopes that it needs."""
     if not each.access.signed_in:
         return []
     ways: list[dict[str, list[str]]] = [{"session": []}, {"cookie": []}]
@@ -85,7 +87,11 @@ def needs(each: Operation) -> str:
     """Return in words who may use an operation."""
     access = each.access
     if not access.signed_in:
-        return "Anybody may use it."
+        if each.is_safe:
+            return "Anybody may use it."
+        if access.session_only:
+            return "Anybody may use it, but API tokens are refused."
+        return "Anybody may use it; an API token that is sent needs the scope `write`."
     who = "Needs a session with a confirmed address" if access.confirmed else "Needs a session"
     if access.permission != NOTHING:
         name = access.permission
@@ -95,7 +101,7 @@ def needs(each: Operation) -> str:
     if access.session_only:
         return f"{who}. API tokens are refused."
     scopes = [f"`{scope}`" for scope in required_scopes(access, each.method)]
-    if isinstance(access.permission, str):
-        who += " (which every administrator has)"
     named = f"scope{'s' * (len(scopes) > 1)} {' and '.join(scopes)}"
-    return f"{who}, or an API token of such an account with the {named}."
+    if isinstance(access.permission, str):
+        named += "; an administrator's token has that permission with the scope `administer`"
+    return f"{who}, or an API token with the {named}."

@@ -1,4 +1,4 @@
-"""What an operation may refuse: by what its view declares, and by what follows from that."""
+"""The errors of an operation: those that its view declares, and those that follow from that."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from app.auth.scopes import InsufficientScope, InvalidToken, SessionRequired
 from app.errors import Busy, DomainError, TooMany
 from app.keyset import BadCursor, ListQuery
-from app.web.access import required_scopes
+from app.web.access import NOTHING, required_scopes
 from app.web.openapi.operations import Operation
-from app.web.problems import WORDS, code_of
+from app.web.problems import code_of, words_of
 from app.web.refusals import Forbidden, NotConfirmed, NotRecent, NotSignedIn, PasswordOutdated
 
 
@@ -24,15 +24,15 @@ class Refusal:
 
 def refusal(error: type[DomainError]) -> Refusal:
     """Return what an error of the domain is answered with."""
-    return Refusal(error.status, error.code, error.message or WORDS[error.status].happened)
+    return Refusal(error.status, error.code, error.message or words_of(error.status).happened)
 
 
 def http_refusal(status: int) -> Refusal:
     """Return what an error of HTTP's own is answered with."""
-    return Refusal(status, code_of(status), WORDS[status].happened)
+    return Refusal(status, code_of(status), words_of(status).happened)
 
 
-INVALID = Refusal(422, "invalid", WORDS[422].happened)
+INVALID = Refusal(422, "invalid", words_of(422).happened)
 
 
 def refusals(operation: Operation) -> dict[int, list[Refusal]]:
@@ -47,13 +47,15 @@ def _all(operation: Operation) -> Iterator[Refusal]:
     access = operation.access
     yield http_refusal(400)  # text that no database stores, in a URL or a body
     if access.signed_in:
-        yield from map(refusal, (NotSignedIn, InvalidToken, Forbidden, NotConfirmed))
+        yield from map(refusal, (NotSignedIn, InvalidToken))
+        if access.confirmed:
+            yield refusal(NotConfirmed)
         if not access.before_password_change:
             yield refusal(PasswordOutdated)
         if access.recent:
             yield refusal(NotRecent)
-    elif not operation.is_safe:
-        yield refusal(Forbidden)  # by the cross-site guard
+    if access.permission != NOTHING or not operation.is_safe:
+        yield refusal(Forbidden)  # by the role, or by the cross-site guard
     if access.session_only:
         yield refusal(SessionRequired)
     elif required_scopes(access, operation.method):
