@@ -70,7 +70,7 @@ class FieldProblem(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """Why a request was refused. It never holds what was sent."""
+    """Why a request was refused. It never holds the values that were sent."""
 
     type: str = Field(description="Always `about:blank`: see `code`.", examples=["about:blank"])
     title: str = Field(description="The name of the status.", examples=["Not Found"])
