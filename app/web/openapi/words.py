@@ -20,7 +20,8 @@ token, made at `/account/tokens`.
 **Errors** are `application/problem+json` \
 ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). Programs read `code`, which never changes; \
 `detail` is for people. `errors` says what is wrong with which field. Errors never repeat the \
-values that were sent. A path answers 405 to methods that it does not have, and `Allow` names those that it has.
+values that were sent. A path answers 405 to methods that it does not have, and `Allow` names \
+those that it has.
 
 **Fields** that an operation does not know are refused with 422, in bodies and in query strings. \
 PATCH changes the fields that are sent.
