@@ -9,17 +9,17 @@ from app.errors import DomainError
 
 
 class Scope(enum.StrEnum):
-    """A part of what the owner of a token may do; `WORDS` says which."""
+    """A part of what the owner of a token may do."""
 
     READ = "read"
     WRITE = "write"
     ADMINISTER = "administer"
 
 
-WORDS = {
+LABELS = {  # on the page that makes tokens
     Scope.READ: "Read: see what you can see",
     Scope.WRITE: "Write: change what you can change",
-    Scope.ADMINISTER: "Administer: act as an administrator, together with read or write",
+    Scope.ADMINISTER: "Administer: also act as an administrator (needs Read or Write)",
 }
 
 
