@@ -30,7 +30,7 @@ def _days(**extra: Any) -> Any:
     return Field(
         30,
         title="Expires after",
-        description="It stops working then, used or not.",
+        description="Using it does not prolong it.",
         ge=1,
         le=MAX_DAYS,
         json_schema_extra=extra or None,

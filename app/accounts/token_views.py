@@ -9,7 +9,7 @@ from quart import ResponseReturnValue, flash, redirect, render_template, url_for
 from app.accounts import tokens
 from app.accounts.token_schemas import DAYS, TokenForm, TokensOut
 from app.accounts.views import BOTH, accounts
-from app.auth.scopes import WORDS, Scope
+from app.auth.scopes import LABELS, Scope
 from app.database import db
 from app.mail.message import link
 from app.web.access import confirmed, limit, reauthenticated, session_only, signed_in
@@ -25,7 +25,7 @@ async def _tokens() -> dict[str, Any]:
     return {
         "tokens": listed.items,
         "options": {
-            "scopes": [(scope, WORDS[scope]) for scope in scopes],
+            "scopes": [(scope, LABELS[scope]) for scope in scopes],
             "expires_in_days": [(str(days), f"{days} days") for days in DAYS],
         },
         "scopes": {Scope.READ},

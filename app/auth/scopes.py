@@ -16,10 +16,10 @@ class Scope(enum.StrEnum):
     ADMINISTER = "administer"
 
 
-WORDS = {
+LABELS = {  # on the page that makes tokens
     Scope.READ: "Read: see what you can see",
     Scope.WRITE: "Write: change what you can change",
-    Scope.ADMINISTER: "Administer: act as an administrator, together with read or write",
+    Scope.ADMINISTER: "Administer: also act as an administrator (needs Read or Write)",
 }
 
 

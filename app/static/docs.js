@@ -22,7 +22,7 @@ const viewer = SwaggerUIBundle({
   spec: specification,
   domNode: container,
   presets: [SwaggerUIBundle.presets.apis],
-  plugins: [layout],
+  plugins: [layout, firstField],
   layout: "Parts",
   deepLinking: true,
   syntaxHighlight: { theme: "tomorrow-night" }, // the usual one has numbers that can hardly be read
@@ -51,6 +51,15 @@ function layout({ React: { createElement } }) {
     return createElement("div", { className: "swagger-ui" }, heading, ...rest);
   };
   return { components: { Parts } };
+}
+
+// Each field of its dialog takes the focus when it appears, so that the last one would have it.
+function firstField({ React: { createElement, useLayoutEffect } }) {
+  const authorizationPopup = (Popup) => (properties) => {
+    useLayoutEffect(() => document.querySelector(".modal-ux input")?.focus(), []);
+    return createElement(Popup, properties);
+  };
+  return { wrapComponents: { authorizationPopup } };
 }
 
 // A script cannot set a cookie that it cannot read, so a field for it in the dialog would do nothing: the browser sends it by

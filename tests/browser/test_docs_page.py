@@ -17,7 +17,25 @@ pytestmark = pytest.mark.browser
 
 ACCOUNT = "/api/v1/account"
 SESSION = "/api/v1/session"
+USERS = "/api/v1/users"
 BACKGROUND = "getComputedStyle(document.querySelector('.opblock-get')).backgroundColor"
+
+# Paragraphs that begin elsewhere than what holds them, or in another font than the page.
+ASIDE = """[...document.querySelectorAll("#swagger-ui p")].filter(p => {
+  const held = p.parentElement, { paddingLeft } = getComputedStyle(held);
+  return p.getBoundingClientRect().left - held.getBoundingClientRect().left
+      > parseFloat(paddingLeft) + 1
+    || getComputedStyle(p).fontFamily !== getComputedStyle(document.body).fontFamily;
+}).map(p => p.outerHTML)"""
+# Lists that are narrower than their longest choice, though there is room.
+CUT = """lists => lists.filter(list => {
+  const room = list.closest(".response-controls")?.clientWidth ?? Infinity;
+  const given = list.offsetWidth;
+  list.style.cssText = "width: max-content; min-width: 0; max-width: none";
+  const needed = list.offsetWidth;
+  list.style.cssText = "";
+  return given < Math.min(needed, room);
+}).map(list => list.outerHTML)"""
 
 
 @pytest.fixture
@@ -134,6 +152,38 @@ async def test_while_there_is_a_token_no_call_changes_who_is_logged_in(
     )
     assert "cookie" not in await (await execute(shown, "201")).all_headers()
     assert (await (await page.request.get(ACCOUNT)).json())["email"] == one.email
+
+
+async def test_the_dialog_begins_with_its_first_field(page: Page) -> None:
+    await page.goto("/docs")
+    fields = (await open_dialog(page)).locator("input")
+    await expect(fields).to_have_count(2)
+    await expect(fields.first).to_be_focused()
+
+
+@pytest.mark.usefixtures("inside")
+async def test_it_says_where_tokens_are_made(page: Page) -> None:
+    await begin_session(page, await make_person())
+    await page.goto("/docs")
+    await page.get_by_role("link", name="the pages of your account").click()
+    await page.get_by_role("link", name="Tokens", exact=True).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Your API tokens")
+
+
+async def test_paragraphs_begin_where_their_headings_do(page: Page) -> None:
+    """They are in the font of the site, and none is centred in the room that it has."""
+    await page.goto("/docs")
+    shown = await operation(page, "get", USERS)
+    assert await shown.locator(":is(.renderedMarkdown, .markdown) p").count() > 5
+    assert await page.evaluate(ASIDE) == []
+
+
+async def test_what_can_be_chosen_is_not_cut(chromium: Browser, site: Served) -> None:
+    async with page_of(chromium, site, width=375) as page:
+        await page.goto("/docs")
+        choices = (await operation(page, "get", USERS)).locator("select")
+        assert await choices.count() > 5
+        assert await choices.evaluate_all(CUT) == []
 
 
 async def test_the_dialog_asks_for_no_cookie(page: Page) -> None:

@@ -1,11 +1,15 @@
 """The administration of people and roles in a real browser."""
 
+from datetime import datetime
+
 import pytest
 from playwright.async_api import expect
 
 from app.accounts import roles
+from app.database import utcnow
 from tests.browser.pages import NEW, Hands, Mailed, begin_session, new_address
 from tests.factories.people import NUMBERS, PASSWORD, Person, make_person
+from tests.factories.tokens import make_token
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("inside")]
 
@@ -119,6 +123,7 @@ async def test_one_person_from_name_to_deletion(hands: Hands, mailed: Mailed, wo
 async def test_sessions_of_somebody_are_seen_and_ended(hands: Hands) -> None:
     await administer(hands)
     kim = await somebody()
+    await make_token(kim.id, "read")
     other = await hands.page.context.browser.new_context(base_url=hands.page.url)  # type: ignore[union-attr]
     await hands.open(f"/admin/user/{kim.id}")
     answer = await other.request.post(
@@ -128,10 +133,16 @@ async def test_sessions_of_somebody_are_seen_and_ended(hands: Hands) -> None:
     assert answer.status == 201
     await hands.open(f"/admin/user/{kim.id}")
     await hands.look()
-    await hands.follow("End all of them")
+    headings = hands.main.get_by_role("heading", level=2)
+    await expect(headings).to_have_text(["Sessions", "API tokens"])
+    token = hands.main.get_by_role("table", name="API tokens").get_by_role("row").last
+    made = await token.get_by_role("cell").nth(1).locator("time").get_attribute("datetime")
+    assert datetime.fromisoformat(str(made)) <= utcnow()
+    await expect(hands.main.get_by_text("This device")).to_have_count(0)
+    await hands.follow("End all sessions and tokens")
     await hands.is_at("End all sessions of")
     await hands.press("End them")
-    await expect(hands.main.get_by_role("heading", name="Sessions and tokens")).to_have_count(0)
+    await expect(headings).to_have_count(0)
     await other.close()
 
 
@@ -140,7 +151,12 @@ async def test_ones_own_page_leads_to_ones_own_account(hands: Hands) -> None:
     await hands.open(f"/admin/user/{me.id}")
     await hands.sees("This is your own account")
     await expect(hands.link("Delete")).to_have_count(0)
+    await expect(hands.main.get_by_role("rowheader").filter(has_text="This device")).to_have_count(
+        1
+    )
     await hands.look()
+    await hands.follow("Your entries in the trail")
+    await hands.is_at("Trail")
 
 
 async def test_several_are_invited_once_the_lines_are_right(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -80,10 +81,15 @@ async def test_it_is_copied_with_a_button(chromium: Browser, site: Served) -> No
         await page.goto("/account/tokens")
         await page.get_by_label("Name").fill("Nightly export")
         await page.get_by_role("button", name="Make the token").click()
-        await page.get_by_role("button", name="Copy").click()
+        await page.get_by_role("button", name="Copy the token").click()
         await expect(page.get_by_role("button", name="Copied")).to_be_visible()
         secret = await page.get_by_label("Nightly export").input_value()
         assert await page.evaluate("navigator.clipboard.readText()") == secret
+        await page.get_by_role("button", name="Copy the command").click()
+        await expect(page.get_by_role("button", name="Copied")).to_have_count(2)
+        command = shlex.split(await page.evaluate("navigator.clipboard.readText()"))
+        assert command[:3] == ["curl", "-H", f"Authorization: Bearer {secret}"]
+        assert command[3].endswith("/api/v1/account")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
