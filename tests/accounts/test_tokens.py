@@ -53,6 +53,16 @@ async def at_once(requests: Iterable[Coroutine[Any, Any, Response]]) -> list[Res
     return await asyncio.gather(*(asyncio.create_task(r, context=Context()) for r in requests))
 
 
+async def test_a_token_that_could_do_nothing_is_refused(browser: Browser) -> None:
+    for scopes, words in (
+        ([], "This field is required."),
+        (["administer"], "Choose Read or Write, too."),
+    ):
+        answer = await browser.post(PATH, json={"name": "x", "scopes": scopes})
+        assert answer.status_code == 422
+        assert (await answer.get_json())["errors"] == [{"field": "scopes", "message": words}]
+
+
 async def test_a_token_is_made_shown_once_and_works(
     app: Quart, browser: Browser, robin: Person
 ) -> None:

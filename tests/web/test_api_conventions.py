@@ -101,6 +101,12 @@ async def test_no_error_repeats_what_was_sent(app: Quart) -> None:
     assert refused > 20
 
 
+async def test_a_name_that_is_no_field_is_repeated_in_part(client: Browser) -> None:
+    answer = await client.post("/api/v1/session", json={"x" * 5000: True})
+    mistakes = (await answer.get_json())["errors"]
+    assert {"field": "x" * 100, "message": "There is no such field."} in mistakes
+
+
 async def test_ids_in_paths_are_not_repeated(app: Quart) -> None:
     browser, nobody = await administrator(app), str(uuid4())
     for path in (f"/api/v1/jobs/{nobody}", "/api/v1/users/1917", "/api/v1/roles/1917"):

@@ -101,6 +101,23 @@ async def test_a_number_without_a_fraction_is_an_integer(
     assert response.status_code == status
 
 
+@pytest.mark.parametrize("many", [[0] * 2001, [[0] * 1000] * 2, {str(n): 0 for n in range(2001)}])
+async def test_json_of_more_values_than_any_operation_takes_is_refused(
+    client: Browser, many: object
+) -> None:
+    answer = await client.post("/api/v1/session", json={"email": many})
+    assert answer.status_code == 400
+    assert "more than 2,000 values" in (await answer.get_json())["detail"]
+
+
+async def test_a_query_string_of_more_parameters_than_any_list_has_is_refused(
+    client: Browser,
+) -> None:
+    answer = await client.get("/api/v1/pages/about?" + "a=1&" * 100)
+    assert answer.status_code == 400
+    assert (await client.get("/api/v1/account?" + "a=1&" * 99)).status_code != 400
+
+
 @pytest.mark.parametrize("query", ["?next=%00", "?%00=1"])
 async def test_a_query_string_that_nobody_can_store_is_refused(client: Browser, query: str) -> None:
     assert (await client.get(f"/account/login{query}")).status_code == 400

@@ -6,7 +6,7 @@ from quart.typing import TestClientProtocol as Browser
 
 from app import create_app
 from app.web.cross_site import SAFE_METHODS
-from tests.factories.people import PASSWORD, make_person
+from tests.factories.people import PASSWORD, log_in, make_person, secret_of
 from tests.web.callers import callers, routes
 
 FOREIGN = [
@@ -85,6 +85,21 @@ async def test_a_listed_origin_may_use_the_api_but_no_page(app: Quart, settings:
         "/api/v1/account", headers={"Origin": "https://evil.example"}
     )
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+async def test_a_listed_origin_does_nothing_as_whoever_is_logged_in_here(
+    app: Quart, settings: object
+) -> None:
+    settings.CORS_ORIGINS = ["https://shop.example"]  # type: ignore[attr-defined]
+    browser = app.test_client()
+    await log_in(browser, await make_person())
+    headers = {"Origin": "https://shop.example", "Sec-Fetch-Site": "same-site"}
+    change = {"first_name": "Ghost"}
+    refused = await browser.patch("/api/v1/account", json=change, headers=headers)
+    assert refused.status_code == 403
+    by_token = headers | {"Authorization": f"Bearer {secret_of(browser)}"}
+    done = await app.test_client().patch("/api/v1/account", json=change, headers=by_token)
+    assert done.status_code == 200
 
 
 def production(monkeypatch: pytest.MonkeyPatch, **more: str) -> Quart:
