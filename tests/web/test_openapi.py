@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, computed_field
 from quart import Quart
 from quart.typing import TestClientProtocol as Browser
+from quart_schema import validate_request, validate_response
 
 from app.environment import PROJECT_ROOT
-from app.web.access import declared
+from app.validators import Shape
+from app.web.access import declared, public, unlimited
 from app.web.openapi.document import specification
 from app.web.openapi.errors import refusals
 from app.web.openapi.examples import example
@@ -186,6 +188,35 @@ async def test_changes_may_leave_out_every_field_and_set_none_to_null(
         for field in schema["properties"].values():
             assert "null" not in json.dumps(field)
             assert "default" not in field
+
+
+class Note(Shape):
+    """A note, as it is sent and as it is shown."""
+
+    text: str = Field(examples=["Water the plants"])
+
+    @computed_field
+    def length(self) -> int:
+        """The number of its characters."""
+        return len(self.text)
+
+
+async def test_a_schema_that_is_read_and_written_is_described_as_either(own_app: Quart) -> None:
+    @own_app.post("/api/v1/notes")
+    @public
+    @unlimited
+    @validate_request(Note)
+    @validate_response(Note)
+    async def add_note(data: Note) -> Note:
+        """Write a note."""
+        return data
+
+    document = json.loads(json.dumps(specification(own_app)))
+    operation = described(document)["POST /api/v1/notes"]
+    sent = operation["requestBody"]["content"]["application/json"]["schema"]
+    shown = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert set(resolved(document, sent)["properties"]) == {"text"}
+    assert set(resolved(document, shown)["properties"]) == {"text", "length"}
 
 
 async def test_what_is_served_is_what_the_command_prints(

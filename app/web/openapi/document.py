@@ -61,7 +61,8 @@ class Document:
             (ProblemDetails, "validation"),  # in which `errors` may be absent
         ]
         refs, found = models_json_schema(wanted, ref_template=REF + "{model}")
-        self.refs = {model: ref["$ref"] for (model, _), ref in refs.items()}
+        # One that is sent and shown has two components where these differ.
+        self.names = {key: ref["$ref"].removeprefix(REF) for key, ref in refs.items()}
         self.schemas: dict[str, Any] = {
             name: _cleaned(schema) for name, schema in found["$defs"].items()
         }
@@ -111,7 +112,10 @@ class Document:
         if each.is_tagged and not each.is_safe:
             described.setdefault("parameters", []).append(_ref("parameters", "If-Match"))
         if each.body:
-            described["requestBody"] = {"required": True, "content": self.json(each.body)}
+            described["requestBody"] = {
+                "required": True,
+                "content": self.json(self.names[each.body, "validation"]),
+            }
         described["responses"] = {
             **{str(s): self.answer(each, s, shape) for s, shape in each.answers.items()},
             **{str(s): self.refused(s, which) for s, which in refusals(each).items()},
@@ -137,7 +141,7 @@ class Document:
         if not each.query:
             return []
         found = []
-        name = self.refs[each.query].removeprefix(REF)
+        name = self.names[each.query, "validation"]
         for field, schema in self.schemas[name]["properties"].items():
             described = _parameter(field, schema)
             if field in ListQuery.model_fields:
@@ -146,9 +150,8 @@ class Document:
             found.append(described)
         return found
 
-    def json(self, shape: type[BaseModel]) -> dict[str, Any]:
-        """Return the content of a body of this schema, with an example."""
-        name = self.refs[shape].removeprefix(REF)
+    def json(self, name: str) -> dict[str, Any]:
+        """Return the content of a body of the schema of this name, with an example."""
         self.examples[name] = {"value": example(self.schemas[name], self.schemas)}
         return {
             JSON: {
@@ -164,10 +167,11 @@ class Document:
         names += LIMITED if each.is_limited else []
         if shape:
             summary = (inspect.getdoc(shape) or "").partition("\n")[0]
-            described = {"description": summary, "content": self.json(shape)}
+            content = self.json(self.names[shape, "serialization"])
+            described = {"description": summary, "content": content}
         if names:
             described["headers"] = _headers(names)
-        if shape and (links := self.links(each, self.refs[shape].removeprefix(REF))):
+        if shape and (links := self.links(each, self.names[shape, "serialization"])):
             described["links"] = links
         return described
 
@@ -205,7 +209,7 @@ class Document:
             "description": f"{title_of(status)}: " + ", ".join(f"`{each.code}`" for each in which),
             "content": {
                 PROBLEM: {
-                    "schema": {"$ref": self.refs[ProblemDetails]},
+                    "schema": {"$ref": REF + self.names[ProblemDetails, "validation"]},
                     "examples": {each.code: _ref("examples", each.code) for each in which},
                 }
             },
