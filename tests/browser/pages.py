@@ -80,9 +80,8 @@ async def page_of(
         yield page
     finally:
         await context.close()
-    assert [
-        complaint for complaint in complaints if not complaint.startswith((ON_PURPOSE, expected))
-    ] == []
+    unexpected = [each for each in complaints if not each.startswith((ON_PURPOSE, expected))]
+    assert unexpected == [], unexpected
 
 
 def new_address(who: str) -> str:

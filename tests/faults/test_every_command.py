@@ -6,6 +6,7 @@ check code rather than a database: `.ci/run` runs them in a clean clone.
 """
 
 import http.cookiejar
+import json
 import os
 import re
 import shutil
@@ -176,7 +177,7 @@ async def test_what_needs_tables_says_what_to_run_where_there_are_none(empty: Cl
     assert await empty.tables() <= {"alembic_version"}
 
 
-@command("shell", "create-admin", "routes", "check")
+@command("shell", "create-admin", "routes", "openapi", "check")
 async def test_commands_on_what_is_there(full: Clone) -> None:
     assert (
         full.does("shell", stdin="print(len((await session.execute(select(User))).all()))") == "4\n"
@@ -193,6 +194,7 @@ async def test_commands_on_what_is_there(full: Clone) -> None:
     )
     assert [(bool(confirmed), role) for confirmed, role in found] == [(True, "Administrator")]
     assert "/account/login" in full.does("routes")
+    assert "/api/v1/account" in json.loads(full.does("openapi"))["paths"]
     assert "No worker is alive" in full.refuses("check")
     assert await full.counts() == FULL | {"users": 5, "trail": 11}
 
