@@ -84,7 +84,7 @@ function showCaller() {
 
 // The call may have logged somebody in or out. Where this page is not for them, nothing is claimed.
 async function renewCaller() {
-  const page = await fetch(location.pathname).then((renewed) => renewed.text(), () => "");
+  const page = await fetch(location.pathname).then((renewed) => renewed.text()).catch(() => ""); // not while one leaves
   const renewed = new DOMParser().parseFromString(page, "text/html").getElementById("caller");
   caller.replaceChildren(...(renewed?.childNodes ?? []));
 }
