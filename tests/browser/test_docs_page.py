@@ -38,8 +38,8 @@ CUT = """lists => lists.filter(list => {
 }).map(list => list.outerHTML)"""
 
 
-# What Swagger UI says where it is opened at an operation whose id holds `_`, as those of ours do; it
-# takes them as they are all the same.
+# What Swagger UI says where it is opened at an operation whose id holds `_`, as ours do. It finds
+# them all the same.
 DEEP_LINK = "Deprecated: escaping deep link whitespace"
 
 
@@ -137,6 +137,7 @@ async def test_a_call_with_a_token_is_sent_without_the_cookie(page: Page, site: 
     await expect(shown.locator(".live-responses-table")).to_contain_text(other.email)
     await page.reload()
     await expect(caller(page)).to_contain_text(f"You are logged in as {one.email}")
+    await expect(page.locator(".opblock.is-open .opblock-summary-path")).to_have_text(ACCOUNT)
     kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert kept == "[{},{}]"
 
