@@ -70,7 +70,7 @@ async def test_every_operation_is_described(app: Quart, document: dict[str, Any]
         path = re.sub(r"<(?:[^:<>]*:)?([^<>]+)>", r"{\1}", rule.rule)
         if path.startswith("/api/"):
             routes |= {f"{each} {path}" for each in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
-    assert len(routes) > 50
+    assert len(routes) > 40
     assert set(described(document)) == routes
 
 
@@ -157,7 +157,7 @@ async def test_every_example_fits_its_schema(app: Quart, document: dict[str, Any
             f"{shape.__name__}: give every text field an example, Field(examples=[…])"
         )
         checked.add(shape)
-    assert len(checked) > 30
+    assert len(checked) > 25
 
 
 async def test_schemas_say_nothing_that_only_forms_read(document: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ async def test_a_code_means_one_thing(app: Quart) -> None:
         for status, which in refusals(each).items():
             for code in (refusal.code for refusal in which):
                 assert known.setdefault(code, status) == status, f"{code} has two statuses"
-    assert len(known) > 30
+    assert len(known) > 25
 
 
 async def test_changes_may_leave_out_every_field_and_set_none_to_null(
@@ -256,7 +256,7 @@ async def test_the_document_in_the_repository_is_that_of_the_code(
         if tag not in OPTIONAL or (PROJECT_ROOT / "app" / OPTIONAL[tag]).is_dir()
     }
     kept, live = ours(json.loads(KEPT.read_text()), present), ours(document, present)
-    assert len(live) > 50
+    assert len(live) > 40
     hint = "if that is meant, run: python manage.py openapi > docs/openapi.json"
     assert set(kept) == set(live), hint
     for name in live:
