@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from quart import Blueprint, Quart, Response, current_app, request
+from quart.globals import request_ctx
 from quart_schema import QuartSchema
 from quart_schema.typing import PydanticDumpOptions
 from quart_schema.validation import (
@@ -102,13 +103,14 @@ async def refuse_unknown_parameters() -> None:
 
     `validate_querystring` refuses unknown ones of the others.
     """
-    if not request.query_string or not request.path.startswith("/api/"):
+    asked = request_ctx.request  # each use of the proxy costs a lookup
+    if not asked.query_string or not asked.path.startswith("/api/"):
         return
-    view = current_app.view_functions.get(str(request.endpoint))
+    view = current_app.view_functions.get(str(asked.endpoint))
     if view is None or hasattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE):
         return
     try:
-        Nothing.model_validate(dict(request.args))
+        Nothing.model_validate(dict(asked.args))
     except ValueError as error:
         raise RequestSchemaValidationError(error) from None
 

@@ -28,13 +28,13 @@ from app.web.problems import REQUEST_ID, ProblemDetails, title_of
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 
+LIMITED = ["RateLimit", "RateLimit-Policy"]
 ERROR_HEADERS = {
     401: ["WWW-Authenticate"],
     403: ["WWW-Authenticate"],  # where a token lacks a scope
-    429: ["Retry-After", "RateLimit", "RateLimit-Policy"],
+    429: ["Retry-After", *LIMITED],
     503: ["Retry-After"],
 }
-LIMITED = ["RateLimit", "RateLimit-Policy"]
 
 
 def specification(app: Quart) -> dict[str, Any]:
