@@ -90,9 +90,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # Commands run here; without this file they would read a developer's own beside manage.py.
     (folder / ".env").touch()
     os.environ["TEST_FOLDER"] = str(folder)
-    valkey, socket = start_valkey(folder)
-    SERVERS.append(valkey)
-    os.environ["TEST_VALKEY_SOCKET"] = socket
     if given:
         os.environ["TEST_POSTGRESQL"] = given
     else:
@@ -147,11 +144,24 @@ def worker_number() -> int:
     return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 
 
+@pytest.fixture(scope="session")
+def valkey(worker_number: int) -> Iterator[str]:
+    """Start a Valkey server for this worker alone and return the path of its socket.
+
+    The databases of one server would not do: its channels belong to all of them.
+    """
+    folder = Path(os.environ["TEST_FOLDER"], f"valkey-{worker_number}")
+    folder.mkdir()
+    server, socket = start_valkey(folder)
+    yield socket
+    server.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def variables(folder: Path, worker_number: int) -> None:
+def variables(folder: Path, valkey: str) -> None:
     """Set the variables that the testing configuration reads."""
     os.environ["INSTANCE_PATH"] = str(folder / "instance")
-    os.environ["REDIS_URL"] = f"unix://{os.environ['TEST_VALKEY_SOCKET']}?db={worker_number}"
+    os.environ["REDIS_URL"] = f"unix://{valkey}"
     # On a busy machine Redis answers later than a request would wait.
     os.environ["REDIS_TIMEOUT"] = "2"
     # A worker whose lease is about to expire would end this process.
