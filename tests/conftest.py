@@ -23,6 +23,7 @@ from app import create_app, environment, migrations
 from app.auth.models import Role
 from app.config import Config, load_settings
 from app.database import Base, db
+from app.jobs import schedule
 from app.limits import Limits
 from app.redis import redis
 from development import postgresql
@@ -166,6 +167,18 @@ def variables(folder: Path, valkey: str) -> None:
     os.environ["REDIS_TIMEOUT"] = "2"
     # A worker whose lease is about to expire would end this process.
     os.environ["WORKER_LEASE"] = "600"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ticks() -> Iterator[None]:
+    """Keep workers in this process from the schedule: jobs that come at some minutes are noise."""
+
+    async def enqueue_nothing(*_: object) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(schedule, "enqueue_due", enqueue_nothing)
+        yield
 
 
 async def create_database(name: str, template: str = "template1") -> str:
