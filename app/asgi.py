@@ -15,6 +15,7 @@ from app.health.announcement import announce
 from app.patches.hypercorn_buffers import bound_buffers
 from app.patches.hypercorn_client_mistakes import log_client_mistakes_as_info
 from app.patches.hypercorn_framing import refuse_ambiguous_requests
+from app.patches.hypercorn_gone_clients import let_clients_go
 from app.patches.hypercorn_header_size import read_announced_header_size
 from app.patches.hypercorn_shutdown import stop_in_order
 from app.process import settle
@@ -23,6 +24,7 @@ refuse_ambiguous_requests()
 bound_buffers()
 read_announced_header_size()
 log_client_mistakes_as_info()
+let_clients_go()
 
 try:
     app = create_app()

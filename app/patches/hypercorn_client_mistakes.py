@@ -5,10 +5,11 @@ websocket that is not ASCII, a path of HTTP/2 that is not, CONNECT without a pat
 streams that are reset or named in PRIORITY frames. Errors of the application are no part of this:
 Hypercorn catches and logs them where it calls the application.
 
-A response to a client that has reset its connection goes on, with a warning of asyncio's for each
-piece of it.
+On Python 3.11 a connection that is open when `graceful_timeout` is over is a traceback too: asyncio
+asks a task that was cancelled for its exception.
 """
 
+import asyncio
 import logging
 import traceback
 
@@ -20,9 +21,7 @@ from hypercorn.protocol.h2 import H2Protocol
 
 logger = logging.getLogger(__name__)
 
-WRITTEN_IN_VAIN = "socket.send() raised exception."  # as asyncio says it, from the fifth time on
-
-_run, _send, _handle = TCPServer.run, TCPServer.protocol_send, H2Protocol.handle
+_run, _handle = TCPServer.run, H2Protocol.handle
 
 
 def log_client_mistakes_as_info() -> None:
@@ -31,19 +30,14 @@ def log_client_mistakes_as_info() -> None:
     Call this when the application starts. Changes nothing for servers other than Hypercorn.
     """
     TCPServer.run = _run_quietly  # type: ignore[assignment, method-assign]
-    TCPServer.protocol_send = _send_while_open  # type: ignore[assignment, method-assign]
     H2Protocol.handle = _handle_and_log  # type: ignore[assignment, method-assign]
-    # What is on its way when the client goes is written before anybody can know.
-    logging.getLogger("asyncio").addFilter(_is_no_write_in_vain)
-
-
-def _is_no_write_in_vain(record: logging.LogRecord) -> bool:
-    return record.msg != WRITTEN_IN_VAIN
 
 
 async def _run_quietly(server: TCPServer) -> None:
     try:
         await _run(server)
+    except asyncio.CancelledError:
+        logger.info("A connection was open for longer than the server waits when it stops: cut it")
     except Exception as error:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
@@ -57,14 +51,6 @@ async def _run_quietly(server: TCPServer) -> None:
             last.lineno,
         )
         logger.debug("The whole error:", exc_info=error)
-
-
-async def _send_while_open(server: TCPServer, event: Event) -> None:
-    """Send, or end what is in progress if the client has gone."""
-    if isinstance(event, RawData) and server.writer.is_closing():
-        await server.protocol.handle(Closed())
-    else:
-        await _send(server, event)
 
 
 async def _handle_and_log(protocol: H2Protocol, event: Event) -> None:

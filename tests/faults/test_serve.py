@@ -67,7 +67,7 @@ def test_killed_supervisor_leaves_nothing(project: Path, serve: Callable[..., Se
     run.child("worker")
     family = run.family()
     run.end(signal.SIGKILL)
-    assert left_after(5, family) == []
+    assert left_after(20, family) == []
     assert refuses(run.port)
     assert not valkey.answers(project / "instance")
 
@@ -86,7 +86,7 @@ def test_killed_supervisor_lets_the_worker_take_its_leave_of_valkey(
         assert running([valkey_server])
     finally:
         worker.resume()
-    assert left_after(5, family) == []
+    assert left_after(20, family) == []
 
 
 def test_killed_while_it_starts_leaves_nothing(serve: Callable[..., Serve]) -> None:
@@ -94,7 +94,7 @@ def test_killed_while_it_starts_leaves_nothing(serve: Callable[..., Serve]) -> N
     run.child("prepare")
     family = run.family()
     run.end(signal.SIGKILL)
-    assert left_after(5, family) == []
+    assert left_after(20, family) == []
 
 
 def test_saved_syntax_error_is_survived_and_its_correction_picked_up(
@@ -141,7 +141,7 @@ def test_dead_process_is_reported_and_replaced_while_the_other_goes_on(
     worker.kill()
     run.until(r"The worker was ended by SIGKILL\. Trying again")
     assert run.get()
-    assert left_after(1, [worker]) == []
+    assert left_after(10, [worker]) == []
     assert run.child("worker") != worker
 
 
@@ -241,7 +241,7 @@ def test_second_ctrl_c_does_not_wait(project: Path, serve: Callable[..., Serve])
         family = run.family()
         run.process.send_signal(signal.SIGINT)
         run.until("Ctrl-C again")
-        assert run.end(timeout=2) == 0
+        assert run.end(timeout=10) == 0
     assert running(family) == []
 
 
@@ -252,8 +252,13 @@ def test_open_stream_does_not_hold_up_a_restart(project: Path, serve: Callable[.
     with socket.create_connection(("127.0.0.1", run.port)) as visitor:
         visitor.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.5)
+        old = run.child("web")
         (project / "app" / "auth" / "models.py").touch()
-        run.until("Ready again", timeout=12)
+        assert left_after(20, [old]) == []  # with what production grants it, 25 s or more
+        run.until("Ready again")
+        run.get()
+    assert "killed it" not in run.output
+    assert "Traceback" not in run.output
 
 
 def test_port_in_use_is_one_line(serve: Callable[..., Serve]) -> None:
