@@ -67,7 +67,7 @@ def test_killed_supervisor_leaves_nothing(project: Path, serve: Callable[..., Se
     run.child("worker")
     family = run.family()
     run.end(signal.SIGKILL)
-    assert left_after(20, family) == []
+    assert left_after(5, family) == []
     assert refuses(run.port)
     assert not valkey.answers(project / "instance")
 
@@ -86,7 +86,7 @@ def test_killed_supervisor_lets_the_worker_take_its_leave_of_valkey(
         assert running([valkey_server])
     finally:
         worker.resume()
-    assert left_after(20, family) == []
+    assert left_after(5, family) == []
 
 
 def test_killed_while_it_starts_leaves_nothing(serve: Callable[..., Serve]) -> None:
@@ -94,7 +94,7 @@ def test_killed_while_it_starts_leaves_nothing(serve: Callable[..., Serve]) -> N
     run.child("prepare")
     family = run.family()
     run.end(signal.SIGKILL)
-    assert left_after(20, family) == []
+    assert left_after(5, family) == []
 
 
 def test_saved_syntax_error_is_survived_and_its_correction_picked_up(
@@ -141,7 +141,7 @@ def test_dead_process_is_reported_and_replaced_while_the_other_goes_on(
     worker.kill()
     run.until(r"The worker was ended by SIGKILL\. Trying again")
     assert run.get()
-    assert left_after(10, [worker]) == []
+    assert left_after(1, [worker]) == []
     assert run.child("worker") != worker
 
 
@@ -241,7 +241,7 @@ def test_second_ctrl_c_does_not_wait(project: Path, serve: Callable[..., Serve])
         family = run.family()
         run.process.send_signal(signal.SIGINT)
         run.until("Ctrl-C again")
-        assert run.end(timeout=10) == 0
+        assert run.end(timeout=2) == 0
     assert running(family) == []
 
 
@@ -254,7 +254,7 @@ def test_open_stream_does_not_hold_up_a_restart(project: Path, serve: Callable[.
         time.sleep(0.5)
         old = run.child("web")
         (project / "app" / "auth" / "models.py").touch()
-        assert left_after(20, [old]) == []  # with what production grants it, 25 s or more
+        assert left_after(12, [old]) == []  # with what production grants it, 25 s or more
         run.until("Ready again")
         run.get()
     assert "killed it" not in run.output

@@ -11,11 +11,10 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config
 from hypercorn.protocol.h2 import H2Protocol
 
 from app.patches import hypercorn_client_mistakes as patch
+from tests.patches.connections import serving
 
 Send = Callable[[bytes], Any]
 
@@ -76,20 +75,12 @@ async def send(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Send]:
     """Return a function that sends bytes to Hypercorn, and waits until it closes."""
     caplog.set_level(logging.INFO)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        app: Any = application
-        state: Any = {}
-        loop = asyncio.get_running_loop()
-        await TCPServer(app, loop, Config(), WorkerContext(None), state, reader, writer)
-
     async def send(raw: bytes) -> None:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(raw)
-        async with asyncio.timeout(5):
+        async with server.connection() as (reader, writer), asyncio.timeout(5):
+            writer.write(raw)
             await reader.read()
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with serving(application) as server:
         yield send
 
 
@@ -117,22 +108,11 @@ async def test_a_mistake_is_one_line_at_info(
 
 async def cut_while_open() -> None:
     """Cancel what serves a connection, as Hypercorn does when its `graceful_timeout` is over."""
-    serving: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nothing: Any = None
-        task: Any = asyncio.current_task()
-        serving.set_result(task)
-        loop = asyncio.get_running_loop()
-        await TCPServer(nothing, loop, Config(), WorkerContext(None), {}, reader, writer)
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        task = await serving
+    async with serving(application) as server, server.connection():
         await asyncio.sleep(0.01)
+        [task] = server.tasks
         task.cancel()
         await asyncio.wait([task])
-        writer.close()
     await asyncio.sleep(0.01)
 
 

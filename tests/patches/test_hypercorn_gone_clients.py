@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 
 from app.patches import hypercorn_gone_clients as patch
+from tests.patches.connections import serving
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -73,17 +72,10 @@ async def answer(scope: Any, receive: Any, send: Any, *rest: Any) -> None:
 
 async def is_closed_at_once(sent: bytes) -> bool:
     """Send something, close one's side, and tell whether Hypercorn closes before the timeout."""
-    timeout = 30  # seconds that it waits for another request
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        app: Any = answer
-        config = Config()
-        config.keep_alive_timeout = timeout
-        loop = asyncio.get_running_loop()
-        await TCPServer(app, loop, config, WorkerContext(None), {}, reader, writer)
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    async with (
+        serving(answer, keep_alive_timeout=30) as server,
+        server.connection() as (reader, writer),
+    ):
         writer.write(sent)
         writer.write_eof()
         try:
@@ -91,8 +83,6 @@ async def is_closed_at_once(sent: bytes) -> bool:
                 await reader.read()
         except TimeoutError:
             return False
-        finally:
-            writer.close()
         return True
 
 
