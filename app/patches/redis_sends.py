@@ -2,10 +2,14 @@
 
 That is what `asyncio.wait_for` does, and it may swallow a cancellation besides, as
 `app.patches.lost_cancellations` says. Needed until `requires-python` begins at 3.12.
+
+What a server did not read in time is dropped with its connection, which redis-py would keep until
+the server reads or the process ends.
 """
 
 import asyncio
 from collections.abc import Iterable
+from typing import cast
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -30,12 +34,16 @@ class _Sending(AbstractConnection):
             await self.check_health()  # type: ignore[no-untyped-call]
         if isinstance(command, str):
             command = command.encode()
+        writer = cast(asyncio.StreamWriter, self._writer)  # which connecting has set
         try:
             async with asyncio.timeout(self.socket_timeout):
-                await self._send_packed_command(
-                    [command] if isinstance(command, bytes) else command
-                )
+                # Not by `writelines`, after which `drain` does not wait until Python 3.12.9 and
+                # 3.13.2: https://github.com/python/cpython/issues/127655
+                for part in [command] if isinstance(command, bytes) else command:
+                    writer.write(part)
+                await writer.drain()
         except BaseException as error:
+            writer.transport.abort()
             await self.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise RedisTimeoutError("Timeout writing to socket") from None

@@ -4,14 +4,14 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import String, create_engine, text
+from sqlalchemy import NullPool, String, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.patches import alembic_batches
 
 
 def alter() -> list[tuple[str, str]]:
-    engine = create_engine("sqlite://")
+    engine = create_engine("sqlite://", poolclass=NullPool)
     with engine.begin() as connection:
         columns = "name TEXT, loud TEXT GENERATED ALWAYS AS (name || '!') STORED"
         connection.execute(text(f"CREATE TABLE words ({columns})"))

@@ -48,22 +48,27 @@ async def test_a_command_starts_no_task(settings: Config) -> None:
     assert await tasks_of_one_command(settings, patched=True) == 0
 
 
-async def test_a_peer_that_does_not_read_costs_the_time_out() -> None:
-    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(5)
-        writer.close()
+async def test_a_peer_that_does_not_read_costs_the_time_out_and_nothing_more() -> None:
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
 
-    server = await asyncio.start_server(ignore, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    connection: Any = SendingConnection(
-        host="127.0.0.1", port=port, socket_timeout=0.2, lib_name=None, lib_version=None
-    )
-    await connection.connect()
-    with pytest.raises(RedisTimeoutError):
-        await connection.send_command("SET", "x", b"x" * 50_000_000)
-    assert not connection.is_connected
-    server.close()
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await accepted.put(writer)
+
+    async with await asyncio.start_server(ignore, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection: Any = SendingConnection(
+            host="127.0.0.1", port=port, socket_timeout=0.2, lib_name=None, lib_version=None
+        )
+        await connection.connect()
+        transport = connection._writer.transport
+        with pytest.raises(RedisTimeoutError):
+            await connection.send_command("SET", "x", b"x" * 50_000_000)
+        assert not connection.is_connected
+        assert transport.get_write_buffer_size() == 0
+        peer = await accepted.get()
+        peer.close()
+        await peer.wait_closed()
 
 
 async def test_a_server_that_is_not_there_is_a_connection_error() -> None:
