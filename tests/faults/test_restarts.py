@@ -15,7 +15,7 @@ import pytest
 
 from app.environment import PROJECT_ROOT
 from tests.faults.conftest import ADMINISTRATOR
-from tests.processes import NO_LIMITS, exchange, production
+from tests.processes import NO_LIMITS, exchange, free_port, production
 
 pytestmark = pytest.mark.faults
 
@@ -50,6 +50,23 @@ def listener() -> Iterator[socket.socket]:
 
 
 Launch = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def visit(port: int, answers: list[str]) -> None:
+    """Request a page again and again, each time on a new connection, until nobody listens."""
+    while True:
+        visitor = socket.socket()
+        visitor.settimeout(START)
+        with visitor:
+            try:
+                visitor.connect(("127.0.0.1", port))
+            except ConnectionRefusedError:
+                return
+            try:
+                visitor.sendall(page("/livez"))
+                answers.append(visitor.recv(100)[:12].decode())
+            except OSError as error:
+                answers.append(repr(error))
 
 
 @pytest.fixture
@@ -160,6 +177,45 @@ def test_restarts_under_load_lose_no_request(start: Launch, listener: socket.soc
         time.sleep(0.5)
     assert visitors.failures == []
     assert visitors.answers > 100
+
+
+def test_a_server_with_a_socket_of_its_own_answers_or_refuses_but_resets_nobody(
+    deployment: dict[str, str], tmp_path: Path
+) -> None:
+    answers: list[str] = []
+    for _ in range(4):
+        port = free_port()
+        settings = ["-c", str(PROJECT_ROOT / "hypercorn.toml"), "-b", f"127.0.0.1:{port}"]
+        with (tmp_path / "server.log").open("ab") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "hypercorn", *settings, "app.asgi:app"],
+                env=deployment | NO_LIMITS,
+                cwd=PROJECT_ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        wait_for_port(port)
+        visitors = [threading.Thread(target=visit, args=(port, answers)) for _ in range(8)]
+        for each in visitors:
+            each.start()
+        time.sleep(0.5)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(15) == 0
+        for each in visitors:
+            each.join()
+    assert len(answers) > 100
+    assert set(answers) == {"HTTP/1.1 200"}
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until a server listens."""
+    deadline = time.monotonic() + START
+    while True:
+        with socket.socket() as visitor:
+            if visitor.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_what_was_accepted_before_sigterm_is_answered_and_told_that_the_process_stops(
