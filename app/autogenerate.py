@@ -16,8 +16,8 @@ from alembic.operations import ops
 from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import CheckConstraint, DefaultClause, Enum
-from sqlalchemy.sql.elements import False_, True_
 
+from app.booleans import as_boolean
 from app.database import Base, UTCDateTime
 from app.enums import LISTS_VALUES, listed_values
 
@@ -98,10 +98,9 @@ def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | 
                 "`state: Mapped[State]`: see docs/features.md, Enums."
             )
     if kind == "server_default" and isinstance(item, DefaultClause):
-        if isinstance(item.arg, False_):
-            return "sa.false()"
-        if isinstance(item.arg, True_):
-            return "sa.true()"
+        # A column that is dropped comes from the database, as that spells it.
+        value = as_boolean(item, getattr(item, "column", None))
+        return False if value is None else f"sa.{str(value).lower()}()"
     return False
 
 

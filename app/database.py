@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
+from app.booleans import check_booleans
 from app.config import Config
 from app.enums import EnumText, check_enums
 from app.errors import NotReady
@@ -72,11 +73,17 @@ class Base(DeclarativeBase):
 
 
 check_enums(Base.metadata)
+check_booleans(Base.metadata)
 
 
 def after_commit(session: AsyncSession, callback: Callable[[], object]) -> None:
     """Call `callback` once the `transaction` of this session has committed; never if it fails."""
     session.info.setdefault("after_commit", {})[callback] = True
+
+
+def is_committed(session: AsyncSession) -> bool:
+    """Tell whether a session belongs to a `transaction`: the end of any other rolls back."""
+    return not session.info.get("reads")
 
 
 def insert_into(session: AsyncSession, table: type["Base"]) -> Any:
@@ -97,7 +104,9 @@ class Database:
         self.engine = create_engine(settings)
         # Whether one statement may run outside of a transaction, past SQLAlchemy.
         self.is_direct = not (settings.sqlite or _is_behind_pgbouncer(settings))
-        self._reading = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = async_sessionmaker(
+            self.engine, expire_on_commit=False, info={"reads": True}
+        )
         self._writer = self.engine.execution_options(sqlite_writes=True)
         self._writing = async_sessionmaker(self._writer, expire_on_commit=False)
         self._turn = asyncio.Lock() if settings.sqlite else None

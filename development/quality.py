@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 
 from app.environment import PROJECT_ROOT
+from app.errors import NotReady
 from app.validators.database_url import sqlite_url
+from development import embedded
 
 PARTS = ("app", "development", "alembic", "tests", "bench", "manage.py", "worker.py")
 PATHS = tuple(part for part in PARTS if (PROJECT_ROOT / part).exists())
@@ -72,17 +74,38 @@ def run(module: str, *arguments: str, folder: Path = PROJECT_ROOT) -> int:
 
 
 def _migrations_drift() -> int:
-    """Migrate an empty scratch database and compare it with the models.
+    """Migrate an empty database of each kind, and compare it with the models.
 
     Returns 0 when they agree, else the exit status of the step that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"TEST_DATABASE_URL": sqlite_url(Path(folder) / "drift.sqlite3")}
-        manage = [sys.executable, "manage.py", "-c", "testing", "db"]
-        for step in ("upgrade", "check"):
-            status = subprocess.run(
-                [*manage, step], cwd=PROJECT_ROOT, env=environment, check=False
-            ).returncode
-            if status:
-                return status
-    return 0
+        scratch = Path(folder)
+        status = _drift(sqlite_url(scratch / "drift.sqlite3"))
+        if status:
+            return status
+        try:
+            # Imported late: Windows does not have it.
+            from development import postgresql
+
+            server = postgresql.server(scratch)
+            embedded.ensure_running(server)
+        except (ImportError, NotReady) as error:
+            click.echo(f"Not run on PostgreSQL, for which SQL is only written: {error}")
+            return _manage("postgresql:///nowhere", "upgrade", "--sql", stdout=subprocess.DEVNULL)
+        try:
+            return _drift(postgresql.url(scratch))
+        finally:
+            embedded.stop(server.log)
+
+
+def _drift(database_url: str) -> int:
+    click.echo(f"Migrations on {'SQLite' if database_url.startswith('sqlite') else 'PostgreSQL'}")
+    return _manage(database_url, "upgrade") or _manage(database_url, "check")
+
+
+def _manage(database_url: str, *command: str, stdout: int | None = None) -> int:
+    environment = os.environ | {"TEST_DATABASE_URL": database_url}
+    manage = [sys.executable, "manage.py", "-c", "testing", "db", *command]
+    return subprocess.run(
+        manage, cwd=PROJECT_ROOT, env=environment, stdout=stdout, check=False
+    ).returncode
