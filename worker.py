@@ -9,6 +9,6 @@ from app.errors import Problem
 from app.worker import worker_settings
 
 try:
-    WorkerSettings = worker_settings()
+    WorkerSettings = worker_settings(alone=True)
 except Problem as problem:
     sys.exit(problem.message)

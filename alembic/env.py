@@ -110,4 +110,5 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    asyncio.run(run_online())
+    # Under `alembic` this loop is the process's only one; under manage.py another has to end it.
+    context.config.attributes.get("run", asyncio.run)(run_online())

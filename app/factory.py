@@ -14,7 +14,7 @@ from app.environment import load_environment
 from app.features import FEATURES
 from app.health import probes
 from app.health import views as health
-from app.jobs import queue, schedule
+from app.jobs import notifier, schedule
 from app.limits import Limits
 from app.mail import mailbox
 from app.patches.quart_contexts import drop_flask_contexts
@@ -70,7 +70,7 @@ def create_app(config_name: str | None = None) -> Quart:
     app.extensions["passwords"] = passwords = Passwords(settings)
 
     for part in (
-        queue,
+        notifier,
         schedule,
         bodies,
         access,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config import Config
+from app.terminal import printable
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -25,13 +26,38 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 
+# Characters of a message or a traceback. Beyond that it is data, which logs are no place for.
+LONGEST, END = 10_000, 2_000
+
+
+def shortened(text: str) -> str:
+    """Return a text without its middle if it is too long: the end of a traceback is its error."""
+    if len(text) <= LONGEST:
+        return text
+    left_out = f"… {len(text) - LONGEST} characters are left out …"
+    return f"{text[: LONGEST - END]}\n{left_out}\n{text[-END:]}"
+
+
 def add_request_id(record: logging.LogRecord) -> bool:
     """Add the current request's id to a record. A filter that keeps every record."""
     record.request_id = request_id.get()
     return True
 
 
-class JsonFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Write a line for people, and tracebacks below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (a method of the library)
+        """Return the line."""
+        record.message = printable(shortened(record.message), lines=True)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (a method of the library)
+        """Return the traceback."""
+        return printable(shortened(super().formatException(ei)), lines=True)
+
+
+class JsonFormatter(TextFormatter):
     """Write one JSON object per line, with what a call passes as `extra` among its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -41,7 +67,7 @@ class JsonFormatter(logging.Formatter):
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": shortened(record.getMessage()),
             "request_id": getattr(record, "request_id", "-"),
         }
         line |= {key: value for key, value in vars(record).items() if key not in STANDARD}
@@ -58,7 +84,7 @@ def configure(settings: Config) -> None:
     """Send this process's logs to stderr, and to syslog where `SYSLOG` is set, in `LOG_FORMAT`."""
     formatter: logging.Formatter = JsonFormatter()
     if settings.LOG_FORMAT == "text":
-        formatter = logging.Formatter(
+        formatter = TextFormatter(
             "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s", "%H:%M:%S"
         )
     handlers: list[logging.Handler] = [OurHandler()]

@@ -3,11 +3,11 @@
 What it runs comes out of the database: see app/jobs/engine/README.md.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
 import socket
-import sys
 import threading
 from typing import Any
 from uuid import uuid4
@@ -26,13 +26,16 @@ from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY, identify_database
+from app.patches.arq_exits import when_left
 from app.process import settle
 from app.redis import deserialize, serialize, worker_redis
 from app.validators.redis_url import options
 
 
-def worker_settings(config_name: str | None = None) -> type:
+def worker_settings(config_name: str | None = None, *, alone: bool = False) -> type:
     """Make the class that arq reads, for the configuration of this name.
+
+    A worker that is `alone` in its process ends that process when it stops.
 
     It inherits nothing, since arq ignores inherited attributes. In development the embedded Valkey
     is started unless it runs. Raises `ConfigurationError`, and `NotReady` when Redis or the
@@ -69,6 +72,8 @@ def worker_settings(config_name: str | None = None) -> type:
         ctx["runner"] = Runner(app, redis, settings, name, stopping)
         settle()
         await ctx["runner"].start()
+        if alone:
+            when_left(asyncio.get_running_loop(), ctx["runner"].leave)
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
         for part in ("runner", "heartbeat"):
@@ -76,8 +81,8 @@ def worker_settings(config_name: str | None = None) -> type:
                 await ctx[part].stop()
         if "app" in ctx:
             await ctx["app"].shutdown()
-        if "runner" in ctx and ctx["runner"].failed:
-            sys.exit(1)
+        if alone and "runner" in ctx:
+            ctx["runner"].end_process()
 
     async def run(ctx: dict[str, Any], slot: str) -> None:
         await ctx["runner"].run(slot)

@@ -31,7 +31,7 @@ BEGUN: list[float] = []
 
 
 @job("bench.noop")
-async def noop() -> None:
+async def noop(number: int = 0) -> None:
     """Do nothing."""
     BEGUN.append(time.perf_counter())
 

@@ -23,7 +23,7 @@ from app import create_app, environment, migrations
 from app.auth.models import Role
 from app.config import Config, load_settings
 from app.database import Base, db
-from app.jobs import schedule
+from app.jobs.engine import ticks
 from app.limits import Limits
 from app.redis import redis
 from development import postgresql
@@ -177,7 +177,7 @@ def no_ticks() -> Iterator[None]:
         pass
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(schedule, "enqueue_due", enqueue_nothing)
+        patched.setattr(ticks, "enqueue_due", enqueue_nothing)
         yield
 
 

@@ -30,6 +30,10 @@ class Server:
                 start_new_session=True,
             )
 
+    def signal(self, name: str) -> None:
+        """Send a signal to the server and those of its processes that have its group."""
+        subprocess.run(["pkill", f"-{name}", "-P", str(self.process.pid)], check=True)
+
     def stop(self) -> None:
         """Stop it and wait for its end."""
         assert self.process.stdin
@@ -38,18 +42,20 @@ class Server:
 
 
 def start_postgresql(folder: Path, *, durable: bool = False) -> tuple[Server, str]:
-    """Start a new PostgreSQL server with its data below `folder`; `durable` waits for the disk.
+    """Start PostgreSQL with its data below `folder`, new ones or those of the last time; `durable`
+    waits for the disk.
 
     Returns the server and the folder of its socket.
     """
     home = folder / "postgresql"
-    home.mkdir(mode=0o755)
+    home.mkdir(mode=0o755, exist_ok=True)
     user = postgresql.database_user()
     if user:
         os.chown(home, *user)
     binaries = postgresql.reachable_binaries(home)
     data = home / "data"
-    postgresql.make_data(binaries, data)
+    if not data.is_dir():
+        postgresql.make_data(binaries, data)
     options = ["-c", "listen_addresses=", "-c", "max_connections=300"]
     if not durable:
         options += ["-F", "-c", "synchronous_commit=off"]

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,16 @@ def test_lines_in_syslog_say_whose_they_are(
             logs.configure(settings)
     assert re.match(rf"<\d+>B-cher-S-hne\[{os.getpid()}\]: ", line)
     assert "something happened" in line
+
+
+def test_what_others_wrote_reaches_no_terminal_as_it_is() -> None:
+    try:
+        raise ValueError("\x1b[31mred\r\u202e")
+    except ValueError:
+        record = logging.LogRecord(
+            "app", logging.ERROR, "here", 1, "%s", ("\x9b31m\nsecond",), sys.exc_info()
+        )
+    shown = logs.TextFormatter("%(message)s").format(record)
+    assert not set(shown) & set("\x1b\r\u202e\x9b")
+    assert shown.startswith("\\x9b31m\nsecond\nTraceback")
+    assert shown.endswith("ValueError: \\x1b[31mred\\r\\u202e")

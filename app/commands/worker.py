@@ -11,7 +11,7 @@ def run_worker(config_name: str | None = None, *, burst: bool = False) -> None:
 
     Blocks the calling thread.
     """
-    arq_run_worker(worker_settings(config_name), burst=burst)
+    arq_run_worker(worker_settings(config_name, alone=True), burst=burst)
 
 
 @click.command()

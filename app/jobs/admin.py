@@ -44,11 +44,12 @@ async def show(job_id: UUID) -> str:
     """Show everything about one job."""
     async with db.session() as session:
         job = await service.find_job(session, job_id)
+    can_discard = service.is_unfinished(job)
     return await render_template(
         "jobs/job.html",
         job=JobOut.of(job),
-        can_retry=job.state in service.RETRIABLE,
-        can_discard=job.state in service.UNFINISHED,
+        can_retry=can_discard or job.state == State.DISCARDED,
+        can_discard=can_discard,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -42,8 +42,10 @@ class Leased:
     args: dict[str, Any]
     lease: int
     attempt: int  # how often it has been started
-    # Passed in by the engine: marks jobs as done, returns those whose lease was not lost.
-    finish: Callable[[AsyncSession, Iterable[Key]], Awaitable[set[Key]]]
+    # Passed in by the engine: marks this job as done; false if its lease was lost.
+    complete: Callable[[AsyncSession, Key], Awaitable[bool]]
+    # Before it was leased or its lease was last renewed, by the monotonic clock.
+    renewed_at: float = 0.0
     completed: bool = False  # by `completing`
     reported_at: float = 0.0  # when progress was last written, by the monotonic clock
 
@@ -72,7 +74,7 @@ async def completing() -> AsyncIterator[AsyncSession]:
     async with db.transaction() as session:
         yield session
         # Last: until then the row is not locked, so that the lease can be renewed.
-        if job and not await job.finish(session, [job.key]):
+        if job and not await job.complete(session, job.key):
             raise LeaseLost
     if job:
         job.completed = True

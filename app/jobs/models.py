@@ -2,8 +2,8 @@
 
 import enum
 from datetime import datetime
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, cast
+from uuid import UUID
 
 from sqlalchemy import (
     JSON,
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     SmallInteger,
     String,
+    Table,
     Text,
     literal,
     text,
@@ -21,6 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from uuid_utils.compat import uuid7
 
 from app.database import Base, UTCDateTime
 
@@ -62,6 +64,14 @@ class State(enum.StrEnum):
     DISCARDED = "discarded"
 
 
+class Priority(enum.IntEnum):
+    """Which of the due jobs begin first. Of equal ones, those that have been due longer."""
+
+    HIGH = 1
+    NORMAL = 0
+    LOW = -1
+
+
 class Job(Base):
     """A piece of work, committed together with the data that it is about."""
 
@@ -70,10 +80,14 @@ class Job(Base):
         CheckConstraint(
             "state IN ('waiting', 'running', 'done', 'dead', 'discarded')", name="state"
         ),
-        # For dispatch. It holds the waiting jobs alone: most of the table is finished jobs.
+        # For dispatch. It holds the waiting jobs alone: most of the table is finished jobs. The
+        # name is for passing over those whose kind may not begin now.
         Index(
             "ix_jobs_due",
+            "priority",
             "due_at",
+            "id",
+            "name",
             postgresql_where=text("state = 'waiting'"),
             sqlite_where=text("state = 'waiting'"),
         ),
@@ -83,11 +97,14 @@ class Job(Base):
         Index("ix_jobs_finished_at", "finished_at"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    # Ordered by time within a process: jobs that are due at the same time begin in this order.
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     name: Mapped[str] = mapped_column(String(100))
     args: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(String(16), default=State.WAITING)
-    priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default=text("0"))
+    priority: Mapped[int] = mapped_column(
+        SmallInteger, default=Priority.NORMAL, server_default=text("0")
+    )
     # When it is to run at the earliest; empty once it has started.
     due_at: Mapped[datetime | None]
     # When the lease of `worker` ends and others may take the job; empty while nobody leases it.
@@ -105,6 +122,13 @@ class Job(Base):
 
     def __repr__(self) -> str:
         return f"<Job {self.name} {self.id} {self.state}>"
+
+
+# Without the ORM, which would cost the engine more than its statements themselves.
+jobs = cast(Table, Job.__table__)
+
+# Nobody works on a job any more, even if its state says so.
+LEASE_OVER = jobs.c.leased_until.is_(None) | (jobs.c.leased_until <= db_now())
 
 
 class Schedule(Base):

@@ -57,14 +57,15 @@ async def jobs(services: Services) -> list[Outcome]:
     for (name, state), count in sorted(counts.items()):
         if state == State.DEAD:
             hint = (
-                f"Look: python manage.py jobs list --state dead --name {name}; then jobs retry or "
-                "discard them."
+                f"Look: python manage.py jobs list --state dead --name {name}; then retry or "
+                "discard them by the same options."
             )
             message = CheckMessage("qb.W003", f"Dead jobs named {name}: {count}.", hint)
             found.append(Outcome("jobs", "degraded", "some are dead", message))
         elif name not in KINDS:
             hint = (
-                "A worker of the release that has it runs them. Is that this one? Then import its "
+                "A worker of the release that has it runs them. If it was renamed or removed, end "
+                f"them: python manage.py jobs discard --name {name}. If it is new, import its "
                 "module in the feature.py of its feature."
             )
             words = f"Jobs named {name}, which this release does not know: {count}."

@@ -1,63 +1,99 @@
 """Declaring jobs, and enqueueing them in the transaction that needs them."""
 
-import asyncio
-import json
-import logging
+import inspect
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from quart import Quart, current_app
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import Table, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from uuid_utils.compat import uuid7
 
-from app.config import DAY
-from app.database import after_commit, insert_into
-from app.jobs.models import Job, State, db_now
-
-logger = logging.getLogger(__name__)
+from app.config import settings
+from app.database import after_commit, insert_into, is_committed
+from app.errors import Busy
+from app.jobs import arguments
+from app.jobs.models import Job, Priority, State, db_now
+from app.jobs.notifier import wake
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[object]])
 
-CHANNEL = "jobs:wake"
-# Bytes of a job's arguments as JSON: they are ids. Data belongs in a table of its own.
-LARGEST_ARGUMENTS = 8 * 1024
 # With the default back-off they are spread over about an hour and a half.
 MAX_ATTEMPTS = 10
-LONGEST_KEY = 99  # characters; with a name of 100 it fits its column
-LONGEST_DELAY = 10 * 365 * DAY
+# Without a colon, which separates the name from a unique key.
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL: LOCK_TIMEOUT is over
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
-    """The function that runs under a name, and how often and how long it may run."""
+    """The function that runs under a name, and when, how often and how long it may run."""
 
     function: Callable[..., Awaitable[object]]
     timeout: float | None  # seconds; None: WORKER_JOB_TIMEOUT
     max_attempts: int
+    priority: Priority
+    at_once: int | None  # in one worker; None: as many as there is room for
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters of the function."""
+        return inspect.signature(self.function)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where the function is declared."""
+        return self.function.__module__, self.function.__qualname__
 
 
 KINDS: dict[str, Kind] = {}
 
 
+class KeyIsLocked(Busy):
+    """Another transaction, which has not ended, has just enqueued a job of this name and key.
+
+    Raised after DATABASE_LOCK_TIMEOUT, on PostgreSQL. The transaction cannot go on: the request is
+    answered with 503 and may be sent again.
+    """
+
+    message = "The same is being asked for at this moment: try again in a few seconds."
+
+
 def job(
-    name: str, *, timeout: float | None = None, max_attempts: int = MAX_ATTEMPTS
+    name: str,
+    *,
+    timeout: float | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
+    priority: Priority = Priority.NORMAL,
+    at_once: int | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the function that runs under a name, like "accounts.send_confirmation".
 
     It is called with the arguments given to `enqueue`, and may run more than once: after an
     exception, after `timeout` seconds (WORKER_JOB_TIMEOUT if None), or when its worker dies. After
-    `max_attempts` it is dead. The `feature.py` of its feature has to import its module. Raises
-    `ValueError` if the name is taken.
+    `max_attempts` it is dead. The `feature.py` of its feature has to import its module.
+
+    Due jobs of higher priority begin first. `at_once` is how many of this kind a worker runs at the
+    same time: fewer than WORKER_MAX_JOBS leave room for other kinds. Raises `ValueError` if the
+    name is taken or is not of letters, digits, `.`, `_` and `-`, and for numbers below 1.
     """
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot be a job's name: use up to 100 letters, digits, dots, dashes and "
+            "underscores."
+        )
+    if any(number is not None and number <= 0 for number in (timeout, max_attempts, at_once)):
+        raise ValueError(f"{name} needs more than 0 seconds, attempts, and jobs at once.")
 
     def declare(function: Function) -> Function:
-        if name in KINDS and KINDS[name].function.__qualname__ != function.__qualname__:
+        arguments.require_function(name, function)
+        if name in KINDS and KINDS[name].place != (function.__module__, function.__qualname__):
             raise ValueError(f"Two jobs are named {name!r}.")
-        KINDS[name] = Kind(function, timeout, max_attempts)
+        KINDS[name] = Kind(function, timeout, max_attempts, priority, at_once)
         return function
 
     return declare
@@ -70,17 +106,24 @@ async def enqueue(
 
     If the transaction rolls back, there is no job. `args` are small JSON: ids, never secrets, since
     administrators see them. With `unique` nothing is added, and `None` returned, while a job of the
-    same name and key waits to start. Raises `ValueError` or `TypeError` for arguments that are too
-    large or no JSON, and for a delay or key out of range.
+    same name and key waits to start; while another transaction that adds one has not ended, this
+    waits for it, and raises `KeyIsLocked` after a few seconds.
+
+    Raises `ValueError` or `TypeError` for a name that is not declared, for arguments that its
+    function does not take, that are too large or that cannot be stored as JSON, and for a delay or
+    key out of range. Raises `RuntimeError` for a session that does not commit.
     """
-    _require_valid(name, args, delay, unique)
+    kind = _kind(session, name)
+    arguments.require_valid_key(name, delay, unique)
+    arguments.require_valid(name, args, kind.signature)
     # A key belongs to a job's name: two kinds of jobs may use the same.
     unique_key = None if unique is None else f"{name}:{unique}"
-    identifier = uuid4()
+    identifier = uuid7()
     values = {
         "id": identifier,
         "name": name,
         "args": args,
+        "priority": kind.priority,
         "due_at": db_now(delay),
         "created_at": db_now(),
         "unique_key": unique_key,
@@ -91,7 +134,13 @@ async def enqueue(
     statement = statement.on_conflict_do_update(
         index_elements=["unique_key"], set_={"unique_key": unique_key}
     )
-    if (await session.execute(statement.returning(Job.id))).scalar_one() != identifier:
+    try:
+        added = (await session.execute(statement.returning(Job.id))).scalar_one()
+    except DBAPIError as error:
+        if unique_key and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+            raise KeyIsLocked from error
+        raise
+    if added != identifier:
         return None
     if not delay:
         after_commit(session, wake)
@@ -103,86 +152,39 @@ async def enqueue_many(
 ) -> list[UUID]:
     """Add jobs of one name to this transaction, one for each of these arguments, in one statement.
 
-    Returns their ids in order. Otherwise as `enqueue`.
+    Returns their ids in order, in which they also begin. Otherwise as `enqueue`.
     """
-    ids, rows = [], []
-    for args in many:
-        _require_valid(name, args, delay)
-        ids.append(uuid4())
-        rows.append({"id": ids[-1], "name": name, "args": args})
+    kind = _kind(session, name)
+    arguments.require_valid_key(name, delay)
+    rows: list[dict[str, Any]] = [{"id": uuid7(), "name": name, "args": args} for args in many]
+    for row in rows:
+        arguments.require_valid(name, row["args"], kind.signature)
     if not rows:
         return []
     # Without the ORM, which would make an object of each row; and the times by the database, once.
     table = cast(Table, Job.__table__)
-    statement = insert(table).values(
-        state=State.WAITING, lease=0, attempt=0, due_at=db_now(delay), created_at=db_now()
-    )
+    same = {"state": State.WAITING, "priority": kind.priority, "lease": 0, "attempt": 0}
+    statement = insert(table).values(due_at=db_now(delay), created_at=db_now(), **same)
     await (await session.connection()).execute(statement, rows)
     if not delay:
         after_commit(session, wake)
-    return ids
+    return [row["id"] for row in rows]
 
 
-def _require_valid(
-    name: str, args: dict[str, Any], delay: float, unique: str | None = None
-) -> None:
-    if len(json.dumps(args, allow_nan=False)) > LARGEST_ARGUMENTS:
-        raise ValueError(
-            f"The arguments of {name} are too large: pass ids, and keep the rest in a table."
+def _kind(session: AsyncSession, name: str) -> Kind:
+    if not is_committed(session):
+        raise RuntimeError(
+            f"{name} is enqueued in a session that does not commit: open it by db.transaction()."
         )
-    if not 0 <= delay <= LONGEST_DELAY or len(name) > 100 or len(unique or "") > LONGEST_KEY:
+    if name not in KINDS and not (settings.JOBS_OF_NEXT_RELEASE and NAME.fullmatch(name)):
         raise ValueError(
-            f"{name} takes a delay of 0 to {LONGEST_DELAY} seconds, a name of 100 characters and a "
-            f"key of {LONGEST_KEY}."
+            f"No job is named {name!r}. Is its module imported in the feature.py of its feature?"
         )
+    return KINDS.get(name, OF_NEXT_RELEASE)
 
 
-def wake() -> None:
-    """Wake the workers now, so that they need not wait for their next sweep."""
-    notifier: WorkerNotifier = current_app.extensions["jobs"]
-    notifier.notify()
+async def _of_next_release(**args: Any) -> None:
+    """Stand in for a function that this release does not have: it takes any arguments."""
 
 
-class WorkerNotifier:
-    """Wakes the workers through Redis, in the background.
-
-    While Redis is away no request is delayed and no job lost: workers poll anyway. One message is
-    sent at a time; all that are asked for while it is on its way become the next one.
-    """
-
-    def __init__(self, redis: Redis, channel: str) -> None:
-        self._redis = redis
-        self._channel = channel
-        self._wanted = self._away = False
-        self._sending: asyncio.Task[None] | None = None
-
-    def notify(self) -> None:
-        """Publish a message soon; returns at once."""
-        self._wanted = True
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
-
-    async def close(self) -> None:
-        """Wait for the message that is on its way, at most as long as REDIS_TIMEOUT allows."""
-        if self._sending is not None:
-            await self._sending
-
-    async def _send(self) -> None:
-        while self._wanted:
-            self._wanted = False
-            try:
-                await self._redis.publish(self._channel, b"")
-                self._away = False
-            except (RedisError, OSError) as error:
-                if not self._away:
-                    logger.warning(
-                        "Workers cannot be woken; they find jobs at their next sweep: %s", error
-                    )
-                self._away = True
-
-
-def init_app(app: Quart) -> None:
-    """Register the notifier of workers."""
-    channel = app.extensions["settings"].redis_key(CHANNEL)
-    app.extensions["jobs"] = notifier = WorkerNotifier(app.extensions["redis"], channel)
-    app.after_serving(notifier.close)
+OF_NEXT_RELEASE = Kind(_of_next_release, None, MAX_ATTEMPTS, Priority.NORMAL, None)

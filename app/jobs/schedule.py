@@ -1,17 +1,13 @@
-"""Recurring jobs: features register them, and each tick enqueues an ordinary job."""
+"""Recurring jobs: features register them, and `engine/ticks.py` enqueues them as ordinary jobs."""
 
-import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 from quart import Quart
-from sqlalchemy import select, update
 
-from app.database import Database, insert_into, utcnow
-from app.jobs.models import Schedule, db_now
-from app.jobs.queue import enqueue
-
-logger = logging.getLogger(__name__)
+from app.database import utcnow
+from app.jobs.queue import KINDS
 
 
 def latest(cron: str, now: datetime) -> datetime:
@@ -19,50 +15,39 @@ def latest(cron: str, now: datetime) -> datetime:
     return next(CronSim(cron, now.replace(microsecond=0) + timedelta(seconds=1), reverse=True))
 
 
-def every(app: Quart, cron: str, name: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """When a recurring job is enqueued, and whether it may overlap itself."""
+
+    cron: str
+    overlapping: bool
+
+
+def every(app: Quart, cron: str, name: str, *, overlapping: bool = False) -> None:
     """Run the job of this name on a schedule, as in a crontab, in UTC; it takes no arguments.
 
-    A feature calls this in its `init_app`. Raises `CronSimError` for a mistake in `cron`.
+    A tick that comes while a job of this name still runs, or is about to be tried again, waits for
+    its end, and with it all later ones: together they are one job. `overlapping` allows several at
+    once. A feature calls this in its `init_app`, after the import that declares the job.
+
+    Raises `ValueError` for a mistake in `cron`, and for a job that is not declared, that needs
+    arguments, or that is on the schedule already.
     """
-    latest(cron, utcnow())
+    try:
+        latest(cron, utcnow())
+    except CronSimError as error:
+        raise ValueError(f"{name} is on the schedule at {cron!r}: {error}.") from None
+    if name not in KINDS:
+        raise ValueError(f"{name} is on the schedule, but no job of that name is declared.")
+    try:
+        KINDS[name].signature.bind()
+    except TypeError as error:
+        raise ValueError(f"{name} is on the schedule, but takes arguments: {error}.") from None
     if name in app.extensions["schedule"]:
         raise ValueError(f"{name} is on the schedule twice.")
-    app.extensions["schedule"][name] = cron
+    app.extensions["schedule"][name] = Recurring(cron, overlapping)
 
 
 def init_app(app: Quart) -> None:
     """Register an empty schedule."""
     app.extensions["schedule"] = {}
-
-
-async def enqueue_due(database: Database, schedule: dict[str, str]) -> None:
-    """Enqueue the jobs whose tick has come.
-
-    Idempotent: each tick enqueues one job however many workers there are, and all missed ticks
-    together enqueue one. The database's clock decides, and the table `schedules` holds the last
-    tick. A new schedule begins with its next tick.
-    """
-    async with database.session() as session:
-        now: datetime = (await session.execute(select(db_now()))).scalar_one()
-        last = {
-            row.name: row.tick
-            for row in await session.execute(select(Schedule.name, Schedule.tick))
-        }
-    for name, cron in schedule.items():
-        tick = latest(cron, now)
-        if name in last and tick <= last[name] <= now:
-            continue
-        tell = update(Schedule).where(Schedule.name == name).values(tick=tick)
-        async with database.transaction() as session:
-            if name not in last:
-                new = insert_into(session, Schedule).values(name=name, tick=tick)
-                await session.execute(new.on_conflict_do_nothing())
-            elif last[name] > now:
-                logger.warning(
-                    "%s last ran at %s, which is in the future: a clock was wrong", name, last[name]
-                )
-                await session.execute(tell)
-            elif (
-                await session.execute(tell.where(Schedule.tick < tick).returning(Schedule.name))
-            ).first():
-                await enqueue(session, name, unique=tick.isoformat())

@@ -1,24 +1,39 @@
 """Operating the queue: list, count, retry, discard and delete jobs."""
 
+import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import after_commit
+from app.config import DAY
+from app.database import after_commit, utcnow
 from app.errors import DomainError, NotFound
 from app.jobs import acts
-from app.jobs.models import Job, State, db_now
-from app.jobs.queue import wake
+from app.jobs.models import LEASE_OVER, Job, State, db_now
+from app.jobs.notifier import wake
 from app.jobs.schemas import JobsQuery
 from app.keyset import Order, Page, Stage, load
 from app.trail import Act, Subject, record
 
 BATCH = 1000
-UNFINISHED = (State.WAITING, State.DEAD)
-RETRIABLE = (*UNFINISHED, State.DISCARDED)
+
+# A job whose worker has died, but which no other has recovered yet, can be changed too.
+UNFINISHED = or_(
+    Job.state.in_([State.WAITING, State.DEAD]), and_(Job.state == State.RUNNING, LEASE_OVER)
+)
+RETRIABLE = or_(UNFINISHED, Job.state == State.DISCARDED)
+
+
+def is_unfinished(job: Job) -> bool:
+    """Tell whether a job can be discarded: the condition above, of a row that is loaded."""
+    is_over = job.leased_until is None or job.leased_until <= utcnow()
+    return job.state in (State.WAITING, State.DEAD) or (job.state == State.RUNNING and is_over)
+
 
 ENDED = Order((Job.finished_at, Job.id), descending=True)
 # Each by an index of its own, but for those that run: they are few.
@@ -33,18 +48,6 @@ class WrongState(DomainError):
 
     code = "wrong-state"
     message = "The job runs now, or it has finished: nothing was done."
-
-
-async def list_jobs(
-    session: AsyncSession, *, state: str | None = None, name: str | None = None, limit: int = 50
-) -> list[Job]:
-    """List the newest jobs, of one state or name if given."""
-    query = select(Job).order_by(Job.created_at.desc()).limit(limit)
-    if state:
-        query = query.where(Job.state == state)
-    if name:
-        query = query.where(Job.name == name)
-    return list((await session.execute(query)).scalars())
 
 
 async def page_of_jobs(session: AsyncSession, wanted: JobsQuery) -> Page[Job]:
@@ -68,6 +71,62 @@ async def count_jobs(session: AsyncSession) -> dict[tuple[str, str], int]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs are meant; what is None does not matter."""
+
+    state: State | None = None
+    name: str | None = None
+    error: str | None = None  # a part of its text, in capitals or small letters
+    before: datetime | None = None  # created before this
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return them as SQL."""
+        found = []
+        if self.state is not None:
+            found.append(Job.state == self.state)
+        if self.name is not None:
+            found.append(Job.name == self.name)
+        if self.error is not None:
+            found.append(Job.error.icontains(self.error, autoescape=True))
+        if self.before is not None:
+            found.append(Job.created_at < self.before)
+        return found
+
+
+def ids_by_age() -> list[ColumnElement[bool]]:
+    """Return conditions for `list_jobs`: of ids that begin with a time, and of others, older ones.
+
+    Those were random, up to the release of November 2026, and nearly all are greater.
+    """
+    tomorrow = UUID(int=int((time.time() + DAY) * 1000) << 80)
+    return [Job.id < tomorrow, Job.id >= tomorrow]
+
+
+async def list_jobs(
+    session: AsyncSession,
+    wanted: Filter,
+    ids: ColumnElement[bool],
+    *,
+    before: UUID | None,
+    limit: int = BATCH,
+) -> list[Job]:
+    """List a batch of jobs, the newest first: those that come `before` this one."""
+    query = select(Job).where(ids, *wanted.conditions).order_by(Job.id.desc()).limit(limit)
+    if before:
+        query = query.where(Job.id < before)
+    return list((await session.execute(query)).scalars())
+
+
+async def find_ids(session: AsyncSession, wanted: Filter, *, after: UUID | None) -> list[UUID]:
+    """Find a batch of jobs, the oldest first: those that come `after` this one."""
+    query = select(Job.id).where(*wanted.conditions).order_by(Job.id).limit(BATCH)
+    if after:
+        query = query.where(Job.id > after)
+    return list((await session.execute(query)).scalars())
+
+
 async def find_job(session: AsyncSession, job_id: UUID) -> Job:
     """Load one job. Raises `NotFound`."""
     if (job := await session.get(Job, job_id)) is None:
@@ -78,7 +137,8 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job:
 async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
     """Make waiting, dead or discarded jobs due now, with all their attempts; returns how many.
 
-    Running and finished jobs are left alone.
+    So are running ones whose lease is over. Other running ones, and those that are done, are left
+    alone.
     """
     values = {
         "state": State.WAITING,
@@ -94,7 +154,10 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
 
 
 async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
-    """Discard waiting or dead jobs; returns how many. Running and finished ones are left alone."""
+    """Discard waiting or dead jobs, and running ones whose lease is over; returns how many.
+
+    Other running ones, and those that are done, are left alone.
+    """
     values = {
         "state": State.DISCARDED,
         "finished_at": db_now(),
@@ -119,13 +182,18 @@ async def change_one(
 async def _change(
     session: AsyncSession,
     job_ids: Collection[UUID],
-    states: Collection[State],
+    which: ColumnElement[bool],
     values: dict[str, Any],
     act: Act,
 ) -> int:
-    chosen = update(Job).where(Job.id.in_(job_ids), Job.state.in_(states)).values(values)
+    # Locked in the order of their ids, so that two who change the same jobs cannot deadlock.
+    chosen = select(Job.id).where(Job.id.in_(job_ids), which).order_by(Job.id).with_for_update()
     changed = await session.execute(
-        chosen.returning(Job.id, Job.name), execution_options={"synchronize_session": False}
+        update(Job)
+        .where(Job.id.in_(select(chosen.cte("chosen").c.id)))
+        .values(values)
+        .returning(Job.id, Job.name),
+        execution_options={"synchronize_session": False},
     )
     rows = changed.all()
     for row in rows:
@@ -141,5 +209,7 @@ async def delete_finished(session: AsyncSession, seconds: float) -> int:
     old = select(Job.id).where(
         Job.finished_at < db_now(-seconds), Job.state.in_([State.DONE, State.DISCARDED])
     )
-    rows = await session.execute(delete(Job).where(Job.id.in_(old.limit(BATCH))).returning(Job.id))
+    old = old.order_by(Job.id).limit(BATCH).with_for_update(skip_locked=True)
+    gone = delete(Job).where(Job.id.in_(select(old.cte("old").c.id)))
+    rows = await session.execute(gone.returning(Job.id))
     return len(rows.all())

@@ -219,8 +219,7 @@ class DatabaseSettings(Fields):
         15, "PostgreSQL's idle_in_transaction_session_timeout in seconds"
     )
     DATABASE_PGBOUNCER: Flag = setting(
-        False,
-        "true behind PgBouncer: disables the three time-outs above and prepared statements",
+        False, "true behind PgBouncer: disables the three time-outs above and prepared statements"
     )
     SQLITE_BUSY_TIMEOUT: Timeout = setting(5, "seconds to wait for SQLite's write lock")
 
@@ -244,10 +243,8 @@ class RedisSettings(Fields):
         secret=True,
     )
     REDIS_PREFIX: Prefix = setting(
-        "",
-        "beginning of every key and channel in Redis, at most 64 characters, such as myapp:",
+        "", "beginning of every key and channel in Redis, at most 64 characters, such as myapp:"
     )
-
     REDIS_VERIFY_CERTIFICATE: Flag = setting(
         True, "false to accept any certificate of a rediss:// server, as Heroku's need"
     )
@@ -291,6 +288,9 @@ class JobSettings(Fields):
     )
     JOB_BACKOFF_MAX: Delay = setting(HOUR, "maximum retry delay in seconds")
     JOB_RETENTION: int = setting(7 * DAY, "seconds that finished jobs are kept", ge=0, le=10 * YEAR)
+    JOBS_OF_NEXT_RELEASE: Flag = setting(
+        False, "true for the hour of a deploy: jobs may be enqueued that only newer workers know"
+    )
 
 
 class LimitSettings(Fields):

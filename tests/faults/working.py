@@ -7,7 +7,9 @@ begin or end.
 import asyncio
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +17,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 import app.database
-from app.jobs import schedule
 from app.jobs.context import GiveUp, completing
+from app.jobs.engine import ticks
 from app.jobs.queue import job
+from app.jobs.schedule import Recurring
 from app.worker import worker_settings
 
 
@@ -70,6 +73,34 @@ async def hold() -> None:
     """Hold the interpreter, so that no other thread runs."""
     note("begin", "hold")
     re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+@job("faults.hang", timeout=1, max_attempts=1)
+async def hang(number: int) -> None:
+    """Leave a thread behind, for ever."""
+    note("begin", f"hang-{number}")
+    await asyncio.to_thread(threading.Event().wait)
+
+
+@job("faults.deafen")
+async def deafen() -> None:
+    """Have the process ignore what stops it, as a library that handles signals itself."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note("end", "deafen")
+
+
+@job("faults.leave", max_attempts=1)
+async def leave() -> None:
+    """Begin a task that leaves the event loop, as a library that calls `sys.exit` does."""
+    note("begin", "leave")
+    task = asyncio.create_task(call_exit())
+    await asyncio.sleep(60)
+    await task
+
+
+async def call_exit() -> None:
+    """Leave the event loop."""
+    sys.exit(3)
 
 
 class Hung(Exception):
@@ -147,8 +178,7 @@ if "SKEW" in os.environ:  # a machine whose clock is wrong
     for module in [each for each in sys.modules.values() if getattr(each, "utcnow", None) is right]:
         setattr(module, "utcnow", lambda: datetime.now(UTC) + skew)  # noqa: B010
 
-enqueue_due = schedule.enqueue_due
-schedule.enqueue_due = lambda database, schedule: enqueue_due(
-    database, {"faults.tick": "* * * * *"}
-)
-WorkerSettings = worker_settings()
+enqueue_due = ticks.enqueue_due
+EVERY_MINUTE = {"faults.tick": Recurring("* * * * *", overlapping=False)}
+ticks.enqueue_due = lambda database, schedule: enqueue_due(database, EVERY_MINUTE)
+WorkerSettings = worker_settings(alone=True)

@@ -14,6 +14,20 @@ async def note(value: object = None) -> None:
     RAN.append(value)
 
 
+@job("tests.needs_arguments")
+async def needs_arguments(value: int, many: list[int] | None = None) -> None:
+    RAN.append((value, many))
+
+
+class Thing:
+    pass
+
+
+@job("tests.odd_annotations")
+async def odd_annotations(value: Thing | None, missing: "Missing" = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+    RAN.append((value, missing))
+
+
 @job("tests.fail", max_attempts=3)
 async def fail() -> None:
     RAN.append(current.get().attempt)  # type: ignore[union-attr]
@@ -49,6 +63,33 @@ class Silent(Exception):
 @job("tests.silent", max_attempts=1)
 async def silent() -> None:
     raise Silent
+
+
+class SilentExit(SystemExit):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+@job("tests.silent_exit", max_attempts=1)
+async def silent_exit() -> None:
+    raise SilentExit
+
+
+class Loud(Exception):
+    pass
+
+
+@job("tests.loud", max_attempts=1)
+async def loud() -> None:
+    raise Loud("x" * 10_000_000)
+
+
+@job("tests.cancel_itself", max_attempts=1)
+async def cancel_itself() -> None:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.sleep(5)
 
 
 @job("tests.cancel", max_attempts=1)

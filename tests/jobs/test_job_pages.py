@@ -43,6 +43,7 @@ async def put(state: State, number: int = 1, **values: Any) -> list[UUID]:
                 "attempt": 0 if state is State.WAITING else 3,
                 "created_at": at,
                 "due_at": at if state is State.WAITING else None,
+                "leased_until": now + timedelta(hours=1) if state is State.RUNNING else None,
                 "finished_at": at if state in ENDED else None,
                 **values,
             }

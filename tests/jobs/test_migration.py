@@ -193,7 +193,7 @@ class Deployment:
                 await leases.recover(connection)
                 taken = await leases.take(connection, "new", 5)
             async with db.begin() as connection:
-                claimed = await leases.claim(connection, [job.key for job in taken])
+                claimed, _ = await leases.claim(connection, [job.key for job in taken])
             self.ran += [identifier for identifier, _ in claimed]
             await asyncio.sleep(0.2)  # as if they ran: the old worker must leave them alone
             async with db.begin() as connection:

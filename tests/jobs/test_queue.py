@@ -3,15 +3,17 @@
 import asyncio
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from quart import Quart
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from app.config import settings
 from app.database import db, utcnow
 from app.jobs.engine import leases
 from app.jobs.models import Job
-from app.jobs.queue import enqueue, enqueue_many, job
+from app.jobs.queue import KINDS, KeyIsLocked, enqueue, enqueue_many, job
 from app.redis import redis
 from tests.jobs.conftest import Work, jobs, put
 from tests.jobs.declared import RAN, leave
@@ -154,9 +156,92 @@ async def test_arguments_are_small_json(app: Quart) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         await put("tests.note", value=float("nan"))
     for wrong in ({"delay": -1}, {"delay": 1e12}, {"delay": float("nan")}, {"unique": "x" * 100}):
-        with pytest.raises(ValueError, match="takes a delay of"):
+        with pytest.raises(ValueError, match=r"takes a (delay|key) of"):
             await put("tests.note", **wrong)
     assert await jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("a\x00b", "the character NUL"),
+        ({"deep": ["\x00"]}, "the character NUL"),
+        ({"\x00": 1}, "the character NUL"),
+        ("\\\x00", "the character NUL"),
+        ("half \ud83d", "half of a surrogate pair"),
+        (uuid.uuid4(), "not JSON serializable"),
+    ],
+)
+async def test_what_no_database_stores_is_refused_with_job_and_argument(
+    app: Quart, value: object, words: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=rf"'value' of tests\.note .*{words}"):
+        await put("tests.note", value=value)
+    async with db.transaction() as session:
+        with pytest.raises((TypeError, ValueError), match=r"'value' of tests\.note"):
+            await enqueue_many(session, "tests.note", [{"value": 1}, {"value": value}])
+
+
+@pytest.mark.parametrize("value", ["\\u0000", "\\\\u0000", "a\\", "🎉\x01\x7f"])
+async def test_what_only_looks_like_it_is_stored(work: Work, value: str) -> None:
+    await put("tests.note", value=value)
+    await work()
+    assert [value] == RAN
+
+
+@pytest.mark.parametrize("name", ["tests.nobody", "", "Tests Note", "tests:note", "x" * 101])
+async def test_a_name_that_nobody_declares_is_refused(app: Quart, name: str) -> None:
+    with pytest.raises(ValueError, match="No job is named"):
+        await put(name)
+    async with db.transaction() as session:
+        with pytest.raises(ValueError, match="No job is named"):
+            await enqueue_many(session, name, [{}])
+
+
+async def test_in_the_hour_of_a_deploy_names_of_the_next_release_are_enqueued(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "JOBS_OF_NEXT_RELEASE", True)
+    await put("tests.next", anything=1)
+    assert [row.name for row in await jobs()] == ["tests.next"]
+    for wrong in ("", "tests:note", "x" * 101):
+        with pytest.raises(ValueError, match="No job is named"):
+            await put(wrong)
+
+
+@pytest.mark.parametrize("args", [{"valu": 1}, {"value": 1, "more": 2}])
+async def test_arguments_that_its_function_does_not_take_are_refused(
+    app: Quart, args: dict[str, int]
+) -> None:
+    with pytest.raises(TypeError, match=r"tests\.note cannot be called with these arguments"):
+        await put("tests.note", **args)
+
+
+async def test_a_session_that_does_not_commit_enqueues_nothing(app: Quart) -> None:
+    async with db.session() as session:
+        with pytest.raises(
+            RuntimeError, match=r"tests\.note is enqueued in a session that does not"
+        ):
+            await enqueue(session, "tests.note")
+        with pytest.raises(RuntimeError, match=r"db\.transaction"):
+            await enqueue_many(session, "tests.note", [{}])
+
+
+async def test_a_key_that_somebody_else_is_enqueueing_is_an_error_that_says_so(
+    app: Quart, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "sqlite":
+        pytest.skip("one writer at a time: the second waits for the first one's end")
+    async with db.transaction() as first:
+        await enqueue(first, "tests.note", unique="key")
+        async with db.session() as other:  # whose time-out is short
+            other.info.clear()
+            await other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(KeyIsLocked) as caught:
+                await enqueue(other, "tests.note", unique="key")
+    assert "try again" in caught.value.message
+    assert caught.value.status == 503
+    assert len(await jobs()) == 1
 
 
 async def test_workers_are_woken_on_a_channel_of_this_installation(app: Quart) -> None:
@@ -172,3 +257,78 @@ async def test_workers_are_woken_on_a_channel_of_this_installation(app: Quart) -
 def test_two_jobs_of_one_name_are_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"tests\.note"):
         job("tests.note")(leave)
+
+
+@pytest.mark.parametrize("name", ["", "tests:note", "tests note", "tests.ü", "x" * 101])
+def test_a_name_that_a_key_or_a_shell_would_garble_is_a_mistake(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a job's name"):
+        job(name)
+
+
+def test_a_job_that_never_could_begin_is_a_mistake() -> None:
+    for never in ({"max_attempts": 0}, {"at_once": 0}, {"timeout": 0}, {"timeout": -1}):
+        with pytest.raises(ValueError, match=r"tests\.never needs more than 0"):
+            job("tests.never", **never)  # type: ignore[arg-type]
+
+
+async def _of_position(number: int, /) -> None:
+    """What nobody can call by names."""
+
+
+async def _delayed(delay: float) -> None:
+    """What `enqueue` would keep for itself."""
+
+
+def _at_once() -> None:
+    """What nobody awaits."""
+
+
+@pytest.mark.parametrize("function", [_of_position, _delayed, _at_once])
+def test_a_function_that_cannot_be_given_its_arguments_is_refused(function: Any) -> None:
+    with pytest.raises(ValueError, match=r"^tests\.never (cannot be given the argument|is no)"):
+        job("tests.never")(function)
+
+
+def test_a_function_of_the_same_name_elsewhere_is_another() -> None:
+    async def note() -> None:
+        """Look like another."""
+
+    note.__qualname__ = KINDS["tests.note"].function.__qualname__
+    with pytest.raises(ValueError, match=r"Two jobs are named 'tests\.note'"):
+        job("tests.note")(note)
+
+
+async def test_nothing_is_no_reason_to_take_what_is_wrong(app: Quart) -> None:
+    async with db.transaction() as session:
+        with pytest.raises(ValueError, match="No job is named"):
+            await enqueue_many(session, "tests.nothing", [])
+    async with db.session() as session:
+        with pytest.raises(RuntimeError, match="does not commit"):
+            await enqueue_many(session, "tests.note", [])
+
+
+async def test_arguments_nest_as_deep_as_every_library_reads(app: Quart) -> None:
+    value: object = 1
+    for _ in range(29):
+        value = [value]
+    await put("tests.note", value=value)
+    for deep in ([value], {"a": value}, {"a": [value]}):
+        with pytest.raises(ValueError, match=r"'value' of tests\.note cannot be stored: it nests"):
+            await put("tests.note", value=deep)
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(ValueError, match="it nests more than 30"):
+        await put("tests.note", value=value)
+    await put("tests.note", value=[[], {}] * 50)  # many, beside each other
+
+
+@pytest.mark.parametrize("unique", ["", "a\0", "\udcff", 5])
+async def test_a_key_is_a_text_that_every_database_stores(app: Quart, unique: Any) -> None:
+    with pytest.raises(ValueError, match=r"tests\.note"):
+        await put("tests.note", unique=unique)
+
+
+@pytest.mark.parametrize("delay", ["5", None, timedelta(5)])
+async def test_a_delay_is_a_number_of_seconds(app: Quart, delay: Any) -> None:
+    with pytest.raises(ValueError, match=r"tests\.note takes a delay of 0 to"):
+        await put("tests.note", delay=delay)

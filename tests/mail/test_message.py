@@ -11,7 +11,7 @@ from quart import Quart
 from app.config import Config, load_settings
 from app.health.probes import find
 from app.jobs.context import GiveUp, Leased, current
-from app.jobs.engine.leases import finish
+from app.jobs.engine.leases import complete
 from app.mail.delivery import deliver
 from app.mail.mailbox import KEPT, captured_emails
 from app.mail.message import Email, MailFailed, compose, link
@@ -54,7 +54,9 @@ def confirmation(to: str = "robin@example.com", subject: str = "Confirm your add
 async def composed_by_job(
     number: UUID, email: Email | None = None, attempt: int = 1
 ) -> EmailMessage:
-    token = current.set(Leased(number, "accounts.send_confirmation", {}, attempt, attempt, finish))
+    token = current.set(
+        Leased(number, "accounts.send_confirmation", {}, attempt, attempt, complete)
+    )
     try:
         return await compose(email or confirmation())
     finally:

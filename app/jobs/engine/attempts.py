@@ -8,15 +8,13 @@ from contextlib import suppress
 from app.config import HOUR
 from app.jobs.context import Leased, LeaseLost
 from app.jobs.engine import leases
-from app.jobs.engine.execution import describe_error, kill_worker, perform
-from app.jobs.engine.result_writer import ResultWriter
+from app.jobs.engine.execution import LAST_WORDS, describe_error, error_of, kill_worker, perform
+from app.jobs.engine.result_writer import LOCKED, RETRY_DELAY, ResultWriter
 from app.jobs.engine.state import Run, WorkerState
+from app.jobs.queue import KINDS
 from app.logs import request_id
 
 logger = logging.getLogger("app.jobs")
-
-# Seconds that a worker which stops waits for the database, and for a job that it has cancelled.
-LAST_WORDS = 5
 
 # Seconds that a slot without a job waits for the poll that is on its way: opening another costs
 # more than a job that does little.
@@ -82,7 +80,10 @@ class Attempts:
         state.started[job.key] = job
         request_id.set(job.id.hex)
         try:
-            if await self._results.claim(job.key):
+            claimed = await self._results.claim(job.key)
+            if claimed is LOCKED:
+                self._set_aside(job)
+            elif claimed:
                 job.attempt += 1
                 await self._perform(job)
         except asyncio.CancelledError:
@@ -91,10 +92,22 @@ class Attempts:
         finally:
             del state.started[job.key]
             state.finished += 1
-            self._ask_for_more()
+            self._ask_for_more(job)
 
-    def _ask_for_more(self) -> None:
+    def _set_aside(self, job: Leased) -> None:
+        """Give the slot to another job, while another transaction locks the row of this one."""
+        self._state.set_aside[job.key] = job
+        asyncio.get_running_loop().call_later(RETRY_DELAY, self._bring_back, job)
+
+    def _bring_back(self, job: Leased) -> None:
+        if self._state.set_aside.pop(job.key, None):  # unless it was released meanwhile
+            self._state.prefetched[job.key] = job
+            self._state.awake.set()
+
+    def _ask_for_more(self, ended: Leased) -> None:
         state = self._state
+        if KINDS[ended.name].at_once:
+            state.awake.set()  # the next of its kind may have been left behind
         # When half of the last poll's jobs have started: a poll for every job that ends would cost
         # more than the jobs.
         worthwhile = len(state.prefetched) <= state.taken // 2
@@ -147,8 +160,8 @@ class Attempts:
 
     async def _record(self, run: Run, milliseconds: float) -> None:
         job = run.job
-        # Only the lease keeper cancels the function of a job, without the whole attempt.
-        error: BaseException | None = LeaseLost() if run.task.cancelled() else run.task.exception()
+        # Without the whole attempt, the function of a job is cancelled by the lease keeper.
+        error = LeaseLost() if run.cancelled and run.task.cancelled() else error_of(run.task)
         self._log(job, await self._write_outcome(run, error), milliseconds, error)
 
     def _log(
@@ -176,9 +189,7 @@ class Attempts:
         if isinstance(error, LeaseLost):
             return UNRENEWED if run.unrenewed else LOST
         text, final = describe_error(error)
-        recorded = await self._results.write(
-            lambda connection: leases.fail(connection, job, text, final)
-        )
+        recorded = await self._results.fail(job, text, final)
         if recorded is None:
             return "failed, but that could not be recorded: it runs again when its lease ends"
         if not recorded:

@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 
 from app.away import DATABASE_AWAY, REDIS_AWAY
 from app.config import HOUR
-from app.jobs import schedule
-from app.jobs.engine import leases
+from app.jobs.engine import leases, ticks
 from app.jobs.engine.arq_queue import ArqQueue
+from app.jobs.engine.contended import take_late
 from app.jobs.engine.result_writer import RETRY_DELAY, ResultWriter
 from app.jobs.engine.state import WorkerState, keys
-from app.jobs.queue import CHANNEL
+from app.jobs.notifier import CHANNEL
 
 logger = logging.getLogger("app.jobs")
 
@@ -48,8 +48,9 @@ class Dispatcher:
                 return
             try:
                 if time.monotonic() - swept >= state.settings.WORKER_SWEEP:
-                    await self._sweep()
+                    # First: whatever fails in a sweep, jobs are taken.
                     swept = time.monotonic()
+                    await self._sweep()
                 await self._take()
             except AWAY as error:
                 logger.error("Jobs cannot be looked for: %s", error)
@@ -81,7 +82,9 @@ class Dispatcher:
         state = self._state
         async with state.database.begin() as connection:
             await leases.recover(connection, keys(state.leased().values()))
-        await schedule.enqueue_due(state.database, state.app.extensions["schedule"])
+        if job := await take_late(state.database, state.worker, state.held()):
+            state.prefetched[job.key] = job
+        await ticks.enqueue_due(state.database, state.app.extensions["schedule"])
         await self._queue.ask_for(state.asked_for, opened=state.open, again=True)
 
     async def _take(self) -> None:
@@ -107,12 +110,13 @@ class Dispatcher:
                 known = keys(state.leased().values())
                 await leases.release_unknown(connection, state.worker, known)
             self._unacknowledged = True  # until the commit is known to have happened
-            taken = await leases.take(connection, state.worker, room)
+            taken = await leases.take(connection, state.worker, room, state.held())
         self._unacknowledged = False
         state.taken, state.more_due = len(taken), len(taken) == room
         state.prefetched |= {job.key: job for job in taken}
         state.arrived.set()
 
     async def _release_prefetched(self) -> None:
-        released, self._state.prefetched = self._state.prefetched, {}
+        released = self._state.prefetched | self._state.set_aside
+        self._state.prefetched, self._state.set_aside = {}, {}
         await self._results.release(keys(released.values()))

@@ -3,54 +3,90 @@
 import asyncio
 import logging
 import os
-from typing import NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 from quart import Quart, current_app
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.config import Config, settings
 from app.database import db
 from app.jobs import acts
 from app.jobs.context import GiveUp, Leased, LeaseLost, current
 from app.jobs.engine import leases
-from app.jobs.queue import KINDS
+from app.jobs.engine.leases import Changed
+from app.jobs.queue import KINDS, enqueue
 from app.trail import Origin, Subject, origin, record
 
 logger = logging.getLogger("app.jobs")
+
+RETRY_DELAY = 0.5  # seconds before a row that was locked is tried again
+# Seconds that a worker which stops waits for the database, and for a job that it has cancelled.
+LAST_WORDS = 5
 
 
 class TookTooLong(Exception):
     """A job reached its time limit."""
 
 
-async def run_now(job_id: UUID) -> BaseException | None:
-    """Run one job in this process, whatever its state, and record the outcome.
+async def start(job_id: UUID, *, again: bool = False) -> Leased:
+    """Start one job in this process, whether it is due or not. Raises as `leases.start` does."""
+    async with db.transaction() as session:
+        job = await leases.start(session, job_id, again=again)
+        record(session, acts.RUN, Subject("job", str(job.id), job.name))
+    return job
+
+
+async def start_new(name: str, args: dict[str, Any]) -> Leased:
+    """Add a job and start it in this process, before any worker can. Raises as `enqueue` does."""
+    async with db.transaction() as session:
+        job_id = await enqueue(session, name, **args)
+        job = await leases.start(session, cast(UUID, job_id))
+        record(session, acts.RUN, Subject("job", str(job.id), job.name))
+    return job
+
+
+async def run_now(job: Leased) -> BaseException | None:
+    """Run a job that was started in this process, and record the outcome.
 
     Returns what it failed with: `LeaseLost` if this process was suspended for so long that a worker
-    has taken the job over. If this is cancelled, the job is released and a worker runs it. Raises
-    as `leases.start` does.
+    has taken the job over. If this is cancelled, the job is released and a worker runs it, unless
+    it has completed.
     """
-    async with db.transaction() as session:
-        job = await leases.start(session, job_id)
-        record(session, acts.RUN, Subject("job", str(job.id), job.name))
     # The proxies will do: the task begins in this context.
     task = asyncio.ensure_future(perform(job, current_app, settings))
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         task.cancel()
-        async with db.transaction() as session:
-            await leases.release(session, [job.key])
+        await asyncio.wait([task], timeout=LAST_WORDS)
+        await release(job)
         raise
-    error = task.exception()
+    error = error_of(task)
     if job.completed or isinstance(error, LeaseLost):
         return error
-    async with db.transaction() as session:
-        if error:
-            recorded = await leases.fail(session, job, *describe_error(error))
-        else:
-            recorded = bool(await leases.finish(session, [job.key]))
+    if error:
+        text, final = describe_error(error)
+        recorded = await _record(job, lambda session: leases.fail(session, job, text, final))
+    else:
+        recorded = await _record(job, lambda session: leases.finish(session, [job.key]))
     return error if recorded else LeaseLost()
+
+
+async def release(job: Leased) -> None:
+    """Leave a job that was started in this process to a worker, unless it has completed."""
+    await _record(job, lambda session: leases.release(session, [job.key]))
+
+
+async def _record(job: Leased, write: Callable[[AsyncSession], Awaitable[Changed]]) -> bool:
+    """Write the outcome, as soon as no other transaction locks the job; false if it was lost."""
+    while True:
+        async with db.transaction() as session:
+            changed = await write(session)
+        if not changed.locked:
+            return bool(changed.done)
+        await asyncio.sleep(RETRY_DELAY)
 
 
 async def perform(job: Leased, app: Quart, settings: Config) -> None:
@@ -74,7 +110,14 @@ async def perform(job: Leased, app: Quart, settings: Config) -> None:
             raise
         raise RuntimeError("Something that it waited for was cancelled.") from None
     except (SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(f"It raised {type(error).__name__}({error}).") from error
+        raise RuntimeError(f"It raised {type(error).__name__}({text_of(error)}).") from error
+
+
+def error_of(task: "asyncio.Task[None]") -> BaseException | None:
+    """Return what the function of a job failed with, if nobody else has cancelled it."""
+    if task.cancelled():
+        return RuntimeError("It has cancelled itself.")
+    return task.exception()
 
 
 def time_limit(job: Leased, settings: Config) -> float:
@@ -82,13 +125,17 @@ def time_limit(job: Leased, settings: Config) -> float:
     return KINDS[job.name].timeout or settings.WORKER_JOB_TIMEOUT
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, or at least that it has none: its job has ended all the same."""
+    try:
+        return str(error)[: leases.LONGEST_ERROR]
+    except BaseException:
+        return "(its text cannot be had)"
+
+
 def describe_error(error: BaseException) -> tuple[str, bool]:
     """Return the text to keep of an error, and whether it rules out another attempt."""
-    final = isinstance(error, GiveUp)
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be had)"
+    text, final = text_of(error), isinstance(error, GiveUp)
     if final or isinstance(error, TookTooLong):
         return text, final
     return f"{type(error).__name__}: {text}", final

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import math
 import time
 
 from app.away import DATABASE_AWAY
 from app.jobs.context import Key, Leased
 from app.jobs.engine import leases
+from app.jobs.engine.leases import Changed
 from app.jobs.engine.result_writer import RETRY_DELAY
-from app.jobs.engine.state import WorkerState, keys
+from app.jobs.engine.state import WorkerState
 
 logger = logging.getLogger("app.jobs")
 
@@ -23,40 +25,49 @@ class LeaseKeeper:
 
     def __init__(self, state: WorkerState) -> None:
         self._state = state
+        self._lease = state.settings.WORKER_LEASE
 
     async def run(self) -> None:
         """Renew the leases of all jobs, until cancelled.
 
-        Jobs that another worker has leased meanwhile are cancelled. While the database is away, all
-        are cancelled before their leases end.
+        Jobs that another worker has leased meanwhile are cancelled. So are, before their leases
+        end, those that cannot be renewed: all while the database is away, or one whose row another
+        transaction has locked.
         """
-        lease = self._state.settings.WORKER_LEASE
-        until = time.monotonic() + lease * CANCEL_AFTER
         while True:
-            left = max(until - time.monotonic(), 0)
-            await asyncio.sleep(min(lease * RENEW_EVERY, left))
+            await asyncio.sleep(min(self._lease * RENEW_EVERY, self._time_left()))
             asked, jobs = time.monotonic(), self._state.leased()
             try:
-                kept = await self._renew(jobs, max(until - asked, RETRY_DELAY))
-                until = asked + lease * CANCEL_AFTER
+                changed = await self._renew(jobs, max(self._time_left(), RETRY_DELAY))
             except DATABASE_AWAY as error:
                 logger.error("Leases cannot be renewed: %s", error)
-                if time.monotonic() < until:
-                    continue
-                self._cancel(jobs, unrenewed=True)
-                until = time.monotonic() + lease * RENEW_EVERY
-                continue
-            self._cancel({key: job for key, job in jobs.items() if job.key not in kept})
+                changed = Changed(set(), locked=set(jobs))
+            for key in changed.done:
+                jobs[key].renewed_at = asked
+            self._cancel({key: jobs[key] for key in jobs.keys() - changed.done - changed.locked})
+            over = {key: jobs[key] for key in changed.locked if self._ends(jobs[key])}
+            self._cancel(over, unrenewed=True)
 
-    async def _renew(self, jobs: dict[Key, Leased], patience: float) -> set[Key]:
+    def _time_left(self) -> float:
+        """Return the seconds until the first of the jobs that may be cancelled has to be."""
+        ends = [job.renewed_at for job in self._state.cancellable()]
+        until = min(ends) + self._lease * CANCEL_AFTER if ends else math.inf
+        return max(until - time.monotonic(), 0)
+
+    def _ends(self, job: Leased) -> bool:
+        return time.monotonic() >= job.renewed_at + self._lease * CANCEL_AFTER
+
+    async def _renew(self, jobs: dict[Key, Leased], patience: float) -> Changed:
         if not jobs:
-            return set()
+            return Changed(set(), set())
         async with asyncio.timeout(patience), self._state.database.begin() as connection:
-            return await leases.renew(connection, keys(jobs.values()))
+            return await leases.renew(connection, jobs)
 
     def _cancel(self, lost: dict[Key, Leased], *, unrenewed: bool = False) -> None:
         for key, job in lost.items():
             self._state.prefetched.pop(key, None)
+            self._state.set_aside.pop(key, None)
             if (run := self._state.runs.get(key)) and not job.completed:
                 run.unrenewed = unrenewed
+                run.cancelled = True
                 run.task.cancel()

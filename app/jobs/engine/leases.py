@@ -2,19 +2,23 @@
 
 A job belongs to the worker that leased it last, until the lease ends. Every statement names the
 lease by its number, so that a worker that has lost a job can no longer change it.
+
+No statement about several jobs waits for a row that another transaction has locked: it leaves that
+row out, and says so. So one row holds up no other job, and two workers cannot deadlock.
 """
 
 import random
+import time
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Double,
     Integer,
-    Table,
+    Select,
     Update,
     bindparam,
     case,
@@ -29,19 +33,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from app.config import settings
 from app.errors import DomainError, NotFound
 from app.jobs.context import Key, Leased
-from app.jobs.models import Job, State, db_now
-from app.jobs.queue import KINDS
+from app.jobs.models import LEASE_OVER, Priority, State, db_now, jobs
+from app.jobs.queue import KINDS, MAX_ATTEMPTS
 
 Executes = AsyncSession | AsyncConnection
-
-# Without the ORM, which would cost more than the statements themselves.
-jobs = cast(Table, Job.__table__)
 
 # Literals rather than parameters, so that PostgreSQL sees that the partial index fits.
 IS_WAITING = jobs.c.state == literal_column("'waiting'")
 IS_RUNNING = jobs.c.state == literal_column("'running'")
 IS_OPEN = IS_WAITING | IS_RUNNING
-LEASE_OVER = jobs.c.leased_until.is_(None) | (jobs.c.leased_until <= db_now())
 
 LONGEST_ERROR = 2000
 
@@ -52,10 +52,23 @@ class JobIsRunning(DomainError):
     code = "job-is-running"
 
 
+class IsDone(DomainError):
+    """It has been done, and nobody has said that it should run again."""
+
+    code = "job-is-done"
+
+
 class UnknownJob(DomainError):
     """No job of this name is declared in this release."""
 
     code = "unknown-job"
+
+
+class Changed(NamedTuple):
+    """What became of jobs that were to be changed. Of those in neither set the lease was lost."""
+
+    done: set[Key]
+    locked: set[Key]  # by another transaction: they have to be tried again
 
 
 class Change(NamedTuple):
@@ -67,18 +80,21 @@ class Change(NamedTuple):
 
     one: Update
     many: Update
+    # Those of them that could be changed. What an update has left out is locked if it is here.
+    own: Select[UUID]
 
 
 def _own(condition: ColumnElement[bool], **values: Any) -> Change:
-    ids = bindparam("ids", expanding=True, type_=jobs.c.id.type)
-    change = (
-        update(jobs)
-        .where(jobs.c.lease == bindparam("of_lease"), condition)
-        .values(values)
-        .returning(jobs.c.id)
-    )
-    one = change.where(jobs.c.id == bindparam("of_id", type_=jobs.c.id.type))
-    return Change(one, change.where(jobs.c.id.in_(ids)))
+    ids = jobs.c.id.in_(bindparam("ids", expanding=True, type_=jobs.c.id.type))
+    own = select(jobs.c.id).where(jobs.c.lease == bindparam("of_lease"), condition)
+
+    def change(which: ColumnElement[bool]) -> Update:
+        free = own.where(which).order_by(jobs.c.id).with_for_update(skip_locked=True).cte("free")
+        changed = update(jobs).where(jobs.c.id.in_(select(free.c.id)))
+        return changed.values(values).returning(jobs.c.id)
+
+    one = change(jobs.c.id == bindparam("of_id", type_=jobs.c.id.type))
+    return Change(one, change(ids), own.where(ids))
 
 
 # Built once: that costs more than running them.
@@ -87,20 +103,22 @@ DUE = (
     select(jobs.c.id)
     .where(
         IS_WAITING,
+        jobs.c.priority == bindparam("of_priority"),
         jobs.c.due_at <= db_now(),
         LEASE_OVER,
         jobs.c.name.in_(bindparam("names", expanding=True)),
     )
-    .order_by(jobs.c.due_at)
+    .order_by(jobs.c.due_at, jobs.c.id)
     .limit(bindparam("limit", type_=Integer()))
     .with_for_update(skip_locked=True)
     .cte("due")
 )
+TAKEN = (jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt, jobs.c.due_at)
 TAKE = (
     update(jobs)
     .where(jobs.c.id.in_(select(DUE.c.id)))
     .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), leased_until=IN_SECONDS)
-    .returning(jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt)
+    .returning(*TAKEN)
 )
 CLAIM = _own(
     IS_OPEN,
@@ -113,24 +131,51 @@ CLAIM = _own(
     progress=null(),
 )
 RENEW = _own(IS_OPEN, leased_until=IN_SECONDS)
-FINISH = _own(IS_RUNNING, state=State.DONE, finished_at=db_now(), leased_until=None, error=None)
+DONE = {"state": State.DONE, "finished_at": db_now(), "leased_until": None, "error": None}
+FINISH = _own(IS_RUNNING, **DONE)
+COMPLETE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of_id"), jobs.c.lease == bindparam("of_lease"), IS_RUNNING)
+    .values(DONE)
+    .returning(jobs.c.id)
+)
 
 
-async def take(session: Executes, worker: str, limit: int) -> list[Leased]:
-    """Lease up to `limit` due jobs of the kinds that this release declares, the longest due first.
+async def take(
+    session: Executes, worker: str, limit: int, held: Mapping[str, int] | None = None
+) -> list[Leased]:
+    """Lease up to `limit` due jobs, in the order in which they are to begin.
 
-    Jobs of other kinds wait for a worker whose release declares them.
+    Those of higher priority come first, and of equal ones those that have been due longer. Kinds
+    with `at_once` get no more than that, together with the jobs of each name that are `held`
+    already. Jobs of kinds that this release does not declare wait for a worker that does.
     """
-    values = {
-        "names": list(KINDS),
-        "limit": limit,
-        "taker": worker,
-        "seconds": settings.WORKER_LEASE,
+    held = held or {}
+    few = {name: kind.at_once for name, kind in KINDS.items() if kind.at_once}
+    room: dict[tuple[str, ...], int] = {
+        (name,): most - held.get(name, 0) for name, most in few.items()
     }
-    return [
-        Leased(row.id, row.name, row.args, row.lease, row.attempt, finish)
-        for row in await session.execute(TAKE, values)
-    ]
+    room[tuple(name for name in KINDS if name not in few)] = limit
+    values = {"taker": worker, "seconds": settings.WORKER_LEASE}
+    asked = time.monotonic()
+    taken: list[Leased] = []
+    for priority in Priority:
+        found: list[Any] = []
+        for names in room:
+            most = min(room[names], limit - len(taken) - len(found))
+            if names and most > 0:
+                which = {"of_priority": priority, "names": list(names), "limit": most}
+                rows = (await session.execute(TAKE, which | values)).all()
+                room[names] -= len(rows)
+                found += rows
+        found.sort(key=lambda row: (row.due_at, row.id))
+        taken += [leased(row, asked) for row in found]
+    return taken
+
+
+def leased(row: Any, asked: float) -> Leased:
+    """Return what `take` knows of a job from its row, and from when it asked for it."""
+    return Leased(row.id, row.name, row.args, row.lease, row.attempt, complete, asked)
 
 
 async def release_unknown(session: Executes, worker: str, known: Iterable[Key]) -> None:
@@ -145,41 +190,48 @@ async def release_unknown(session: Executes, worker: str, known: Iterable[Key]) 
     await release(session, found - set(known))
 
 
-async def claim(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Mark jobs as running, which is what uses up an attempt; returns those still leased.
+async def claim(session: Executes, keys: Iterable[Key]) -> Changed:
+    """Mark jobs as running, which is what uses up an attempt.
 
     Idempotent, since the answer to an earlier call may have been lost.
     """
     return await _change(session, keys, CLAIM, seconds=settings.WORKER_LEASE)
 
 
-async def renew(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Extend leases to WORKER_LEASE seconds from now; returns those that were not lost."""
+async def renew(session: Executes, keys: Iterable[Key]) -> Changed:
+    """Extend leases to WORKER_LEASE seconds from now."""
     return await _change(session, keys, RENEW, seconds=settings.WORKER_LEASE)
 
 
-async def finish(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Record jobs as done; returns those whose lease was not lost."""
+async def finish(session: Executes, keys: Iterable[Key]) -> Changed:
+    """Record jobs as done."""
     return await _change(session, keys, FINISH)
+
+
+async def complete(session: Executes, key: Key) -> bool:
+    """Record one job as done, waiting for its row; false if its lease was lost."""
+    return bool((await session.execute(COMPLETE, {"of_id": key[0], "of_lease": key[1]})).first())
 
 
 def is_last(job: Leased, final: bool) -> bool:
     """Tell whether a job is dead after a failure: if that is `final`, or no attempt is left."""
-    return final or job.attempt >= KINDS[job.name].max_attempts
+    return final or job.attempt >= _max_attempts(job.name)
 
 
-async def fail(session: Executes, job: Leased, error: str, final: bool) -> bool:
-    """Schedule the next attempt at a job, or declare it dead after the last; false if its lease was
-    lost.
-    """
+def _max_attempts(name: str) -> int:
+    """Return how often a job may be started; of a kind that this release does not declare, too."""
+    return KINDS[name].max_attempts if name in KINDS else MAX_ATTEMPTS
+
+
+async def fail(session: Executes, job: Leased, error: str, final: bool) -> Changed:
+    """Schedule the next attempt at a job, or declare it dead after the last."""
     outcome = _dead() if is_last(job, final) else _again(backoff(job.attempt))
     change = _own(IS_RUNNING, **outcome, error=storable(error))
-    return bool(await _change(session, [job.key], change))
+    return await _change(session, [job.key], change)
 
 
-async def release(session: Executes, keys: Iterable[Key]) -> set[Key]:
-    """Return jobs to the queue at once, with the attempt that they may have started; returns those
-    whose lease was not lost.
+async def release(session: Executes, keys: Iterable[Key]) -> Changed:
+    """Return jobs to the queue at once, with the attempt that they may have started.
 
     A worker that stops in the middle of a job must not use up the job's attempts.
     """
@@ -193,15 +245,16 @@ async def release(session: Executes, keys: Iterable[Key]) -> set[Key]:
 async def recover(session: Executes, known: Iterable[Key] = ()) -> None:
     """Requeue jobs whose worker died while it ran them, or declare them dead after max_attempts.
 
-    The delay is random: one of the jobs may be what kills workers, and the others should not start
-    beside it again. `known` are those that this worker runs: after it was suspended it may renew
-    their leases, if no other worker was faster.
+    Whatever their names: this release may have renamed what the last one ran. The delay is random:
+    one of the jobs may be what kills workers, and the others should not start beside it again.
+    `known` are those that this worker runs: after it was suspended it may renew their leases, if no
+    other worker was faster.
     """
     # Workers of the release before `leased_until` keep the end of a lease in `due_at`.
     not_extended = jobs.c.due_at.is_(None) | (jobs.c.due_at <= db_now())
     lost = (
         select(jobs.c.id, jobs.c.lease, jobs.c.name, jobs.c.attempt, jobs.c.worker)
-        .where(IS_RUNNING, LEASE_OVER, not_extended, jobs.c.name.in_(KINDS))
+        .where(IS_RUNNING, LEASE_OVER, not_extended)
         .limit(100)
         .with_for_update(skip_locked=True)
     )
@@ -214,20 +267,25 @@ async def recover(session: Executes, known: Iterable[Key] = ()) -> None:
             "long."
         )
         wait = random.uniform(0, min(2**row.attempt, 60))  # noqa: S311  (no secret)
-        outcome = _dead() if row.attempt >= KINDS[row.name].max_attempts else _again(wait)
+        outcome = _dead() if row.attempt >= _max_attempts(row.name) else _again(wait)
         await _change(session, [(row.id, row.lease)], _own(IS_RUNNING, **outcome, error=error))
 
 
-async def start(session: Executes, job_id: UUID) -> Leased:
-    """Claim one job by hand, even if a worker has leased it or it is done.
+async def start(session: Executes, job_id: UUID, *, again: bool = False) -> Leased:
+    """Claim one job by hand, even if a worker has leased it but not started it.
 
-    Raises `NotFound`, `JobIsRunning` or `UnknownJob`.
+    Raises `NotFound`, `JobIsRunning` or `UnknownJob`; `IsDone` unless it may run `again`.
     """
-    row = (await session.execute(select(jobs.c.name).where(jobs.c.id == job_id))).one_or_none()
+    found = select(jobs.c.name, jobs.c.state, LEASE_OVER.label("free")).where(jobs.c.id == job_id)
+    row = (await session.execute(found.with_for_update())).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id}.")
     if row.name not in KINDS:
         raise UnknownJob(f"This release knows no job named {row.name}.")
+    if row.state == State.DONE and not again:
+        raise IsDone(f"{row.name} is done. To run it once more, add: --again")
+    if row.state == State.RUNNING and not row.free:
+        raise JobIsRunning(f"{row.name} runs at this moment.")
     seconds = (KINDS[row.name].timeout or settings.WORKER_JOB_TIMEOUT) + settings.WORKER_LEASE
     values = {
         "state": State.RUNNING,
@@ -240,11 +298,10 @@ async def start(session: Executes, job_id: UUID) -> Leased:
         "unique_key": None,
         "worker": "by hand",
     }
-    statement = update(jobs).where(jobs.c.id == job_id, ~IS_RUNNING).values(values)
+    statement = update(jobs).where(jobs.c.id == job_id).values(values)
     started = await session.execute(statement.returning(jobs.c.args, jobs.c.lease, jobs.c.attempt))
-    if (found := started.one_or_none()) is None:
-        raise JobIsRunning(f"{row.name} runs at this moment.")
-    return Leased(job_id, row.name, found.args, found.lease, found.attempt, finish)
+    new = started.one()
+    return Leased(job_id, row.name, new.args, new.lease, new.attempt, complete)
 
 
 def backoff(attempt: int) -> float:
@@ -269,24 +326,29 @@ def _dead() -> dict[str, Any]:
     return {"state": State.DEAD, "finished_at": db_now(), "leased_until": None}
 
 
-async def _change(
-    session: Executes, keys: Iterable[Key], change: Change, **values: Any
-) -> set[Key]:
+async def _change(session: Executes, keys: Iterable[Key], change: Change, **values: Any) -> Changed:
     by_lease: dict[int, list[UUID]] = defaultdict(list)
     for identifier, lease in keys:
         by_lease[lease].append(identifier)
-    changed: set[Key] = set()
+    outcome = Changed(set(), set())
     for lease, ids in by_lease.items():
         if len(ids) == 1:
             which = {"of_id": ids[0], "of_lease": lease}
             rows = await session.execute(change.one, which | values)
         else:
-            # Padded to a power of two: each number of ids is another statement to prepare.
-            ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
-            which_ones = {"ids": ids, "of_lease": lease}
-            rows = await session.execute(change.many, which_ones | values)
-        changed |= {(row[0], lease) for row in rows}
-    return changed
+            rows = await session.execute(change.many, _several(ids, lease) | values)
+        done = set(rows.scalars())
+        outcome.done.update((identifier, lease) for identifier in done)
+        if left := [identifier for identifier in ids if identifier not in done]:
+            locked = await session.execute(change.own, _several(left, lease))
+            outcome.locked.update((identifier, lease) for identifier in locked.scalars())
+    return outcome
+
+
+def _several(ids: list[UUID], lease: int) -> dict[str, Any]:
+    # Padded to a power of two: each number of ids is another statement to prepare.
+    padding = ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+    return {"ids": ids + padding, "of_lease": lease}
 
 
 def storable(error: str) -> str:

@@ -1,6 +1,7 @@
 """Writing claims and outcomes of jobs, many in one transaction."""
 
 import asyncio
+import enum
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -11,15 +12,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.away import is_away
 from app.database import Database
-from app.jobs.context import Key
+from app.jobs.context import Key, Leased
 from app.jobs.engine import leases
 
 logger = logging.getLogger("app.jobs")
 
 LINGER = 0.02  # seconds that a batch waits for company
 RETRY_DELAY = 0.5  # seconds before a server that is away is tried again
+MOST_REFUSALS = 20  # of one batch by a database that is there
 
 Write = Callable[[AsyncConnection], Awaitable[object]]
+
+
+class Locked(enum.Enum):
+    """What a write returns whose row another transaction has locked."""
+
+    LOCKED = enum.auto()
+
+
+LOCKED = Locked.LOCKED
+NOTHING = leases.Changed(set(), set())
+
+
+def _outcome(changed: leases.Changed, key: Key) -> bool | Locked:
+    return LOCKED if key in changed.locked else key in changed.done
 
 
 class ResultWriter:
@@ -37,38 +53,73 @@ class ResultWriter:
         self._others: dict[Write, asyncio.Future[Any]] = {}
         self._wanted = asyncio.Event()
         self._enough = asyncio.Event()
+        self._unwritten = 0  # entries that somebody waits for
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def claim(self, key: Key) -> bool:
-        """Claim a job before it runs; false if its lease was lost."""
-        return bool(await self._add(self._claims, key))
+    async def claim(self, key: Key) -> bool | Locked:
+        """Claim a job before it runs; false if its lease was lost.
+
+        Does not wait for a row that is locked: the slot may run another job.
+        """
+        claimed: bool | Locked = await self._until_unlocked(
+            lambda: self._add(self._claims, key), patient=False
+        )
+        return claimed
 
     async def finish(self, key: Key) -> bool:
         """Record that a job is done; false if its lease was lost."""
-        return bool(await self._add(self._done, key))
+        return bool(await self._until_unlocked(lambda: self._add(self._done, key)))
 
-    async def release(self, keys: Sequence[Key]) -> set[Key]:
-        """Release jobs that this worker will not finish, so that others may take them now; returns
-        those whose lease was not lost.
+    async def fail(self, job: Leased, error: str, final: bool) -> bool | None:
+        """Record that a job has failed; false if its lease was lost.
+
+        Returns None if the database refuses what it failed with.
         """
-        if not keys:
-            return set()
-        released: set[Key] | None
-        released = await self.write(lambda connection: leases.release(connection, keys))
-        return released or set()
 
-    async def write(self, write: Write) -> Any:
-        """Have `write` called in the next batch; returns what it returned.
+        async def write(connection: AsyncConnection) -> bool | Locked:
+            return _outcome(await leases.fail(connection, job, error, final), job.key)
 
-        It is called again if the batch has to be retried. Returns None if the database refuses what
-        it writes.
+        written: bool | None = await self._until_unlocked(lambda: self._add(self._others, write))
+        return written
+
+    async def release(self, keys: Sequence[Key]) -> bool:
+        """Release jobs that this worker will not finish, so that others may take them now.
+
+        Returns whether any of their leases was not lost.
         """
-        return await self._add(self._others, write)
+        left = set(keys)
+        any_released = False
+
+        async def write(connection: AsyncConnection) -> bool | Locked:
+            nonlocal left, any_released
+            changed = await leases.release(connection, left)
+            left, any_released = changed.locked, any_released or bool(changed.done)
+            return LOCKED if left else any_released
+
+        return bool(left and await self._until_unlocked(lambda: self._add(self._others, write)))
 
     async def flushed(self) -> None:
         """Wait until everything is written."""
         await self._idle.wait()
+
+    async def _until_unlocked(
+        self, add: Callable[[], "asyncio.Future[Any]"], *, patient: bool = True
+    ) -> Any:
+        """Have an entry written; if `patient`, again while another transaction locks its row.
+
+        The others of its batch do not wait for it.
+        """
+        self._unwritten += 1
+        self._idle.clear()
+        try:
+            while (written := await add()) is LOCKED and patient:  # noqa: ASYNC110  (nothing tells when a row is free)
+                await asyncio.sleep(RETRY_DELAY)
+            return written
+        finally:
+            self._unwritten -= 1
+            if not self._unwritten:
+                self._idle.set()
 
     async def run(self) -> None:
         """Write batches, until cancelled."""
@@ -81,16 +132,17 @@ class ResultWriter:
             self._enough.clear()
             batch = self._claims, self._done, self._others
             self._claims, self._done, self._others = {}, {}, {}
-            while not await self._commit(*batch):  # noqa: ASYNC110  (nothing tells when a database is back)
+            refusals = 0
+            while error := await self._commit(*batch):
+                refusals += not is_away(error)
+                if refusals > MOST_REFUSALS:
+                    raise error  # and end this worker, which can record nothing
                 await asyncio.sleep(RETRY_DELAY)
-            if not self._wanted.is_set():
-                self._idle.set()
 
     def _add(
         self, entries: dict[Any, "asyncio.Future[Any]"], entry: object
     ) -> "asyncio.Future[Any]":
         entries[entry] = written = asyncio.get_running_loop().create_future()
-        self._idle.clear()
         self._wanted.set()
         if len(self._claims) >= self._worthwhile():
             self._enough.set()
@@ -98,28 +150,32 @@ class ResultWriter:
 
     async def _commit(
         self, claims: dict[Key, Any], done: dict[Key, Any], others: dict[Write, Any]
-    ) -> bool:
+    ) -> Exception | None:
+        """Write a batch in one transaction; returns what it failed with."""
         try:
             async with self._database.begin() as connection:
                 # Claims come first: what is released may have been claimed in the same batch.
-                claimed = await leases.claim(connection, claims) if claims else ()
-                finished = await leases.finish(connection, done) if done else ()
+                claimed, finished = NOTHING, NOTHING
+                if claims:
+                    claimed = await leases.claim(connection, claims)
+                if done:
+                    finished = await leases.finish(connection, done)
                 results: list[object] = [
-                    *(key in claimed for key in claims),
-                    *(key in finished for key in done),
+                    *(_outcome(claimed, key) for key in claims),
+                    *(_outcome(finished, key) for key in done),
                 ]
                 results += [await self._alone(connection, write) for write in others]
         except Exception as error:
             logger.error(
                 "Outcomes of jobs cannot be written yet: %s: %s", type(error).__name__, error
             )
-            return False
+            return error
         for future, result in zip(
             [*claims.values(), *done.values(), *others.values()], results, strict=True
         ):
             if not future.done():  # its waiter may have been cancelled
                 future.set_result(result)
-        return True
+        return None
 
     async def _alone(self, connection: AsyncConnection, write: Write) -> object:
         """Call `write` in a savepoint, so that what the database refuses fails no other entry.

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-import signal
+import os
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -13,11 +14,13 @@ from quart import Quart
 from app.config import Config
 from app.database import Database
 from app.jobs.engine.arq_queue import ArqQueue
-from app.jobs.engine.attempts import LAST_WORDS, Attempts
+from app.jobs.engine.attempts import Attempts
 from app.jobs.engine.dispatcher import Dispatcher
+from app.jobs.engine.execution import LAST_WORDS
 from app.jobs.engine.lease_keeper import LeaseKeeper
 from app.jobs.engine.result_writer import ResultWriter
 from app.jobs.engine.state import WorkerState, keys
+from app.jobs.engine.threads import JobThreads
 from app.jobs.engine.watchdog import Watchdog
 from app.jobs.queue import KINDS
 from app.patches.lost_cancellations import end
@@ -37,11 +40,12 @@ class Runner:
     ) -> None:
         own = settings.model_copy(update={"DATABASE_POOL_SIZE": CONNECTIONS})
         database = Database(own)
-        self.state = WorkerState(app, settings, database, worker, stopping)
-        self.failed = False  # a bug ended this worker
+        threads = JobThreads(settings.WORKER_MAX_JOBS)
+        self.state = WorkerState(app, settings, database, worker, stopping, threads)
         self._results = ResultWriter(database, self._worthwhile)
         self._queue = ArqQueue(redis)
         self._attempts = Attempts(self.state, self._results)
+        self._main: asyncio.Task[Any] | None = None  # arq's
         self._watchdog: Watchdog | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # What arq calls: see `Attempts.run`.
@@ -50,9 +54,11 @@ class Runner:
     async def start(self) -> None:
         """Begin to look for jobs, in the background. arq's main task has to call this."""
         logger.info("Worker %s runs %d kinds of jobs", self.state.worker, len(KINDS))
+        asyncio.get_running_loop().set_default_executor(self.state.threads)
         await self._queue.open()
         dispatcher = Dispatcher(self.state, self._queue, self._results)
-        self._watchdog = Watchdog(self.state, asyncio.current_task())
+        self._main = asyncio.current_task()
+        self._watchdog = Watchdog(self.state, self._main)
         for coroutine in (
             self._results.run(),
             dispatcher.run(),
@@ -67,8 +73,8 @@ class Runner:
         state = self.state
         try:
             async with asyncio.timeout(LAST_WORDS):
-                unfinished = [*state.prefetched.values(), *state.started.values()]
-                await self._results.release(keys(unfinished))
+                unfinished = state.prefetched | state.set_aside | state.started
+                await self._results.release(keys(unfinished.values()))
                 await self._results.flushed()
         except TimeoutError:
             logger.error("Jobs could not be released: they run again when their leases end")
@@ -77,6 +83,28 @@ class Runner:
             self._watchdog.disarm()
         await state.database.dispose()
         await self._queue.delete()
+
+    def leave(self) -> None:
+        """Stop, if something has left the event loop though nobody has told this worker to stop."""
+        if not (self.state.stopping.is_set() or self._is_over()):
+            logger.critical("Something has left the event loop by an exit: this worker ends")
+            self.state.fail()
+
+    def _is_over(self) -> bool:
+        return self._main is not None and self._main.done()
+
+    def end_process(self) -> None:
+        """End this process with a status that tells whether this worker could not go on.
+
+        Python would wait for threads that jobs have left, for ever if they are endless.
+        """
+        status = 1 if self.state.failed else 0
+        if lost := self.state.threads.lost(()).total():
+            logger.warning("Threads of jobs still run (%d): this process ends without them", lost)
+            logging.shutdown()
+            os._exit(status)
+        if status:
+            sys.exit(status)
 
     def _worthwhile(self) -> int:
         # With more jobs due, others end at any moment; the last ones should not wait for company.
@@ -89,5 +117,4 @@ class Runner:
                 await part
         except Exception:
             logger.critical("The worker cannot go on", exc_info=True)
-            self.failed = True
-            signal.raise_signal(signal.SIGTERM)
+            self.state.fail()

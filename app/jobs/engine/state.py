@@ -1,8 +1,10 @@
 """What one worker holds at this moment; the engine's parts read and change it."""
 
 import asyncio
+import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +13,7 @@ from quart import Quart
 from app.config import Config
 from app.database import Database
 from app.jobs.context import Key, Leased
+from app.jobs.engine.threads import JobThreads
 
 # Seconds of work that a worker leases ahead, judged by how many jobs it has just finished: so one
 # with long jobs does not hoard work that others could do. And the most jobs of one poll.
@@ -25,7 +28,8 @@ class Run:
     job: Leased
     task: asyncio.Task[None]
     since: float  # by the process's monotonic clock
-    # Cancelled because its lease could not be renewed; whether it was lost is not known.
+    cancelled: bool = False  # by the lease keeper
+    # The reason was that its lease could not be renewed; whether it was lost is not known.
     unrenewed: bool = False
 
 
@@ -43,8 +47,11 @@ class WorkerState:
     database: Database
     worker: str  # its name in the column `worker`
     stopping: threading.Event  # set by the signal to stop
+    threads: JobThreads
 
     prefetched: dict[Key, Leased] = field(default_factory=dict)  # not started yet, in order
+    # Not started, since another transaction has locked their rows: prefetched again in a moment.
+    set_aside: dict[Key, Leased] = field(default_factory=dict)
     started: dict[Key, Leased] = field(default_factory=dict)  # in a slot
     runs: dict[Key, Run] = field(default_factory=dict)  # of those: the function runs
     unrecorded: dict[Key, Leased] = field(default_factory=dict)  # ended, outcome not written yet
@@ -56,14 +63,34 @@ class WorkerState:
     polled_at: float = field(default_factory=time.monotonic)
     taken: int = 0  # jobs by the last poll
     more_due: bool = False  # the last poll left due jobs behind
+    failed: bool = False  # this worker ends because it cannot go on
     # Whether this may be a `--burst` that has not emptied the queue yet.
     bursting: bool = True
     awake: asyncio.Event = field(default_factory=asyncio.Event)  # have the dispatcher poll now
     arrived: asyncio.Event = field(default_factory=asyncio.Event)  # jobs have been prefetched
 
+    def fail(self) -> None:
+        """Stop this worker as a signal does, with a status by which a supervisor starts another."""
+        self.failed = True
+        signal.raise_signal(signal.SIGTERM)
+
+    def is_idle(self) -> bool:
+        """Tell whether nothing is lost, and nobody waits, if this worker ends now."""
+        return not self.leased()
+
     def leased(self) -> dict[Key, Leased]:
         """Return every job whose lease this worker has to keep."""
-        return self.prefetched | self.started | self.unrecorded
+        return self.prefetched | self.set_aside | self.started | self.unrecorded
+
+    def cancellable(self) -> list[Leased]:
+        """Return the jobs that have to be given up before their leases end."""
+        running = [run.job for run in self.runs.values() if not run.cancelled]
+        return [*self.prefetched.values(), *self.set_aside.values(), *running]
+
+    def held(self) -> Counter[str]:
+        """Return how many jobs of each name have been leased and have not ended."""
+        jobs = self.prefetched | self.set_aside | self.started
+        return Counter(job.name for job in jobs.values())
 
     def room(self) -> int:
         """Return how many jobs to lease now: one for each slot, and what is leased ahead.

@@ -1,4 +1,4 @@
-"""Ending a worker that would otherwise hang: its event loop, a job, or arq's own shutdown.
+"""Ending a worker that would otherwise hang: its event loop, a job, its threads, or its shutdown.
 
 The time in which the process is suspended (SIGSTOP, a frozen container, a closed laptop) does not
 count: a worker that wakes up goes on, and learns from the database which leases it has lost.
@@ -6,15 +6,19 @@ count: a worker that wakes up goes on, and learns from the database which leases
 
 import asyncio
 import faulthandler
+import logging
 import os
 import signal
 import threading
 import time
-from typing import Any
+from collections import Counter
+from typing import Any, NoReturn
 
 from app.jobs.context import Key
 from app.jobs.engine.execution import kill_worker, time_limit
 from app.jobs.engine.state import WorkerState
+
+logger = logging.getLogger("app.jobs")
 
 PULSE = 0.5  # seconds between two signs that the event loop runs
 # How often a thread looks for that sign in half a lease. It counts its looks instead of reading a
@@ -22,8 +26,12 @@ PULSE = 0.5  # seconds between two signs that the event loop runs
 LOOKS = 10
 # Seconds beyond a job's time limit after which the worker ends, if cancelling has not stopped it.
 GRACE = 60
-# Seconds beyond WORKER_COMPLETION_WAIT after which arq should have ended.
+# Seconds beyond WORKER_COMPLETION_WAIT after which arq should have ended, and after which this
+# process has to.
 LATE = 1
+TOO_LATE = 20
+# Seconds for which threads that jobs have left may go on before this worker is replaced.
+LEFT = 10
 
 
 class Watchdog:
@@ -35,6 +43,8 @@ class Watchdog:
         self._told: float | None = None  # to stop, by the monotonic clock
         self._missed = 0  # looks of the thread since the event loop ran last
         self._overdue: dict[Key, int] = {}  # pulses since each job's time limit
+        self._left = 0  # pulses since threads have been lost
+        self._lost: Counter[str] = Counter()  # of those: how many of each job, when last said
         self._disarmed = threading.Event()
 
     async def run(self) -> None:
@@ -51,12 +61,17 @@ class Watchdog:
         cpu_time = max(half, 2 * pulse * (os.cpu_count() or 1))
         faulthandler.register(signal.SIGVTALRM, file=2, chain=True)  # then it ends the process
         threading.Thread(target=self._watch_loop, args=[half / LOOKS], daemon=True).start()
+        handler = signal.getsignal(signal.SIGTERM)
         while True:
             self._missed = 0
             signal.setitimer(signal.ITIMER_VIRTUAL, cpu_time)
+            if signal.getsignal(signal.SIGTERM) is not handler:
+                logger.warning("A job has replaced the handler of SIGTERM: it is restored")
+                signal.signal(signal.SIGTERM, handler)
             if self._state.stopping.is_set():
                 self._enforce_stop()
             self._enforce_time_limits(pulse)
+            self._replace_lost_threads(pulse)
             await asyncio.sleep(pulse)
 
     def disarm(self) -> None:
@@ -66,13 +81,21 @@ class Watchdog:
         faulthandler.unregister(signal.SIGVTALRM)
 
     def _watch_loop(self, interval: float) -> None:
+        patience = self._state.settings.WORKER_COMPLETION_WAIT + TOO_LATE
+        told = 0  # looks since this worker was told to stop
         while not self._disarmed.wait(interval):
             self._missed += 1
+            told += self._state.stopping.is_set()
             if self._missed >= LOOKS:
-                # Not by the log: the loop may hang in a handler of it, and hold its lock.
-                os.write(2, b"The event loop is blocked: this worker ends.\n")
-                faulthandler.dump_traceback(file=2)
-                os._exit(1)
+                self._end(b"The event loop is blocked: this worker ends.\n")
+            if told * interval > patience:
+                self._end(b"The worker has not stopped in time: it ends.\n")
+
+    def _end(self, words: bytes) -> NoReturn:
+        # Not by the log: the loop may hang in a handler of it, and hold its lock.
+        os.write(2, words)
+        faulthandler.dump_traceback(file=2)
+        os._exit(1)
 
     def _enforce_stop(self) -> None:
         state = self._state
@@ -93,3 +116,26 @@ class Watchdog:
         for key, pulses in self._overdue.items():
             if pulses * pulse > GRACE:
                 kill_worker(self._state.runs[key].job)
+
+    def _replace_lost_threads(self, pulse: float) -> None:
+        """End this worker for another that has all its threads: once it is idle, or half are lost.
+
+        A thread that its job has left may end by itself, so it gets some time.
+        """
+        state = self._state
+        lost = state.threads.lost(state.runs)
+        self._left = self._left + 1 if lost else 0
+        if self._left * pulse < LEFT or state.stopping.is_set():
+            return
+        if lost - self._lost:
+            logger.warning(
+                "Of %d threads %d %s been lost: they still run, and their jobs have ended: %s",
+                state.threads.size,
+                lost.total(),
+                "has" if lost.total() == 1 else "have",
+                ", ".join(f"{name} ({count})" for name, count in sorted(lost.items())),
+            )
+        self._lost = lost
+        if state.is_idle() or lost.total() > state.threads.size / 2:
+            logger.critical("This worker ends, so that another gets all its threads")
+            state.fail()

@@ -55,14 +55,12 @@ class Stage:
     def kill_redis(self) -> None:
         """Without a chance to save anything."""
         assert self.valkey
-        subprocess.run(["pkill", "-KILL", "-P", str(self.valkey.process.pid)], check=True)
+        self.valkey.signal("KILL")
         self.valkey.stop()
 
     def signal_redis(self, number: signal.Signals) -> None:
         assert self.valkey
-        subprocess.run(
-            ["pkill", f"-{number.name[3:]}", "-P", str(self.valkey.process.pid)], check=True
-        )
+        self.valkey.signal(number.name[3:])
 
     def start_worker(
         self, module: str = "tests.faults.working", **more: str
@@ -116,6 +114,7 @@ async def stage(
     """The stage, inside the context of an app that wakes its workers."""
     stage = Stage(tmp_path)
     monkeypatch.setenv("REDIS_URL", f"unix://{stage.socket}")
+    monkeypatch.setenv("JOBS_OF_NEXT_RELEASE", "true")  # only the workers declare these jobs
     try:
         async with make_app().app_context():
             yield stage

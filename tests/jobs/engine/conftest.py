@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from app.database import db
 from app.jobs.context import Leased
 from app.jobs.engine import leases
 from app.jobs.engine.state import Run, WorkerState
+from app.jobs.engine.threads import JobThreads
 from tests.jobs.conftest import put
 
 
@@ -19,7 +21,8 @@ from tests.jobs.conftest import put
 async def state(app: Quart, settings: Config) -> WorkerState:
     """A worker that may run four jobs at once, and has leases of a second."""
     quick = settings.model_copy(update={"WORKER_MAX_JOBS": 4, "WORKER_LEASE": 1.0})
-    return WorkerState(app, quick, app.extensions["database"], "worker", threading.Event())
+    stopping, threads = threading.Event(), JobThreads(quick.WORKER_MAX_JOBS)
+    return WorkerState(app, quick, app.extensions["database"], "worker", stopping, threads)
 
 
 async def lease_one(name: str = "tests.note") -> Leased:
@@ -32,7 +35,7 @@ async def lease_one(name: str = "tests.note") -> Leased:
 
 def unsaved(name: str = "tests.note") -> Leased:
     """A leased job that the database does not know."""
-    return Leased(uuid4(), name, {}, 1, 0, leases.finish)
+    return Leased(uuid4(), name, {}, 1, 0, leases.complete, time.monotonic())
 
 
 def begin(state: WorkerState, job: Leased, since: float) -> "asyncio.Task[None]":

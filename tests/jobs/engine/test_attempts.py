@@ -7,19 +7,20 @@ from unittest.mock import AsyncMock
 
 import pytest
 from quart import Quart
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.database import db
 from app.jobs.context import GiveUp, completing, report
+from app.jobs.engine import execution, leases
 from app.jobs.engine.attempts import Attempts
 from app.jobs.engine.dispatcher import Dispatcher
-from app.jobs.engine.execution import run_now
 from app.jobs.engine.result_writer import ResultWriter
 from app.jobs.engine.state import WorkerState
 from app.jobs.models import Job
 from app.jobs.queue import job
 from app.patches.lost_cancellations import end
 from tests.jobs.conftest import jobs, put
+from tests.jobs.declared import RAN
 from tests.jobs.engine.conftest import lease_one, unsaved
 
 
@@ -193,13 +194,57 @@ async def test_a_job_whose_lease_could_not_be_renewed_is_not_said_to_be_anothers
     await start(state, attempts, "tests.sleep_on")
     task = await running(state)
     [run] = state.runs.values()
-    run.unrenewed = True
+    run.cancelled = run.unrenewed = True
     task.cancel()
     await recorded(state)
     [line] = [each.getMessage() for each in caplog.records]
     [row] = await jobs()
     assert line.startswith(f"tests.sleep_on ({row.id}) was cancelled, since its lease could not be")
     assert (row.state, row.attempt) == ("running", 1)
+
+
+async def test_a_job_that_cancels_itself_has_failed(state: WorkerState, attempts: Attempts) -> None:
+    await (await start(state, attempts, "tests.cancel_itself"))
+    await recorded(state)
+    [row] = await jobs()
+    assert (row.state, row.error) == ("dead", "RuntimeError: It has cancelled itself.")
+
+
+async def test_a_job_run_by_hand_that_cancels_itself_has_failed(app: Quart) -> None:
+    identifier = await put("tests.cancel_itself")
+    error = await execution.run_now(await execution.start(identifier))
+    assert str(error) == "It has cancelled itself."
+    [row] = await jobs()
+    assert row.state == "dead"
+
+
+async def test_a_slot_does_not_wait_for_a_row_that_is_locked(
+    state: WorkerState, attempts: Attempts, backend: str
+) -> None:
+    if backend == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    first = await put("tests.note", value=1)
+    await put("tests.note", value=2)
+    async with db.begin() as connection:
+        taken = await leases.take(connection, "worker", 2)
+    state.prefetched = {each.key: each for each in taken}
+    async with db.session() as session:
+        await session.execute(select(Job).where(Job.id == first).with_for_update())
+        state.asked_for.add("slot")
+        async with asyncio.timeout(5):
+            await attempts.run("slot")
+        assert RAN == [2]
+        assert list(state.set_aside) == [taken[0].key]
+        assert taken[0].key in state.leased()
+        assert state.held()["tests.note"] == 1
+    async with asyncio.timeout(5):
+        while not state.prefetched:
+            await asyncio.sleep(0.05)
+    assert state.awake.is_set()
+    state.asked_for.add("slot")
+    await attempts.run("slot")
+    assert RAN == [2, 1]
+    assert state.set_aside == {}
 
 
 async def test_an_outcome_that_the_database_refuses_is_not_said_to_be_recorded(
@@ -211,7 +256,7 @@ async def test_an_outcome_that_the_database_refuses_is_not_said_to_be_recorded(
     async def refused(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(ResultWriter, "write", refused)
+    monkeypatch.setattr(ResultWriter, "fail", refused)
     await (await start(state, attempts, "tests.fail"))
     await recorded(state)
     assert "failed, but that could not be recorded" in caplog.text
@@ -223,7 +268,7 @@ async def test_a_job_run_by_hand_that_a_worker_has_taken_over_is_not_said_to_be_
 ) -> None:
     for name in LOSERS:
         identifier = await put(name)
-        error = await run_now(identifier)
+        error = await execution.run_now(await execution.start(identifier))
         assert type(error).__name__ == "LeaseLost", name
         [row] = await jobs(id=identifier)
         assert (row.state, row.worker, row.error) == ("running", "another", None)

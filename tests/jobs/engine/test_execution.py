@@ -3,7 +3,10 @@
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
+from app.database import db
+from app.jobs.models import Job
 from tests.jobs.conftest import Work, jobs, put
 from tests.jobs.declared import RAN
 
@@ -38,6 +41,8 @@ async def test_a_job_that_gives_up_is_dead_at_once_and_says_why(work: Work, quic
         ("tests.exit", "RuntimeError: It raised SystemExit(3)."),
         ("tests.interrupt", "RuntimeError: It raised KeyboardInterrupt()."),
         ("tests.silent", "Silent: (its text cannot be had)"),
+        ("tests.silent_exit", "RuntimeError: It raised SilentExit((its text cannot be had))."),
+        ("tests.loud", "Loud: " + "x" * 1994),
         ("tests.cancel", "RuntimeError: Something that it waited for was cancelled."),
     ],
 )
@@ -52,7 +57,10 @@ async def test_a_job_that_ends_in_odd_ways_takes_nobody_along(
 
 
 async def test_wrong_arguments_are_a_failure_like_any_other(work: Work) -> None:
-    await put("tests.note", nonsense=1)
+    """Those of a job that the release before has enqueued."""
+    await put("tests.note", value=1)
+    async with db.transaction() as session:
+        await session.execute(update(Job).values(args={"nonsense": 1}))
     await work()
     [failed] = await jobs()
     assert failed.state == "waiting"

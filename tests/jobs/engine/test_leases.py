@@ -1,18 +1,26 @@
 """The statements of the engine."""
 
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
+import pytest
 from quart import Quart
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.database import db, utcnow
 from app.jobs.context import Leased
 from app.jobs.engine import leases
-from app.jobs.models import Job
-from app.jobs.queue import KINDS
+from app.jobs.engine.leases import Changed
+from app.jobs.models import Job, Priority
+from app.jobs.queue import KINDS, MAX_ATTEMPTS, enqueue_many
 from tests.jobs.conftest import jobs, put
 from tests.jobs.engine.conftest import lease_one
+
+Change = Callable[[Any, Any], Awaitable[Changed]]
 
 
 def test_an_error_is_kept_as_text_that_every_database_stores() -> None:
@@ -34,7 +42,7 @@ async def test_a_lost_answer_costs_no_attempt(app: Quart) -> None:
         [leased] = await leases.take(connection, "worker", 10)
     for _ in range(2):
         async with db.begin() as connection:
-            assert await leases.claim(connection, [leased.key]) == {leased.key}
+            assert (await leases.claim(connection, [leased.key])).done == {leased.key}
     assert (await jobs())[0].attempt == 1
     async with db.begin() as connection:
         await leases.release_unknown(connection, "worker", [leased.key])
@@ -71,7 +79,7 @@ async def test_a_leased_job_is_taken_by_nobody_until_its_lease_ends(app: Quart) 
     [second] = await take()
     assert (second.id, second.lease) == (first.id, first.lease + 1)
     async with db.begin() as connection:
-        assert await leases.claim(connection, [first.key]) == set()
+        assert await leases.claim(connection, [first.key]) == (set(), set())
 
 
 async def test_a_job_whose_worker_died_is_requeued_when_its_lease_ends(app: Quart) -> None:
@@ -88,7 +96,7 @@ async def test_a_job_whose_worker_died_is_requeued_when_its_lease_ends(app: Quar
     assert requeued.due_at
     assert "died in it" in str(requeued.error)
     async with db.begin() as connection:
-        assert await leases.finish(connection, [job.key]) == set()
+        assert await leases.finish(connection, [job.key]) == (set(), set())
 
 
 async def test_a_worker_that_was_suspended_does_not_requeue_what_it_runs_itself(app: Quart) -> None:
@@ -98,7 +106,7 @@ async def test_a_worker_that_was_suspended_does_not_requeue_what_it_runs_itself(
     await end_lease()
     await recover(job)
     async with db.begin() as connection:
-        assert await leases.renew(connection, [job.key]) == {job.key}
+        assert (await leases.renew(connection, [job.key])).done == {job.key}
 
 
 async def test_a_job_that_killed_its_worker_too_often_is_dead(app: Quart) -> None:
@@ -149,3 +157,81 @@ async def test_what_backs_off_is_not_released_as_if_it_were_leased(app: Quart) -
     [failed] = await jobs()
     assert failed.due_at
     assert failed.due_at > utcnow()
+
+
+async def test_a_job_whose_name_nobody_knows_any_more_is_recovered_too(app: Quart) -> None:
+    job = await lease_one()
+    async with db.begin() as connection:
+        await leases.claim(connection, [job.key])
+    await end_lease(name="renamed.since")
+    await recover()
+    [requeued] = await jobs()
+    assert (requeued.state, requeued.attempt) == ("waiting", 1)
+    async with db.transaction() as session:
+        await session.execute(
+            update(Job).values(state="running", due_at=None, attempt=MAX_ATTEMPTS)
+        )
+    await end_lease()
+    await recover()
+    assert [each.state for each in await jobs()] == ["dead"]
+
+
+@pytest.fixture
+async def locked(app: Quart, backend: str) -> AsyncIterator[Leased]:
+    """A job that this worker has leased, and whose row another transaction holds."""
+    if backend == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    job = await lease_one()
+    async with db.transaction() as session:
+        await session.execute(select(Job).where(Job.id == job.id).with_for_update())
+        yield job
+
+
+@pytest.mark.parametrize("change", [leases.claim, leases.renew, leases.release])
+async def test_a_locked_row_holds_up_no_other(locked: Leased, change: Change) -> None:
+    free, lost = await lease_one(), Leased(uuid4(), "tests.note", {}, 1, 0, leases.complete)
+    async with db.begin() as connection:
+        changed = await change(connection, [locked.key, lost.key, free.key])
+    assert changed == ({free.key}, {locked.key})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_finishing_does_not_wait_for_a_locked_row(locked: Leased, count: int) -> None:
+    free = [await lease_one() for _ in range(count)]
+    async with db.begin() as connection:
+        await leases.claim(connection, [job.key for job in free])
+        assert await leases.finish(connection, [job.key for job in free]) == (
+            {job.key for job in free},
+            set(),
+        )
+        # It never was claimed, so it is not this worker's to finish, locked or not.
+        assert await leases.finish(connection, [locked.key]) == (set(), set())
+
+
+async def test_those_of_higher_priority_begin_first_and_of_equal_ones_the_oldest(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, priority in (("tests.high", Priority.HIGH), ("tests.low", Priority.LOW)):
+        monkeypatch.setitem(KINDS, name, replace(KINDS["tests.note"], priority=priority))
+    async with db.transaction() as session:
+        low = await enqueue_many(session, "tests.low", [{"value": number} for number in range(3)])
+        some = await enqueue_many(session, "tests.note", [{"value": each} for each in range(100)])
+        high = await enqueue_many(session, "tests.high", [{"value": number} for number in range(3)])
+    begun = [job.id for _ in range(20) for job in await take()]
+    assert begun == [*high, *some, *low]
+
+
+async def test_of_a_kind_that_says_so_no_more_than_some_are_taken(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "tests.long", replace(KINDS["tests.note"], at_once=2))
+    async with db.transaction() as session:
+        await enqueue_many(session, "tests.long", [{}] * 20)
+        await enqueue_many(session, "tests.note", [{}] * 3)
+    async with db.begin() as connection:
+        taken = await leases.take(connection, "worker", 10)
+        assert Counter(job.name for job in taken) == {"tests.long": 2, "tests.note": 3}
+        held = Counter(job.name for job in taken)
+        assert await leases.take(connection, "worker", 10, held) == []
+        held["tests.long"] -= 1
+        assert [j.name for j in await leases.take(connection, "worker", 10, held)] == ["tests.long"]
