@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app import interruptions
 from app.environment import chosen_config, load_environment
+from app.patches.aiosqlite_closed_loops import let_threads_end_in_silence
+from app.terminal import printable
 
 if TYPE_CHECKING:
     from app.accounts.commands import setup_dev, setup_prod
@@ -117,7 +120,8 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[name][0].partition(":")
         try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
+            with interruptions.before_anything_begins():
+                command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] in ("app", "manage", "worker"):
                 raise
@@ -137,22 +141,40 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # help is written before a command is invoked
+            interruptions.drop_unwritable_output()
+            sys.exit(f"Error: The output cannot be used: {error.strerror}.")
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
 
         Errors that its user can fix are one line; all others have a traceback.
         """
+        signals = interruptions.Signals()
         try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            with signals.as_interrupts():
+                result = super().invoke(ctx)
+                interruptions.flush_output()  # an error of it is one of the command, too
+                return result
+        except (click.ClickException, click.exceptions.Exit):
             raise
+        except (KeyboardInterrupt, click.Abort) as error:
+            raise interruptions.Interrupted(signals.first, str(error)) from None
+        except BrokenPipeError:
+            interruptions.end_in_silence()
         except Exception as error:
             # Imported late, as the commands are: it knows the errors of every library.
             from app.commands.failures import explain
 
             if (explanation := explain(error)) is None:
                 raise
-            raise click.ClickException(explanation) from None
+            interruptions.drop_unwritable_output()
+            words = " ".join([explanation, *getattr(error, "__notes__", [])])
+            raise click.ClickException(printable(words, lines=True)) from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -171,4 +193,8 @@ def cli(ctx: click.Context, config_name: str | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    let_threads_end_in_silence()
+    try:
+        cli()
+    except SystemExit as end:
+        interruptions.end_process(end)

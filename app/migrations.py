@@ -1,11 +1,13 @@
 """Bring the database's schema up to date: Alembic, with this application's models and URL."""
 
 import asyncio
+import io
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -24,9 +26,9 @@ from app.revisions import MERGE, VERSION_TABLE, Revisions
 _one_at_a_time = threading.Lock()
 
 
-def alembic_config(settings: Config) -> AlembicConfig:
+def alembic_config(settings: Config, output: TextIO) -> AlembicConfig:
     """Return Alembic's configuration for this application's database."""
-    configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", stdout=sys.stdout)
+    configuration = AlembicConfig(PROJECT_ROOT / "alembic.ini", stdout=output)
     # The path as a value of an ini file, where "%" has a meaning.
     location = str(PROJECT_ROOT / "alembic").replace("%", "%%")
     configuration.set_main_option("script_location", location)
@@ -34,16 +36,59 @@ def alembic_config(settings: Config) -> AlembicConfig:
     return configuration
 
 
+class Cancellable:
+    """An event loop in another thread, which this one can end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._cancel: Callable[[], object] | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine as `asyncio.run` does. alembic/env.py calls this, in Alembic's thread."""
+
+        async def inside() -> None:
+            loop, task = asyncio.get_running_loop(), asyncio.create_task(coroutine)
+            with self._lock:
+                self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+                if self._cancelled:
+                    task.cancel()
+            await task
+
+        asyncio.run(inside())
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, as soon as it runs."""
+        with self._lock:
+            self._cancelled = True
+            if self._cancel:
+                with suppress(RuntimeError):  # it has just ended
+                    self._cancel()
+
+
 async def run(settings: Config, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Run one of Alembic's commands in a thread, since it runs an event loop of its own."""
+    """Run one of Alembic's commands in a thread, since it runs an event loop of its own.
+
+    When this is cancelled, the database rolls back what the command has done.
+    """
+    inside = Cancellable()
 
     def alone() -> Any:
-        configuration = alembic_config(settings)
+        # Alembic passes over errors of what it writes to: a full disk would go unnoticed.
+        output = io.StringIO()
+        configuration = alembic_config(settings, output)
         configuration.attributes["autogenerate"] = options.get("autogenerate", False)
+        configuration.attributes["run"] = inside.run
         with _one_at_a_time:
-            return operation(configuration, *args, **options)
+            result = operation(configuration, *args, **options)
+        sys.stdout.write(output.getvalue())
+        return result
 
-    return await asyncio.to_thread(alone)
+    try:
+        return await asyncio.to_thread(alone)
+    except asyncio.CancelledError:
+        inside.cancel()
+        raise
 
 
 async def upgrade(settings: Config, revision: str = "head") -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +25,7 @@ from app.auth.states import AccountState
 from app.config import DEFAULT_ADMIN_PASSWORD, refuse_production
 from app.database import db, insert_into, utcnow
 from app.environment import load_environment
+from app.interruptions import until_interrupted
 from app.trail import PERSON, Entry, Subject
 from app.validators.folding import folded, name_keys
 
@@ -171,40 +171,25 @@ def _plain(name: str) -> str:
     type=click.IntRange(1, MOST),
     help=f"How many users to add, at most {MOST:,}.",
 )
-@click.pass_context
-def add_fake_data_command(ctx: click.Context, number_users: int) -> None:
+@click.pass_obj
+def add_fake_data_command(config_name: str, number_users: int) -> None:
     """Add plausible users to a development database.
 
     A million take a few minutes. Ctrl-C ends it and keeps those who were added.
     """
-    with _until_interrupted() as go_on, _progress(number_users) as show:
+    with until_interrupted() as go_on, _progress(number_users) as show:
 
         def report(added: int) -> bool:
             show(added)
             return go_on()
 
-        added = asyncio.run(add_fake_data(ctx.obj, number_users=number_users, report=report))
+        added = asyncio.run(add_fake_data(config_name, number_users=number_users, report=report))
     words = f"They log in here with the password {DEFAULT_ADMIN_PASSWORD!r}."
     if added < number_users:
-        click.echo(f"Stopped. Added {added} users of {number_users}, who stay. {words}")
-        ctx.exit(128 + signal.SIGINT)
+        raise KeyboardInterrupt(
+            f"Stopped. Added {added} users of {number_users}, who stay. {words}"
+        )
     click.echo(f"Added {added} users. {words}")
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Yield what tells whether nobody has pressed Ctrl-C; a second one ends the process at once."""
-    pressed = []
-
-    def note(*_: object) -> None:
-        pressed.append(True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: not pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _progress(length: int) -> AbstractContextManager[Callable[[int], None]]:

@@ -1,6 +1,7 @@
 """Migrations: up, down, drift, and several at once."""
 
 import asyncio
+import io
 import os
 import re
 import subprocess
@@ -368,7 +369,7 @@ async def test_children_survive_a_rebuild_of_their_parents_table(
         "    with op.batch_alter_table('users') as users:\n"
         "        users.alter_column('first_name', type_=sa.String(80), existing_nullable=False)\n"
     )
-    configuration = migrations.alembic_config(settings)
+    configuration = migrations.alembic_config(settings, io.StringIO())
     configuration.set_main_option("script_location", str(scripts))
     await asyncio.to_thread(command.upgrade, configuration, "head")
     async with engine.connect() as connection:

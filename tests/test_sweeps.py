@@ -127,7 +127,16 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
             "token_api",
         },
         "content": {"difference", "rendering"},
-        "jobs": {"queue", "context", "schedule", "workers", "figures"},
+        "jobs": {
+            "queue",
+            "arguments",
+            "notifier",
+            "context",
+            "schedule",
+            "workers",
+            "command_line",
+            "figures",
+        },
         "mail": {"delivery", "mailbox", "message", "outbox", "smtp", "trial"},
     }
     features = {path.parent.name for path in sources() if path.name == "feature.py"}
@@ -187,6 +196,7 @@ def test_only_the_front_door_and_the_lazy_commands_import_late() -> None:
 # others import what an installation may lack: the embedded server, the watcher of files, readline.
 LATE = {
     "app/auth/hashing.py",
+    "app/interruptions.py",
     "app/__init__.py",
     "manage.py",
     "app/commands/shell.py",
@@ -195,6 +205,7 @@ LATE = {
     "development/serving.py",
     "development/supervisor.py",
     "development/embedded.py",
+    "development/quality.py",
     "development/valkey.py",
 }
 

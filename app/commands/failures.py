@@ -1,5 +1,6 @@
 """Explanations of the failures that commands expect."""
 
+import errno
 import re
 
 from alembic.util.exc import CommandError
@@ -9,8 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from app.away import is_away
 from app.errors import Problem
 from app.health.findings import reason
+from app.health.remedies import is_known, of_database, of_redis
 from app.revisions import MERGE
 
+NOTHING_CHANGED = "Nothing was changed."
 NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 
 # A difference in a message of Alembic: its kind, and the name of the table or of the constraint.
@@ -27,6 +30,15 @@ REMEDIES = {
 }
 
 
+FILE_REMEDIES = {
+    errno.EACCES: "Run this as the user to whom it belongs.",
+    errno.EPERM: "Run this as the user to whom it belongs.",
+    errno.EROFS: "Run this where it can be written.",
+    errno.ENOSPC: "Make room on the disk.",
+    errno.EDQUOT: "Make room on the disk.",
+}
+
+
 def explain(error: Exception) -> str | None:
     """Explain an error that the user can fix, or return `None` for a bug of the application."""
     if isinstance(error, Problem):
@@ -34,20 +46,19 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, CommandError):
         return _alembic(str(error))
     if isinstance(error, RedisError):
-        return f"Redis cannot be used: {reason(error)}. Is it running, and is REDIS_URL right?"
-    if isinstance(error, DBAPIError) and not is_away(error):
+        return f"Redis cannot be used: {reason(error)}. {of_redis(error)}"
+    if is_away(error) or is_known(error):
+        return f"The database cannot be used: {reason(error)}. {of_database(error)}"
+    if isinstance(error, DBAPIError):
         missing = NO_TABLE.search(str(error.orig))
-        remedy = (
-            " Run: python manage.py setup-dev (or db upgrade)"
-            if missing
-            else " Nothing was changed."
-        )
-        return f"The database reports an error: {reason(error)}.{remedy}"
-    if is_away(error):
-        return (
-            f"The database cannot be used: {reason(error)}. Is it running, and is DATABASE_URL "
-            "right?"
-        )
+        # Notes say what a command had done before.
+        nothing = "" if getattr(error, "__notes__", []) else NOTHING_CHANGED
+        remedy = "Run: python manage.py setup-dev (or db upgrade)" if missing else nothing
+        return f"The database reports an error: {reason(error)}. {remedy}".strip()
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename or "The output"
+        remedy = FILE_REMEDIES.get(error.errno or 0, "")
+        return f"{what} cannot be used: {error.strerror}. {remedy}".strip()
     return None
 
 

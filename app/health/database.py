@@ -12,6 +12,7 @@ from app.database import Base
 from app.enums import native_enums
 from app.errors import NotReady
 from app.health.findings import CheckMessage, Outcome, Services, State, messages, reason, why_away
+from app.health.remedies import of_database
 from app.revisions import MERGE, Schema, in_use, own_database
 
 EMPTY = "qb.E002"  # the id of "nothing is there yet", upon which `serve` sets the database up
@@ -36,8 +37,7 @@ async def _database(services: Services) -> list[Outcome]:
                     taken = await services.revisions.taken(connection)
         except (*AWAY, NotReady) as error:
             message = f"The database {shown} cannot be used: {reason(error)}."
-            hint = "Is it running, and is DATABASE_URL right?"
-            found = CheckMessage("qb.E001", message, hint)
+            found = CheckMessage("qb.E001", message, of_database(error))
             return [Outcome("database", "down", why_away(error), found)]
     answers = Outcome("database", "ok", "answers")
     state: State = "ok" if schema in (Schema.CURRENT, Schema.AHEAD) else "down"

@@ -16,16 +16,17 @@ def init_app(app: Quart) -> None:
     """Set the event `draining` on SIGTERM, in addition to what the server does then."""
     app.extensions["draining"] = threading.Event()
 
-    def note(signum: int, frame: FrameType | None) -> None:
-        app.extensions["draining"].set()
-
     @app.before_serving
     async def listen() -> None:
-        # The server has handlers of its own on the event loop. The interpreter's wake-up descriptor
-        # triggers those whichever Python function handles the signal, so this adds to them.
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        ):
-            signal.signal(signal.SIGTERM, note)
-            signal.siginterrupt(signal.SIGTERM, False)
+        # A server has its handlers on the event loop. The interpreter's wake-up descriptor triggers
+        # those whichever Python function handles the signal, so this adds to them.
+        before = signal.getsignal(signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread() or not callable(before):
+            return
+
+        def note(signum: int, frame: FrameType | None) -> None:
+            app.extensions["draining"].set()
+            before(signum, frame)  # that of a command
+
+        signal.signal(signal.SIGTERM, note)
+        signal.siginterrupt(signal.SIGTERM, False)

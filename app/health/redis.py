@@ -7,6 +7,7 @@ from redis.exceptions import NoPermissionError
 from app.away import AWAY
 from app.config import Config
 from app.health.findings import CheckMessage, Outcome, Services, reason, why_away
+from app.health.remedies import of_redis
 from app.validators.redis_url import shown
 
 
@@ -39,4 +40,4 @@ def _hint(error: BaseException, settings: Config) -> str:
             "If the server's certificate is self-signed, as Heroku's are, set "
             "REDIS_VERIFY_CERTIFICATE=false, or add ?ssl_ca_certs= and a file to REDIS_URL."
         )
-    return "Is it running, and is REDIS_URL right?"
+    return of_redis(error)

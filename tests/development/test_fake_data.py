@@ -145,7 +145,7 @@ def test_ctrl_c_keeps_who_was_added_and_says_so(
     monkeypatch.setattr(fake_data.People, "draw", interrupted)
     process = invoke("add-fake-data", "-n", "40", env=env)
     assert process.returncode == 130
-    assert process.stdout.startswith("Stopped. Added 8 users of 40, who stay.")
+    assert "Error: Stopped. Added 8 users of 40, who stay." in process.stderr
     assert signal.getsignal(signal.SIGINT) is handler
 
 
