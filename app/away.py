@@ -67,6 +67,15 @@ def _is_database_away(error: DBAPIError) -> bool:
     """Decide by the codes of the drivers."""
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
-    if (name := getattr(error.orig, "sqlite_errorname", None)) is not None:
-        return str(name).startswith(SQLITE_AWAY)
-    return str(getattr(error.orig, "sqlstate", None) or "").startswith(POSTGRESQL_AWAY)
+    return code_of(error).startswith(SQLITE_AWAY + POSTGRESQL_AWAY)
+
+
+def is_lock_timeout(error: DBAPIError) -> bool:
+    """Tell whether PostgreSQL's lock_timeout was over before a row was free."""
+    return code_of(error) == "55P03"
+
+
+def code_of(error: DBAPIError) -> str:
+    """Return PostgreSQL's code of an error, or SQLite's name of its; empty if it has none."""
+    name = getattr(error.orig, "sqlite_errorname", None)
+    return str(name or getattr(error.orig, "sqlstate", None) or "")

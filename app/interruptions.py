@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -49,15 +49,24 @@ class Signals:
             else:
                 signal.raise_signal(signal.SIGINT)
 
-        before = {}
-        for signum in ENDING[1:]:
-            if signal.getsignal(signum) is signal.SIG_DFL:
-                before[signum] = signal.signal(signum, interrupt)
-        try:
+        unhandled = [each for each in ENDING[1:] if signal.getsignal(each) is signal.SIG_DFL]
+        with _handled(unhandled, interrupt):
             yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def _handled(signums: Iterable[int], handler: Any) -> Iterator[None]:
+    before = {signum: signal.signal(signum, handler) for signum in signums}
+    try:
+        yield
+    finally:
+        for signum, former in before.items():
+            signal.signal(signum, former)
+
+
+def _heard() -> list[int]:
+    """Return the signals that end this process: what `nohup` ignores stays ignored."""
+    return [signum for signum in ENDING if signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 def _interrupt_unheard() -> None:
@@ -82,16 +91,8 @@ def before_anything_begins() -> Iterator[None]:
 
     An exception in the middle of that would be a traceback, or be lost.
     """
-    before = {
-        signum: signal.signal(signum, signal.SIG_DFL)
-        for signum in ENDING
-        if signal.getsignal(signum) is not signal.SIG_IGN
-    }
-    try:
+    with _handled(_heard(), signal.SIG_DFL):
         yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 @contextlib.contextmanager
@@ -106,11 +107,8 @@ def until_interrupted() -> Iterator[Callable[[], bool]]:
         pressed.append(True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, note)
-    try:
+    with _handled([signal.SIGINT], note):
         yield lambda: not pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def flush_output() -> None:
@@ -140,9 +138,8 @@ def end_process(end: SystemExit) -> NoReturn:
     Python would wait for threads that jobs have left, for ever if they are endless. A signal that
     comes now ends it without a word.
     """
-    for signum in ENDING:
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, signal.SIG_DFL)
+    for signum in _heard():
+        signal.signal(signum, signal.SIG_DFL)
     left = any(thread.name.startswith(JOB_THREAD) for thread in threading.enumerate())
     if left and isinstance(end.code, int | None):
         drop_unwritable_output()

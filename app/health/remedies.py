@@ -10,6 +10,8 @@ from redis.exceptions import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from app.away import code_of
+
 # By the beginning of the code of PostgreSQL, or of the name of SQLite.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, https://www.sqlite.org/rescode.html
 DATABASE = {
@@ -62,6 +64,5 @@ def of_redis(error: BaseException) -> str:
 def _known(error: BaseException) -> str | None:
     if not isinstance(error, DBAPIError):
         return None
-    name = getattr(error.orig, "sqlite_errorname", None)
-    code = str(name or getattr(error.orig, "sqlstate", None) or "")
+    code = code_of(error)
     return next((words for kind, words in DATABASE.items() if code.startswith(kind)), None)

@@ -52,11 +52,6 @@ def require_valid(name: str, args: dict[str, Any], takes: Signature) -> None:
         takes.bind(**args)
     except TypeError as error:
         raise TypeError(f"{name} cannot be called with these arguments: {error}.") from None
-    require_storable(name, args)
-
-
-def require_storable(name: str, args: dict[str, Any]) -> None:
-    """Raise `ValueError` or `TypeError` for arguments that cannot be stored, naming the first."""
     try:
         size = len(_encoded(args))
     except (TypeError, ValueError):

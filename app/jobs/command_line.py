@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from app.database import utcnow
-from app.jobs.arguments import require_storable
+from app.jobs.arguments import require_valid
 from app.jobs.queue import KINDS, Kind
 from app.jobs.service import Filter
 from app.terminal import printable
@@ -58,7 +58,7 @@ class Words(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text."""
-        if not value or "\0" in value or not value.isprintable():
+        if not value or not value.isprintable():
             self.fail(f"{value!r} is empty, or holds what is no character.", param, ctx)
         return str(value)
 
@@ -101,10 +101,9 @@ def arguments_of(name: str, given: Iterable[str]) -> dict[str, Any]:
             raise click.UsageError(f"There is no argument {argument!r}. {takes}")
         arguments[argument] = _read(argument, value, hints.get(argument, Any))
     try:
-        kind.signature.bind(**arguments)
-        require_storable(name, arguments)
+        require_valid(name, arguments, kind.signature)
     except TypeError as error:
-        raise click.UsageError(f"{error}. {takes}") from None
+        raise click.UsageError(f"{error} {takes}") from None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return arguments

@@ -5,19 +5,20 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Table, insert
+from sqlalchemy import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
+from app.away import is_lock_timeout
 from app.config import settings
 from app.database import after_commit, insert_into, is_committed
 from app.errors import Busy
 from app.jobs import arguments
-from app.jobs.models import Job, Priority, State, db_now
+from app.jobs.models import Job, Priority, State, db_now, jobs
 from app.jobs.notifier import wake
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[object]])
@@ -26,7 +27,6 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[object]])
 MAX_ATTEMPTS = 10
 # Without a colon, which separates the name from a unique key.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL: LOCK_TIMEOUT is over
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,10 @@ def job(
 
     def declare(function: Function) -> Function:
         arguments.require_function(name, function)
-        if name in KINDS and KINDS[name].place != (function.__module__, function.__qualname__):
+        kind = Kind(function, timeout, max_attempts, priority, at_once)
+        if KINDS.setdefault(name, kind).place != kind.place:
             raise ValueError(f"Two jobs are named {name!r}.")
-        KINDS[name] = Kind(function, timeout, max_attempts, priority, at_once)
+        KINDS[name] = kind
         return function
 
     return declare
@@ -137,7 +138,7 @@ async def enqueue(
     try:
         added = (await session.execute(statement.returning(Job.id))).scalar_one()
     except DBAPIError as error:
-        if unique_key and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+        if unique_key and is_lock_timeout(error):
             raise KeyIsLocked from error
         raise
     if added != identifier:
@@ -162,9 +163,8 @@ async def enqueue_many(
     if not rows:
         return []
     # Without the ORM, which would make an object of each row; and the times by the database, once.
-    table = cast(Table, Job.__table__)
     same = {"state": State.WAITING, "priority": kind.priority, "lease": 0, "attempt": 0}
-    statement = insert(table).values(due_at=db_now(delay), created_at=db_now(), **same)
+    statement = insert(jobs).values(due_at=db_now(delay), created_at=db_now(), **same)
     await (await session.connection()).execute(statement, rows)
     if not delay:
         after_commit(session, wake)

@@ -10,12 +10,13 @@ from collections import Counter
 from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from app.away import is_lock_timeout
 from app.config import settings
 from app.database import Database
 from app.jobs.context import Leased
-from app.jobs.engine.leases import IN_SECONDS, IS_WAITING, TAKEN, leased
+from app.jobs.engine.leases import IS_WAITING, LEASED, TAKEN, leased
 from app.jobs.models import LEASE_OVER, db_now, jobs
-from app.jobs.queue import KINDS, LOCK_NOT_AVAILABLE
+from app.jobs.queue import KINDS
 
 OVERDUE = 5  # seconds for which a job has been due
 # A sweep may take this much longer while somebody does not let go of such a row.
@@ -38,12 +39,7 @@ LATE = (
 TAKE = (
     update(jobs)
     .where(jobs.c.id == bindparam("of_id"), IS_WAITING, LEASE_OVER)
-    .values(
-        lease=jobs.c.lease + 1,
-        worker=bindparam("taker"),
-        leased_until=IN_SECONDS,
-        unique_key=None,
-    )
+    .values(LEASED | {"unique_key": None})
     .returning(*TAKEN)
 )
 
@@ -54,21 +50,20 @@ async def take_late(database: Database, worker: str, held: Counter[str]) -> Leas
     `held` are the numbers of jobs of each name that this worker has, for `at_once`. Rows of SQLite
     are never locked by themselves.
     """
+    if database.engine.dialect.name != "postgresql":
+        return None
     asked = time.monotonic()
     names = [name for name, kind in KINDS.items() if held[name] < (kind.at_once or held[name] + 1)]
-    async with database.begin() as connection:
-        if connection.dialect.name != "postgresql":
-            return None
-        late = (await connection.execute(LATE, {"names": names})).scalar()
-        if late is None:
-            return None
-        await connection.execute(BRIEFLY)
-        values = {"of_id": late, "taker": worker, "seconds": settings.WORKER_LEASE}
-        try:
-            async with connection.begin_nested():
-                row = (await connection.execute(TAKE, values)).one_or_none()
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
-            return None
+    try:
+        async with database.begin() as connection:
+            late = (await connection.execute(LATE, {"names": names})).scalar()
+            if late is None:
+                return None
+            await connection.execute(BRIEFLY)
+            values = {"of_id": late, "taker": worker, "seconds": settings.WORKER_LEASE}
+            row = (await connection.execute(TAKE, values)).one_or_none()
+    except DBAPIError as error:
+        if not is_lock_timeout(error):
+            raise
+        return None
     return leased(row, asked) if row else None

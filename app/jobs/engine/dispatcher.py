@@ -117,6 +117,6 @@ class Dispatcher:
         state.arrived.set()
 
     async def _release_prefetched(self) -> None:
-        released = self._state.prefetched | self._state.set_aside
+        released = self._state.unstarted()
         self._state.prefetched, self._state.set_aside = {}, {}
         await self._results.release(keys(released.values()))

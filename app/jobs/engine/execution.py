@@ -16,12 +16,12 @@ from app.jobs import acts
 from app.jobs.context import GiveUp, Leased, LeaseLost, current
 from app.jobs.engine import leases
 from app.jobs.engine.leases import Changed
+from app.jobs.engine.result_writer import RETRY_DELAY
 from app.jobs.queue import KINDS, enqueue
 from app.trail import Origin, Subject, origin, record
 
 logger = logging.getLogger("app.jobs")
 
-RETRY_DELAY = 0.5  # seconds before a row that was locked is tried again
 # Seconds that a worker which stops waits for the database, and for a job that it has cancelled.
 LAST_WORDS = 5
 
@@ -33,17 +33,19 @@ class TookTooLong(Exception):
 async def start(job_id: UUID, *, again: bool = False) -> Leased:
     """Start one job in this process, whether it is due or not. Raises as `leases.start` does."""
     async with db.transaction() as session:
-        job = await leases.start(session, job_id, again=again)
-        record(session, acts.RUN, Subject("job", str(job.id), job.name))
-    return job
+        return await _start(session, job_id, again=again)
 
 
 async def start_new(name: str, args: dict[str, Any]) -> Leased:
     """Add a job and start it in this process, before any worker can. Raises as `enqueue` does."""
     async with db.transaction() as session:
         job_id = await enqueue(session, name, **args)
-        job = await leases.start(session, cast(UUID, job_id))
-        record(session, acts.RUN, Subject("job", str(job.id), job.name))
+        return await _start(session, cast(UUID, job_id), again=False)
+
+
+async def _start(session: AsyncSession, job_id: UUID, *, again: bool) -> Leased:
+    job = await leases.start(session, job_id, again=again)
+    record(session, acts.RUN, Subject("job", str(job.id), job.name))
     return job
 
 

@@ -34,7 +34,7 @@ from app.config import settings
 from app.errors import DomainError, NotFound
 from app.jobs.context import Key, Leased
 from app.jobs.models import LEASE_OVER, Priority, State, db_now, jobs
-from app.jobs.queue import KINDS, MAX_ATTEMPTS
+from app.jobs.queue import KINDS, OF_NEXT_RELEASE
 
 Executes = AsyncSession | AsyncConnection
 
@@ -113,13 +113,9 @@ DUE = (
     .with_for_update(skip_locked=True)
     .cte("due")
 )
+LEASED = {"lease": jobs.c.lease + 1, "worker": bindparam("taker"), "leased_until": IN_SECONDS}
 TAKEN = (jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt, jobs.c.due_at)
-TAKE = (
-    update(jobs)
-    .where(jobs.c.id.in_(select(DUE.c.id)))
-    .values(lease=jobs.c.lease + 1, worker=bindparam("taker"), leased_until=IN_SECONDS)
-    .returning(*TAKEN)
-)
+TAKE = update(jobs).where(jobs.c.id.in_(select(DUE.c.id))).values(LEASED).returning(*TAKEN)
 CLAIM = _own(
     IS_OPEN,
     state=State.RUNNING,
@@ -219,8 +215,7 @@ def is_last(job: Leased, final: bool) -> bool:
 
 
 def _max_attempts(name: str) -> int:
-    """Return how often a job may be started; of a kind that this release does not declare, too."""
-    return KINDS[name].max_attempts if name in KINDS else MAX_ATTEMPTS
+    return KINDS.get(name, OF_NEXT_RELEASE).max_attempts
 
 
 async def fail(session: Executes, job: Leased, error: str, final: bool) -> Changed:

@@ -18,7 +18,7 @@ from app.jobs.engine import leases
 logger = logging.getLogger("app.jobs")
 
 LINGER = 0.02  # seconds that a batch waits for company
-RETRY_DELAY = 0.5  # seconds before a server that is away is tried again
+RETRY_DELAY = 0.5  # seconds before a server that is away, or a locked row, is tried again
 MOST_REFUSALS = 20  # of one batch by a database that is there
 
 Write = Callable[[AsyncConnection], Awaitable[object]]

@@ -73,7 +73,7 @@ class Runner:
         state = self.state
         try:
             async with asyncio.timeout(LAST_WORDS):
-                unfinished = state.prefetched | state.set_aside | state.started
+                unfinished = state.unstarted() | state.started
                 await self._results.release(keys(unfinished.values()))
                 await self._results.flushed()
         except TimeoutError:

@@ -78,18 +78,22 @@ class WorkerState:
         """Tell whether nothing is lost, and nobody waits, if this worker ends now."""
         return not self.leased()
 
+    def unstarted(self) -> dict[Key, Leased]:
+        """Return the jobs that have been leased and are not in a slot."""
+        return self.prefetched | self.set_aside
+
     def leased(self) -> dict[Key, Leased]:
         """Return every job whose lease this worker has to keep."""
-        return self.prefetched | self.set_aside | self.started | self.unrecorded
+        return self.unstarted() | self.started | self.unrecorded
 
     def cancellable(self) -> list[Leased]:
         """Return the jobs that have to be given up before their leases end."""
         running = [run.job for run in self.runs.values() if not run.cancelled]
-        return [*self.prefetched.values(), *self.set_aside.values(), *running]
+        return [*self.unstarted().values(), *running]
 
     def held(self) -> Counter[str]:
         """Return how many jobs of each name have been leased and have not ended."""
-        jobs = self.prefetched | self.set_aside | self.started
+        jobs = self.unstarted() | self.started
         return Counter(job.name for job in jobs.values())
 
     def room(self) -> int:

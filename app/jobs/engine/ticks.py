@@ -58,11 +58,8 @@ async def _enqueue(
         mine = f"{name}:{key}"
         soon = or_(Job.attempt > 0, Job.due_at <= db_now(), Job.unique_key == mine)
         is_open = or_(Job.state == State.RUNNING, (Job.state == State.WAITING) & soon)
-        found = set(
-            (await session.execute(select(Job.unique_key).where(Job.name == name, is_open)))
-            .scalars()
-            .all()
-        )
+        query = select(Job.unique_key).where(Job.name == name, is_open)
+        found = set((await session.execute(query)).scalars())
         if found - {mine}:
             return  # this tick comes due again, until these jobs have ended
         wanted = not found  # the one that waits becomes the job of this tick
