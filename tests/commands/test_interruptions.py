@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
 
 import pytest
 
@@ -69,25 +70,46 @@ async def leave() -> None:
 """
 
 
-def begin(clone: Clone, *arguments: str, in_background: bool = False) -> "subprocess.Popen[str]":
-    """Start a command as a shell does; `in_background` as a script does by `&`."""
+class Begin(Protocol):
+    def __call__(
+        self, clone: Clone, *arguments: str, in_background: bool = False
+    ) -> "subprocess.Popen[str]": ...
 
-    def prepare() -> None:
-        # Under nohup, or what starts like it, it would take no notice of SIGHUP.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.SIG_DFL)
 
-    return subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
-        cwd=clone.folder,
-        env=clone.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=prepare,
-    )
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Start a command as a shell does; `in_background` as a script does by `&`.
+
+    What a failing test leaves behind is killed.
+    """
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(
+        clone: Clone, *arguments: str, in_background: bool = False
+    ) -> "subprocess.Popen[str]":
+        def prepare() -> None:
+            # Under nohup, or what starts like it, it would take no notice of SIGHUP.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.SIG_DFL)
+
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=clone.folder,
+            env=clone.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        with process:
+            process.kill()
 
 
 def end(process: "subprocess.Popen[str]", number: int) -> tuple[str, str]:
@@ -108,7 +130,9 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @each
-async def test_a_migration_is_cancelled_and_rolled_back(clone: Clone, number: int) -> None:
+async def test_a_migration_is_cancelled_and_rolled_back(
+    clone: Clone, begin: Begin, number: int
+) -> None:
     if clone.database_url.startswith("sqlite"):
         pytest.skip("a statement of SQLite cannot be cancelled: the migration ends first")
     clone.does("setup-dev")
@@ -127,7 +151,7 @@ async def test_a_migration_is_cancelled_and_rolled_back(clone: Clone, number: in
 
 
 @each
-async def test_add_fake_data_says_who_stays(clone: Clone, number: int) -> None:
+async def test_add_fake_data_says_who_stays(clone: Clone, begin: Begin, number: int) -> None:
     clone.does("setup-dev")
     process = begin(clone, "add-fake-data", "-n", "5000000")
 
@@ -143,7 +167,9 @@ async def test_add_fake_data_says_who_stays(clone: Clone, number: int) -> None:
 
 
 @each
-async def test_changing_jobs_says_how_many_were_changed(clone: Clone, number: int) -> None:
+async def test_changing_jobs_says_how_many_were_changed(
+    clone: Clone, begin: Begin, number: int
+) -> None:
     await fill(clone)
     process = begin(clone, "jobs", "discard", "--state", "dead")
 
@@ -161,7 +187,7 @@ async def test_changing_jobs_says_how_many_were_changed(clone: Clone, number: in
 
 
 @each
-async def test_a_list_ends_in_the_middle(clone: Clone, number: int) -> None:
+async def test_a_list_ends_in_the_middle(clone: Clone, begin: Begin, number: int) -> None:
     await fill(clone)
     process = begin(clone, "jobs", "list", "--all")
     assert process.stdout
@@ -178,7 +204,9 @@ def with_odd_jobs(clone: Clone) -> None:
 
 
 @each
-async def test_a_job_run_by_hand_waits_for_a_worker(clone: Clone, number: int) -> None:
+async def test_a_job_run_by_hand_waits_for_a_worker(
+    clone: Clone, begin: Begin, number: int
+) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.sleep", "seconds=90")
     assert process.stdout
@@ -193,7 +221,7 @@ async def test_a_job_run_by_hand_waits_for_a_worker(clone: Clone, number: int) -
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 async def test_in_the_background_of_a_script_all_but_ctrl_c_ends_it(
-    clone: Clone, number: int
+    clone: Clone, begin: Begin, number: int
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.sleep", "seconds=90", in_background=True)
@@ -209,7 +237,7 @@ async def test_in_the_background_of_a_script_all_but_ctrl_c_ends_it(
 
 @each
 async def test_a_thread_that_hangs_does_not_keep_a_job_that_is_run_by_hand(
-    clone: Clone, number: int
+    clone: Clone, begin: Begin, number: int
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.hang")
@@ -241,7 +269,9 @@ async def test_an_exit_that_leaves_the_event_loop_is_an_error(clone: Clone) -> N
 
 @each
 @pytest.mark.parametrize("command", ["recreate-db", "setup-dev", "check", "routes"])
-async def test_whenever_it_comes_it_is_one_line(clone: Clone, number: int, command: str) -> None:
+async def test_whenever_it_comes_it_is_one_line(
+    clone: Clone, begin: Begin, number: int, command: str
+) -> None:
     clone.does("setup-dev")
     for tenths in range(6, 21, 3):
         process = begin(clone, command)
