@@ -35,7 +35,7 @@ class Attempts:
     def __init__(self, state: WorkerState, results: ResultWriter) -> None:
         self._state = state
         self._results = results
-        self._recording: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # which somebody has to hold
 
     async def run(self, slot: str) -> None:
         """Make attempts at prefetched jobs, one after another, until there are none.
@@ -97,12 +97,26 @@ class Attempts:
     def _set_aside(self, job: Leased) -> None:
         """Give the slot to another job, while another transaction locks the row of this one."""
         self._state.set_aside[job.key] = job
-        asyncio.get_running_loop().call_later(RETRY_DELAY, self._bring_back, job)
+        if KINDS[job.name].at_once:
+            returning = asyncio.create_task(self._return(job))
+            self._tasks.add(returning)
+            returning.add_done_callback(self._tasks.discard)
+        else:
+            asyncio.get_running_loop().call_later(RETRY_DELAY, self._bring_back, job)
 
     def _bring_back(self, job: Leased) -> None:
         if self._state.set_aside.pop(job.key, None):  # unless it was released meanwhile
             self._state.prefetched[job.key] = job
             self._state.awake.set()
+
+    async def _return(self, job: Leased) -> None:
+        """Release a job when its row is free: its place may be taken, and it is due before others.
+
+        With `_bring_back` more of its kind would run than may.
+        """
+        await self._results.release([job.key])
+        self._state.set_aside.pop(job.key, None)
+        self._state.awake.set()
 
     def _ask_for_more(self, ended: Leased) -> None:
         state = self._state
@@ -138,7 +152,7 @@ class Attempts:
             return
         state.unrecorded[job.key] = job
         recording = asyncio.create_task(self._record(run, milliseconds))
-        self._recording.add(recording)
+        self._tasks.add(recording)
         recording.add_done_callback(lambda _: self._recorded(job, recording))
 
     async def _release(self, job: Leased) -> None:
@@ -153,7 +167,7 @@ class Attempts:
             logger.warning("%s (%s) %s", job.name, job.id, LOST)
 
     def _recorded(self, job: Leased, recording: "asyncio.Task[None]") -> None:
-        self._recording.discard(recording)
+        self._tasks.discard(recording)
         del self._state.unrecorded[job.key]
         if self._state.bursting and not self._state.unrecorded:
             self._state.awake.set()

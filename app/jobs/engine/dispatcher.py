@@ -82,7 +82,7 @@ class Dispatcher:
         state = self._state
         async with state.database.begin() as connection:
             await leases.recover(connection, keys(state.leased().values()))
-        if job := await take_late(state.database, state.worker, state.held()):
+        if job := await take_late(state.database, state.worker, state.room(), state.held()):
             state.prefetched[job.key] = job
         await ticks.enqueue_due(state.database, state.app.extensions["schedule"])
         await self._queue.ask_for(state.asked_for, opened=state.open, again=True)

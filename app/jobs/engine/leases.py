@@ -9,8 +9,9 @@ row out, and says so. So one row holds up no other job, and two workers cannot d
 
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from app.jobs.models import LEASE_OVER, Priority, State, db_now, jobs
 from app.jobs.queue import KINDS, OF_NEXT_RELEASE
 
 Executes = AsyncSession | AsyncConnection
+Names = tuple[str, ...]  # of kinds of jobs
 
 # Literals rather than parameters, so that PostgreSQL sees that the partial index fits.
 IS_WAITING = jobs.c.state == literal_column("'waiting'")
@@ -99,8 +101,9 @@ def _own(condition: ColumnElement[bool], **values: Any) -> Change:
 
 # Built once: that costs more than running them.
 IN_SECONDS = db_now(bindparam("seconds", type_=Double()))
+# The first due jobs of one priority.
 DUE = (
-    select(jobs.c.id)
+    select(jobs.c.id, jobs.c.due_at, jobs.c.unique_key)
     .where(
         IS_WAITING,
         jobs.c.priority == bindparam("of_priority"),
@@ -110,12 +113,11 @@ DUE = (
     )
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(bindparam("limit", type_=Integer()))
-    .with_for_update(skip_locked=True)
-    .cte("due")
 )
+FREE = DUE.with_only_columns(jobs.c.id).with_for_update(skip_locked=True).cte("due")
 LEASED = {"lease": jobs.c.lease + 1, "worker": bindparam("taker"), "leased_until": IN_SECONDS}
 TAKEN = (jobs.c.id, jobs.c.name, jobs.c.args, jobs.c.lease, jobs.c.attempt, jobs.c.due_at)
-TAKE = update(jobs).where(jobs.c.id.in_(select(DUE.c.id))).values(LEASED).returning(*TAKEN)
+TAKE = update(jobs).where(jobs.c.id.in_(select(FREE.c.id))).values(LEASED).returning(*TAKEN)
 CLAIM = _own(
     IS_OPEN,
     state=State.RUNNING,
@@ -148,25 +150,52 @@ async def take(
     """
     held = held or {}
     few = {name: kind.at_once for name, kind in KINDS.items() if kind.at_once}
-    room: dict[tuple[str, ...], int] = {
-        (name,): most - held.get(name, 0) for name, most in few.items()
-    }
-    room[tuple(name for name in KINDS if name not in few)] = limit
+    others = tuple(name for name in KINDS if name not in few)
+    room: dict[Names, int] = {(name,): most - held.get(name, 0) for name, most in few.items()}
     values = {"taker": worker, "seconds": settings.WORKER_LEASE}
     asked = time.monotonic()
     taken: list[Leased] = []
     for priority in Priority:
         found: list[Any] = []
-        for names in room:
-            most = min(room[names], limit - len(taken) - len(found))
-            if names and most > 0:
+        for names, share in await _shares(session, priority, room, others, limit - len(taken)):
+            most = min(share, room.get(names, limit), limit - len(taken) - len(found))
+            if most > 0:
                 which = {"of_priority": priority, "names": list(names), "limit": most}
                 rows = (await session.execute(TAKE, which | values)).all()
-                room[names] -= len(rows)
+                if names in room:
+                    room[names] -= len(rows)
                 found += rows
         found.sort(key=lambda row: (row.due_at, row.id))
         taken += [leased(row, asked) for row in found]
     return taken
+
+
+async def _shares(
+    session: Executes, priority: Priority, room: Mapping[Names, int], others: Names, limit: int
+) -> list[tuple[Names, int]]:
+    """Return how many jobs of each kind with `at_once` to take, and how many of the others.
+
+    Of these kinds there are no more than those among the next `limit` jobs of all kinds.
+    """
+    due: list[tuple[datetime, UUID, Names]] = []
+    for names, most in room.items():
+        due += await _due(session, priority, names, min(most, limit))
+    if not due:
+        return [(others, limit)]
+    few = {names for _, _, names in due}
+    due += await _due(session, priority, others, limit)
+    shares = Counter(names for _, _, names in sorted(due)[:limit])
+    # Then whatever there is: some of those may be locked, or another worker may have been faster.
+    return [*shares.items(), (others, limit), *((names, limit) for names in few)]
+
+
+async def _due(
+    session: Executes, priority: Priority, names: Names, limit: int
+) -> list[tuple[datetime, UUID, Names]]:
+    if limit < 1:
+        return []
+    which = {"of_priority": priority, "names": list(names), "limit": limit}
+    return [(row.due_at, row.id, names) for row in await session.execute(DUE, which)]
 
 
 def leased(row: Any, asked: float) -> Leased:
@@ -247,9 +276,12 @@ async def recover(session: Executes, known: Iterable[Key] = ()) -> None:
     """
     # Workers of the release before `leased_until` keep the end of a lease in `due_at`.
     not_extended = jobs.c.due_at.is_(None) | (jobs.c.due_at <= db_now())
+    # A worker of the release that declares a job knows how many attempts it has: let it be faster.
+    is_known = jobs.c.name.in_(list(KINDS)) | jobs.c.leased_until.is_(None)
+    mine = is_known | (jobs.c.leased_until <= db_now(-2 * settings.WORKER_LEASE))
     lost = (
         select(jobs.c.id, jobs.c.lease, jobs.c.name, jobs.c.attempt, jobs.c.worker)
-        .where(IS_RUNNING, LEASE_OVER, not_extended)
+        .where(IS_RUNNING, LEASE_OVER, not_extended, mine)
         .limit(100)
         .with_for_update(skip_locked=True)
     )

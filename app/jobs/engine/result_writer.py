@@ -3,8 +3,8 @@
 import asyncio
 import enum
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -91,13 +91,16 @@ class ResultWriter:
         left = set(keys)
         any_released = False
 
-        async def write(connection: AsyncConnection) -> bool | Locked:
-            nonlocal left, any_released
-            changed = await leases.release(connection, left)
-            left, any_released = changed.locked, any_released or bool(changed.done)
-            return LOCKED if left else any_released
+        async def write(connection: AsyncConnection) -> leases.Changed:
+            return await leases.release(connection, left)
 
-        return bool(left and await self._until_unlocked(lambda: self._add(self._others, write)))
+        with self._awaited():
+            # What has been released is known when its transaction has committed.
+            while left and (changed := await self._add(self._others, write)):
+                any_released = any_released or bool(changed.done)
+                if left := changed.locked:
+                    await asyncio.sleep(RETRY_DELAY)
+        return any_released
 
     async def flushed(self) -> None:
         """Wait until everything is written."""
@@ -110,12 +113,18 @@ class ResultWriter:
 
         The others of its batch do not wait for it.
         """
+        with self._awaited():
+            while (written := await add()) is LOCKED and patient:  # noqa: ASYNC110  (nothing tells when a row is free)
+                await asyncio.sleep(RETRY_DELAY)
+        return written
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        """Count as an entry that somebody waits for."""
         self._unwritten += 1
         self._idle.clear()
         try:
-            while (written := await add()) is LOCKED and patient:  # noqa: ASYNC110  (nothing tells when a row is free)
-                await asyncio.sleep(RETRY_DELAY)
-            return written
+            yield
         finally:
             self._unwritten -= 1
             if not self._unwritten:

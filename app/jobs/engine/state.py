@@ -50,7 +50,7 @@ class WorkerState:
     threads: JobThreads
 
     prefetched: dict[Key, Leased] = field(default_factory=dict)  # not started yet, in order
-    # Not started, since another transaction has locked their rows: prefetched again in a moment.
+    # Not started, since another transaction has locked their rows: tried again in a moment.
     set_aside: dict[Key, Leased] = field(default_factory=dict)
     started: dict[Key, Leased] = field(default_factory=dict)  # in a slot
     runs: dict[Key, Run] = field(default_factory=dict)  # of those: the function runs
@@ -89,11 +89,11 @@ class WorkerState:
     def cancellable(self) -> list[Leased]:
         """Return the jobs that have to be given up before their leases end."""
         running = [run.job for run in self.runs.values() if not run.cancelled]
-        return [*self.unstarted().values(), *running]
+        return [*self.unstarted().values(), *(job for job in running if not job.completed)]
 
     def held(self) -> Counter[str]:
-        """Return how many jobs of each name have been leased and have not ended."""
-        jobs = self.unstarted() | self.started
+        """Return how many jobs of each name run, or are about to."""
+        jobs = self.prefetched | self.started
         return Counter(job.name for job in jobs.values())
 
     def room(self) -> int:

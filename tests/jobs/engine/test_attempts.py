@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from unittest.mock import AsyncMock
 
 import pytest
@@ -17,7 +18,7 @@ from app.jobs.engine.dispatcher import Dispatcher
 from app.jobs.engine.result_writer import ResultWriter
 from app.jobs.engine.state import WorkerState
 from app.jobs.models import Job
-from app.jobs.queue import job
+from app.jobs.queue import KINDS, job
 from app.patches.lost_cancellations import end
 from tests.jobs.conftest import jobs, put
 from tests.jobs.declared import RAN
@@ -218,8 +219,13 @@ async def test_a_job_run_by_hand_that_cancels_itself_has_failed(app: Quart) -> N
     assert row.state == "dead"
 
 
+@pytest.mark.parametrize("at_once", [None, 1])
 async def test_a_slot_does_not_wait_for_a_row_that_is_locked(
-    state: WorkerState, attempts: Attempts, backend: str
+    state: WorkerState,
+    attempts: Attempts,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int | None,
 ) -> None:
     if backend == "sqlite":
         pytest.skip("SQLite locks no rows")
@@ -227,24 +233,32 @@ async def test_a_slot_does_not_wait_for_a_row_that_is_locked(
     await put("tests.note", value=2)
     async with db.begin() as connection:
         taken = await leases.take(connection, "worker", 2)
+    monkeypatch.setitem(KINDS, "tests.note", replace(KINDS["tests.note"], at_once=at_once))
     state.prefetched = {each.key: each for each in taken}
     async with db.session() as session:
         await session.execute(select(Job).where(Job.id == first).with_for_update())
         state.asked_for.add("slot")
         async with asyncio.timeout(5):
             await attempts.run("slot")
+        await recorded(state)
         assert RAN == [2]
         assert list(state.set_aside) == [taken[0].key]
         assert taken[0].key in state.leased()
-        assert state.held()["tests.note"] == 1
+        assert state.held()["tests.note"] == 0, "others of its kind may run"
+        state.awake.clear()
+        [before] = await jobs(id=first)
     async with asyncio.timeout(5):
-        while not state.prefetched:
-            await asyncio.sleep(0.05)
-    assert state.awake.is_set()
-    state.asked_for.add("slot")
-    await attempts.run("slot")
-    assert RAN == [2, 1]
+        await state.awake.wait()
     assert state.set_aside == {}
+    if at_once:  # another of its kind may run by now
+        assert state.prefetched == {}
+        [released] = await jobs(id=first)
+        assert (released.state, released.attempt, released.leased_until) == ("waiting", 0, None)
+        assert released.due_at == before.due_at
+    else:
+        state.asked_for.add("slot")
+        await attempts.run("slot")
+        assert RAN == [2, 1]
 
 
 async def test_an_outcome_that_the_database_refuses_is_not_said_to_be_recorded(

@@ -5,11 +5,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from app.database import db
+from app.jobs.engine import leases
 from app.jobs.engine.lease_keeper import LeaseKeeper
 from app.jobs.engine.state import WorkerState
 from app.jobs.models import Job
@@ -67,6 +69,28 @@ async def test_a_job_that_has_completed_is_not_cancelled(state: WorkerState, kee
     await asyncio.sleep(0.5)
     assert not task.done()
     await end(task)
+
+
+async def test_what_goes_on_after_it_has_completed_costs_nothing(
+    state: WorkerState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewals = 0
+    renew = leases.renew
+
+    async def counted(*arguments: Any) -> leases.Changed:
+        nonlocal renewals
+        renewals += 1
+        return await renew(*arguments)
+
+    monkeypatch.setattr(leases, "renew", counted)
+    job = unsaved()
+    job.completed = True
+    task = begin(state, job, time.monotonic())
+    keeper = asyncio.create_task(LeaseKeeper(state).run())
+    await asyncio.sleep(1.5)
+    await end(keeper)
+    await end(task)
+    assert 1 <= renewals <= 10
 
 
 async def test_without_a_database_jobs_are_cancelled_before_their_leases_end(

@@ -11,6 +11,7 @@ import pytest
 from quart import Quart
 from sqlalchemy import select, update
 
+from app.config import settings
 from app.database import db, utcnow
 from app.jobs.context import Leased
 from app.jobs.engine import leases
@@ -53,9 +54,9 @@ async def test_a_lost_answer_costs_no_attempt(app: Quart) -> None:
     assert (released.state, released.attempt) == ("waiting", 0)
 
 
-async def end_lease(**values: Any) -> None:
+async def end_lease(ago: float = 1, **values: Any) -> None:
     async with db.transaction() as session:
-        past = utcnow() - timedelta(seconds=1)
+        past = utcnow() - timedelta(seconds=ago)
         await session.execute(update(Job).values(leased_until=past, **values))
 
 
@@ -165,13 +166,18 @@ async def test_a_job_whose_name_nobody_knows_any_more_is_recovered_too(app: Quar
         await leases.claim(connection, [job.key])
     await end_lease(name="renamed.since")
     await recover()
+    [left] = await jobs()
+    assert left.state == "running", "a worker that knows how many attempts it has may be faster"
+    later = settings.WORKER_LEASE * 2 + 1
+    await end_lease(ago=later)
+    await recover()
     [requeued] = await jobs()
     assert (requeued.state, requeued.attempt) == ("waiting", 1)
     async with db.transaction() as session:
         await session.execute(
             update(Job).values(state="running", due_at=None, attempt=MAX_ATTEMPTS)
         )
-    await end_lease()
+    await end_lease(ago=later)
     await recover()
     assert [each.state for each in await jobs()] == ["dead"]
 
@@ -235,3 +241,37 @@ async def test_of_a_kind_that_says_so_no_more_than_some_are_taken(
         assert await leases.take(connection, "worker", 10, held) == []
         held["tests.long"] -= 1
         assert [j.name for j in await leases.take(connection, "worker", 10, held)] == ["tests.long"]
+
+
+async def test_kinds_of_which_few_run_at_once_do_not_overtake_the_others(
+    app: Quart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "tests.long", replace(KINDS["tests.note"], at_once=2))
+    monkeypatch.setitem(KINDS, "tests.more", replace(KINDS["tests.note"], at_once=2))
+    async with db.transaction() as session:
+        first = await enqueue_many(session, "tests.note", [{}] * 3)
+        long = await enqueue_many(session, "tests.long", [{}] * 3)
+        more = await enqueue_many(session, "tests.more", [{}] * 3)
+        last = await enqueue_many(session, "tests.note", [{}] * 3)
+    held: Counter[str] = Counter()
+    taken = []
+    async with db.begin() as connection:
+        for limit in (2, 2, 4, 4):
+            some = await leases.take(connection, "worker", limit, held)
+            held.update(job.name for job in some)
+            taken.append([job.id for job in some])
+    assert taken == [first[:2], [first[2], long[0]], [long[1], *more[:2], last[0]], last[1:]]
+
+
+async def test_locked_rows_do_not_keep_others_from_the_place_that_they_had(
+    app: Quart, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    monkeypatch.setitem(KINDS, "tests.long", replace(KINDS["tests.note"], at_once=2))
+    async with db.transaction() as session:
+        locked = await enqueue_many(session, "tests.note", [{}] * 3)
+        long = await enqueue_many(session, "tests.long", [{}] * 3)
+    async with db.transaction() as session:
+        await session.execute(select(Job).where(Job.id.in_(locked)).with_for_update())
+        assert [job.id for job in await take()] == long[:2]
