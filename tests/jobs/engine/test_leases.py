@@ -60,9 +60,9 @@ async def end_lease(ago: float = 1, **values: Any) -> None:
         await session.execute(update(Job).values(leased_until=past, **values))
 
 
-async def take() -> list[Leased]:
+async def take(limit: int = 10) -> list[Leased]:
     async with db.begin() as connection:
-        return await leases.take(connection, "another", 10)
+        return await leases.take(connection, "another", limit)
 
 
 async def recover(*known: Leased) -> None:
@@ -274,4 +274,4 @@ async def test_locked_rows_do_not_keep_others_from_the_place_that_they_had(
         long = await enqueue_many(session, "tests.long", [{}] * 3)
     async with db.transaction() as session:
         await session.execute(select(Job).where(Job.id.in_(locked)).with_for_update())
-        assert [job.id for job in await take()] == long[:2]
+        assert [job.id for job in await take(2)] == long[:2]
