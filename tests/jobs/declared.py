@@ -95,3 +95,13 @@ async def cancel_itself() -> None:
 @job("tests.cancel", max_attempts=1)
 async def cancel() -> None:
     raise asyncio.CancelledError
+
+
+@job("tests.several", max_attempts=1)
+async def several() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail(ValueError("one")))
+        group.create_task(fail(KeyError("two")))

@@ -13,6 +13,7 @@ from app.config import HOUR
 from app.jobs.engine import leases, ticks
 from app.jobs.engine.arq_queue import ArqQueue
 from app.jobs.engine.contended import take_late
+from app.jobs.engine.outages import Outage
 from app.jobs.engine.result_writer import RETRY_DELAY, ResultWriter
 from app.jobs.engine.state import WorkerState, keys
 from app.jobs.notifier import CHANNEL
@@ -36,6 +37,7 @@ class Dispatcher:
         """Poll until this worker is told to stop, then release what has not started."""
         state = self._state
         swept = -state.settings.WORKER_SWEEP
+        outage = Outage("Jobs cannot be looked for")
         while True:
             state.awake.clear()
             if state.stopping.is_set():
@@ -53,9 +55,10 @@ class Dispatcher:
                     await self._sweep()
                 await self._take()
             except AWAY as error:
-                logger.error("Jobs cannot be looked for: %s", error)
+                outage.goes_on(error)
                 await asyncio.sleep(RETRY_DELAY)
                 continue
+            outage.is_over()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(state.settings.WORKER_SWEEP):
                     await state.awake.wait()
@@ -64,15 +67,18 @@ class Dispatcher:
         """Poll at once whenever a transaction that enqueued a job has committed."""
         redis = self._state.app.extensions["redis"]
         channel = self._state.settings.redis_key(CHANNEL)
+        outage = Outage("Redis is away, so jobs that are due wait")
         while True:
             try:
                 async with redis.pubsub() as messages:
                     await messages.subscribe(channel)
+                    outage.is_over()
                     self._state.awake.set()  # for what was published before
                     while True:
                         if await messages.get_message(ignore_subscribe_messages=True, timeout=HOUR):
                             self._state.awake.set()
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                outage.goes_on(error)
                 await asyncio.sleep(RETRY_DELAY)
 
     async def _sweep(self) -> None:

@@ -140,6 +140,9 @@ def describe_error(error: BaseException) -> tuple[str, bool]:
     text, final = text_of(error), isinstance(error, GiveUp)
     if final or isinstance(error, TookTooLong):
         return text, final
+    if isinstance(error, BaseExceptionGroup):
+        several = "; ".join(describe_error(each)[0] for each in error.exceptions)
+        return f"{type(error).__name__}: {text}: {several}", final
     return f"{type(error).__name__}: {text}", final
 
 

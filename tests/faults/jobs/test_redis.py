@@ -57,6 +57,9 @@ async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(
     stage.start_redis()
     await until(nothing_open, stage, 20)
     assert stage.workers[0].poll() is None, "the worker has lived through it"
+    said = [line for line in stage.log().splitlines() if "so jobs that are due wait" in line]
+    assert 2 <= len(said) <= 6, "a line in two seconds fills a disk"
+    assert "that is over" in said[-1]
     async with db.session() as session:
         attempts = (
             (await session.execute(select(Job.attempt).where(Job.name == "faults.work")))

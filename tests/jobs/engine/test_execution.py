@@ -44,6 +44,11 @@ async def test_a_job_that_gives_up_is_dead_at_once_and_says_why(work: Work, quic
         ("tests.silent_exit", "RuntimeError: It raised SilentExit((its text cannot be had))."),
         ("tests.loud", "Loud: " + "x" * 1994),
         ("tests.cancel", "RuntimeError: Something that it waited for was cancelled."),
+        (
+            "tests.several",
+            "ExceptionGroup: unhandled errors in a TaskGroup (2 sub-exceptions): "
+            "ValueError: one; KeyError: 'two'",
+        ),
     ],
 )
 async def test_a_job_that_ends_in_odd_ways_takes_nobody_along(
