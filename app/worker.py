@@ -8,7 +8,10 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import threading
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,11 +19,13 @@ from arq import func
 from arq.connections import RedisSettings
 from redis.asyncio.connection import SSLConnection
 
+from app.away import REDIS_AWAY
 from app.config import DAY, Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.health import probes
 from app.health.announcement import announce
+from app.jobs.engine import stop_signals
 from app.jobs.engine.arq_queue import QUEUE, RUN
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
@@ -30,6 +35,8 @@ from app.patches.arq_exits import when_left
 from app.process import settle
 from app.redis import deserialize, serialize, worker_redis
 from app.validators.redis_url import options
+
+logger = logging.getLogger("app.jobs")
 
 
 def worker_settings(config_name: str | None = None, *, alone: bool = False) -> type:
@@ -53,13 +60,18 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
     probes.require_now(settings, probes.redis, probes.database)
 
     stopping = threading.Event()
+    unheard = stop_signals.ignored()
     name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
     # A queue of its own: it holds slots for jobs that this worker has leased.
     redis = worker_redis(settings, f"{QUEUE}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
+        if alone:
+            stop_signals.listen(stopping, unheard)
+            main = asyncio.current_task()
+            when_left(asyncio.get_running_loop(), partial(close, ctx, main))
         ctx["app"] = app = create_app(config_name)
-        app.extensions["draining"] = stopping  # the app sets it at the signal to stop
+        app.extensions["draining"] = stopping
         announce(settings, config_name)
         await app.startup()
         # The command `arq` gives its logger a handler of its own; without it, the app's handler
@@ -72,17 +84,32 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
         ctx["runner"] = Runner(app, redis, settings, name, stopping)
         settle()
         await ctx["runner"].start()
-        if alone:
-            when_left(asyncio.get_running_loop(), ctx["runner"].leave)
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
         for part in ("runner", "heartbeat"):
             if part in ctx:
-                await ctx[part].stop()
+                await ctx.pop(part).stop()
         if "app" in ctx:
-            await ctx["app"].shutdown()
-        if alone and "runner" in ctx:
-            ctx["runner"].end_process()
+            await ctx.pop("app").shutdown()
+
+    async def close(ctx: dict[str, Any], main: Any, arq_closes: Awaitable[Any]) -> None:
+        runner: Runner | None = ctx.get("runner")
+        if runner:
+            runner.leave()
+        try:
+            await arq_closes
+        except (*REDIS_AWAY, asyncio.CancelledError) as error:
+            # arq gives up in the middle of this, without its jobs and without `on_shutdown`.
+            if runner:
+                await runner.slots_closed()
+            await on_shutdown(ctx)
+            if not stopping.is_set():
+                raise
+            logger.warning("arq has left its queue in Redis, which expires: %r", error)
+        if runner:
+            runner.end_process()
+        if stopping.is_set() and _lost_redis(main):
+            sys.exit()
 
     async def run(ctx: dict[str, Any], slot: str) -> None:
         await ctx["runner"].run(slot)
@@ -113,6 +140,11 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
         "health_check_key": settings.redis_key(SHARED_KEY),
     }
     return type("WorkerSettings", (), attributes)
+
+
+def _lost_redis(main: "asyncio.Task[Any]") -> bool:
+    """Tell whether arq's main task has ended because Redis was away."""
+    return main.done() and not main.cancelled() and isinstance(main.exception(), REDIS_AWAY)
 
 
 def redis_settings(settings: Config) -> RedisSettings:

@@ -1,11 +1,12 @@
 """A worker's heartbeat in Redis, and what the heartbeats of others reveal."""
 
 import asyncio
+import contextlib
 import logging
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from app.away import REDIS_AWAY
 from app.config import Config
 from app.jobs.workers import SHARED_KEY, of_others, remove, workers, write
 from app.patches.lost_cancellations import end
@@ -33,6 +34,10 @@ class Heartbeat:
         """Stop, and restore the shared key, which arq has just deleted, if another worker lives."""
         if self._task:
             await end(self._task)
+        with contextlib.suppress(*REDIS_AWAY):  # then the keys expire
+            await self._leave()
+
+    async def _leave(self) -> None:
         await remove(self.redis, self.settings, self.name)
         if self.database in (await workers(self.redis, self.settings)).values():
             key = self.settings.redis_key(SHARED_KEY)
@@ -44,7 +49,7 @@ class Heartbeat:
             await asyncio.sleep(self.settings.WORKER_HEALTH_INTERVAL)
             try:
                 await self._beat()
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 logger.warning("The heartbeat could not be written: %s", error)
 
     async def _beat(self) -> None:

@@ -12,11 +12,13 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from app.jobs.context import Key
 from app.jobs.engine.execution import kill_worker, time_limit
 from app.jobs.engine.state import WorkerState
+from app.jobs.engine.stop_signals import STOPPING
 
 logger = logging.getLogger("app.jobs")
 
@@ -61,13 +63,11 @@ class Watchdog:
         cpu_time = max(half, 2 * pulse * (os.cpu_count() or 1))
         faulthandler.register(signal.SIGVTALRM, file=2, chain=True)  # then it ends the process
         threading.Thread(target=self._watch_loop, args=[half / LOOKS], daemon=True).start()
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {each: signal.getsignal(each) for each in STOPPING}
         while True:
             self._missed = 0
             signal.setitimer(signal.ITIMER_VIRTUAL, cpu_time)
-            if signal.getsignal(signal.SIGTERM) is not handler:
-                logger.warning("A job has replaced the handler of SIGTERM: it is restored")
-                signal.signal(signal.SIGTERM, handler)
+            _restore(handlers)
             if self._state.stopping.is_set():
                 self._enforce_stop()
             self._enforce_time_limits(pulse)
@@ -139,3 +139,11 @@ class Watchdog:
         if state.is_idle() or lost.total() > state.threads.size / 2:
             logger.critical("This worker ends, so that another gets all its threads")
             state.fail()
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Have this process listen to the signals that stop it, whatever its jobs have set."""
+    for each, handler in handlers.items():
+        if signal.getsignal(each) is not handler:
+            logger.warning("A job has replaced the handler of %s: it is restored", each.name)
+            signal.signal(each, handler)
