@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from app.jobs.context import Key
@@ -32,7 +33,7 @@ GRACE = 60
 # process has to.
 LATE = 1
 TOO_LATE = 20
-# Seconds for which threads that jobs have left may go on before this worker is replaced.
+# Seconds for which a thread that its job has left may go on before it counts as lost.
 LEFT = 10
 
 
@@ -45,7 +46,7 @@ class Watchdog:
         self._told: float | None = None  # to stop, by the monotonic clock
         self._missed = 0  # looks of the thread since the event loop ran last
         self._overdue: dict[Key, int] = {}  # pulses since each job's time limit
-        self._left = 0  # pulses since threads have been lost
+        self._left: dict[Future[Any], int] = {}  # pulses since its job has ended, for each thread
         self._lost: Counter[str] = Counter()  # of those: how many of each job, when last said
         self._disarmed = threading.Event()
 
@@ -123,9 +124,12 @@ class Watchdog:
         A thread that its job has left may end by itself, so it gets some time.
         """
         state = self._state
-        lost = state.threads.lost(state.runs)
-        self._left = self._left + 1 if lost else 0
-        if self._left * pulse < LEFT or state.stopping.is_set():
+        left = state.threads.left(state.runs)
+        self._left = {future: self._left.get(future, 0) + 1 for future in left}
+        lost = Counter(
+            left[future].name for future, pulses in self._left.items() if pulses * pulse >= LEFT
+        )
+        if state.stopping.is_set():
             return
         if lost - self._lost:
             logger.warning(
@@ -136,7 +140,7 @@ class Watchdog:
                 ", ".join(f"{name} ({count})" for name, count in sorted(lost.items())),
             )
         self._lost = lost
-        if state.is_idle() or lost.total() > state.threads.size / 2:
+        if lost and (state.is_idle() or lost.total() > state.threads.size / 2):
             logger.critical("This worker ends, so that another gets all its threads")
             state.fail()
 
