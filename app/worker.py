@@ -3,15 +3,11 @@
 What it runs comes out of the database: see app/jobs/engine/README.md.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
 import socket
-import sys
 import threading
-from collections.abc import Awaitable
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -19,24 +15,20 @@ from arq import func
 from arq.connections import RedisSettings
 from redis.asyncio.connection import SSLConnection
 
-from app.away import REDIS_AWAY
 from app.config import DAY, Config, load_settings
 from app.environment import load_environment
 from app.factory import create_app
 from app.health import probes
 from app.health.announcement import announce
-from app.jobs.engine import stop_signals
 from app.jobs.engine.arq_queue import QUEUE, RUN
+from app.jobs.engine.ending import Ending
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY, identify_database
-from app.patches.arq_exits import when_left
 from app.process import settle
 from app.redis import deserialize, serialize, worker_redis
 from app.validators.redis_url import options
-
-logger = logging.getLogger("app.jobs")
 
 
 def worker_settings(config_name: str | None = None, *, alone: bool = False) -> type:
@@ -60,16 +52,13 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
     probes.require_now(settings, probes.redis, probes.database)
 
     stopping = threading.Event()
-    unheard = stop_signals.ignored()
     name = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid4().hex[:8]}"
     # A queue of its own: it holds slots for jobs that this worker has leased.
     redis = worker_redis(settings, f"{QUEUE}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         if alone:
-            stop_signals.listen(stopping, unheard)
-            main = asyncio.current_task()
-            when_left(asyncio.get_running_loop(), partial(close, ctx, main))
+            ending.begin(ctx)
         ctx["app"] = app = create_app(config_name)
         app.extensions["draining"] = stopping
         announce(settings, config_name)
@@ -92,24 +81,7 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
         if "app" in ctx:
             await ctx.pop("app").shutdown()
 
-    async def close(ctx: dict[str, Any], main: Any, arq_closes: Awaitable[Any]) -> None:
-        runner: Runner | None = ctx.get("runner")
-        if runner:
-            runner.leave()
-        try:
-            await arq_closes
-        except (*REDIS_AWAY, asyncio.CancelledError) as error:
-            # arq gives up in the middle of this, without its jobs and without `on_shutdown`.
-            if runner:
-                await runner.slots_closed()
-            await on_shutdown(ctx)
-            if not stopping.is_set():
-                raise
-            logger.warning("arq has left its queue in Redis, which expires: %r", error)
-        if runner:
-            runner.end_process()
-        if stopping.is_set() and _lost_redis(main):
-            sys.exit()
+    ending = Ending(stopping, on_shutdown)
 
     async def run(ctx: dict[str, Any], slot: str) -> None:
         await ctx["runner"].run(slot)
@@ -140,11 +112,6 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
         "health_check_key": settings.redis_key(SHARED_KEY),
     }
     return type("WorkerSettings", (), attributes)
-
-
-def _lost_redis(main: "asyncio.Task[Any]") -> bool:
-    """Tell whether arq's main task has ended because Redis was away."""
-    return main.done() and not main.cancelled() and isinstance(main.exception(), REDIS_AWAY)
 
 
 def redis_settings(settings: Config) -> RedisSettings:

@@ -49,7 +49,6 @@ class Runner:
         self._results = ResultWriter(database, self._worthwhile)
         self._queue = ArqQueue(redis)
         self._attempts = Attempts(self.state, self._results)
-        self._main: asyncio.Task[Any] | None = None  # arq's
         self._watchdog: Watchdog | None = None
         self._dispatching: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -62,8 +61,7 @@ class Runner:
         asyncio.get_running_loop().set_default_executor(self.state.threads)
         await self._queue.open()
         dispatcher = Dispatcher(self.state, self._queue, self._results)
-        self._main = asyncio.current_task()
-        self._watchdog = Watchdog(self.state, self._main)
+        self._watchdog = Watchdog(self.state, asyncio.current_task())
         self._dispatching = self._begin(dispatcher.run())
         for coroutine in (
             self._results.run(),
@@ -101,12 +99,9 @@ class Runner:
 
     def leave(self) -> None:
         """Stop, if something has left the event loop though nobody has told this worker to stop."""
-        if not (self.state.stopping.is_set() or self._is_over()):
+        if not self.state.stopping.is_set():
             logger.critical("Something has left the event loop by an exit: this worker ends")
             self.state.fail()
-
-    def _is_over(self) -> bool:
-        return self._main is not None and self._main.done()
 
     def end_process(self) -> None:
         """End this process with a status that tells whether this worker could not go on.
