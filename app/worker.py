@@ -3,7 +3,6 @@
 What it runs comes out of the database: see app/jobs/engine/README.md.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -22,11 +21,11 @@ from app.factory import create_app
 from app.health import probes
 from app.health.announcement import announce
 from app.jobs.engine.arq_queue import QUEUE, RUN
+from app.jobs.engine.ending import Ending
 from app.jobs.engine.heartbeat import Heartbeat
 from app.jobs.engine.runner import Runner
 from app.jobs.queue import KINDS
 from app.jobs.workers import SHARED_KEY, identify_database
-from app.patches.arq_exits import when_left
 from app.process import settle
 from app.redis import deserialize, serialize, worker_redis
 from app.validators.redis_url import options
@@ -58,8 +57,10 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
     redis = worker_redis(settings, f"{QUEUE}:{name}", stopping)
 
     async def on_startup(ctx: dict[str, Any]) -> None:
+        if alone:
+            ending.begin(ctx)
         ctx["app"] = app = create_app(config_name)
-        app.extensions["draining"] = stopping  # the app sets it at the signal to stop
+        app.extensions["draining"] = stopping
         announce(settings, config_name)
         await app.startup()
         # The command `arq` gives its logger a handler of its own; without it, the app's handler
@@ -72,17 +73,15 @@ def worker_settings(config_name: str | None = None, *, alone: bool = False) -> t
         ctx["runner"] = Runner(app, redis, settings, name, stopping)
         settle()
         await ctx["runner"].start()
-        if alone:
-            when_left(asyncio.get_running_loop(), ctx["runner"].leave)
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
         for part in ("runner", "heartbeat"):
             if part in ctx:
-                await ctx[part].stop()
+                await ctx.pop(part).stop()
         if "app" in ctx:
-            await ctx["app"].shutdown()
-        if alone and "runner" in ctx:
-            ctx["runner"].end_process()
+            await ctx.pop("app").shutdown()
+
+    ending = Ending(stopping, on_shutdown)
 
     async def run(ctx: dict[str, Any], slot: str) -> None:
         await ctx["runner"].run(slot)

@@ -82,6 +82,12 @@ async def hang(number: int) -> None:
     await asyncio.to_thread(threading.Event().wait)
 
 
+@job("faults.fire")
+async def fire(seconds: float) -> None:
+    """Have something done in a thread, and not wait for it."""
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, seconds)
+
+
 @job("faults.deafen")
 async def deafen() -> None:
     """Have the process ignore what stops it, as a library that handles signals itself."""

@@ -1,16 +1,20 @@
 """A worker's heartbeat in Redis, and what the heartbeats of others reveal."""
 
 import asyncio
+import contextlib
 import logging
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from app.away import REDIS_AWAY
 from app.config import Config
 from app.jobs.workers import SHARED_KEY, of_others, remove, workers, write
 from app.patches.lost_cancellations import end
 
 logger = logging.getLogger(__name__)
+
+# The most seconds between two beats, so that a Redis that was emptied soon knows its workers again.
+BEAT = 3
 
 
 class Heartbeat:
@@ -30,27 +34,38 @@ class Heartbeat:
         self._task = asyncio.create_task(self._go_on())
 
     async def stop(self) -> None:
-        """Stop, and restore the shared key, which arq has just deleted, if another worker lives."""
+        """Stop; the shared key, which arq has just deleted, stays if another worker lives."""
         if self._task:
             await end(self._task)
+        with contextlib.suppress(*REDIS_AWAY):  # then the keys expire
+            await self._leave()
+
+    async def _leave(self) -> None:
         await remove(self.redis, self.settings, self.name)
         if self.database in (await workers(self.redis, self.settings)).values():
-            key = self.settings.redis_key(SHARED_KEY)
-            seconds = self.settings.WORKER_HEALTH_INTERVAL + 1
-            await self.redis.set(key, b"another worker lives", ex=seconds)
+            await self._share()
+        else:  # a beat may have restored it
+            await self.redis.delete(self.settings.redis_key(SHARED_KEY))
+
+    async def _share(self) -> None:
+        """Write the shared key unless it is there, as arq does less often than this beats."""
+        key = self.settings.redis_key(SHARED_KEY)
+        seconds = self.settings.WORKER_HEALTH_INTERVAL + 1
+        await self.redis.set(key, b"a worker lives", ex=seconds, nx=True)
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.sleep(self.settings.WORKER_HEALTH_INTERVAL)
+            await asyncio.sleep(min(self.settings.WORKER_HEALTH_INTERVAL, BEAT))
             try:
                 await self._beat()
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 logger.warning("The heartbeat could not be written: %s", error)
 
     async def _beat(self) -> None:
         # Twice the interval: one late beat does not make a worker dead.
         seconds = 2 * self.settings.WORKER_HEALTH_INTERVAL
         await write(self.redis, self.settings, self.name, self.database, seconds)
+        await self._share()
         alive = await workers(self.redis, self.settings, prune=True)
         others = of_others(alive, self.database)
         if others and not self._warned:

@@ -1,6 +1,7 @@
 """One worker's engine: its parts, started and stopped together."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 from arq.connections import ArqRedis
 from quart import Quart
 
+from app.away import REDIS_AWAY
 from app.config import Config
 from app.database import Database
 from app.jobs.engine.arq_queue import ArqQueue
@@ -31,6 +33,8 @@ logger = logging.getLogger("app.jobs")
 # their leases from being renewed.
 CONNECTIONS = 3
 
+SLOTS_LOOK = 0.1  # seconds
+
 
 class Runner:
     """Runs jobs in this process: `start`, then `run` for each slot that arq opens, then `stop`."""
@@ -45,8 +49,8 @@ class Runner:
         self._results = ResultWriter(database, self._worthwhile)
         self._queue = ArqQueue(redis)
         self._attempts = Attempts(self.state, self._results)
-        self._main: asyncio.Task[Any] | None = None  # arq's
         self._watchdog: Watchdog | None = None
+        self._dispatching: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # What arq calls: see `Attempts.run`.
         self.run = self._attempts.run
@@ -57,20 +61,23 @@ class Runner:
         asyncio.get_running_loop().set_default_executor(self.state.threads)
         await self._queue.open()
         dispatcher = Dispatcher(self.state, self._queue, self._results)
-        self._main = asyncio.current_task()
-        self._watchdog = Watchdog(self.state, self._main)
+        self._watchdog = Watchdog(self.state, asyncio.current_task())
+        self._dispatching = self._begin(dispatcher.run())
         for coroutine in (
             self._results.run(),
-            dispatcher.run(),
             dispatcher.listen(),
             LeaseKeeper(self.state).run(),
             self._watchdog.run(),
         ):
-            self._tasks.append(asyncio.create_task(self._guard(coroutine)))
+            self._begin(coroutine)
 
     async def stop(self) -> None:
         """Release what has not been finished, and end."""
         state = self.state
+        if self._dispatching and state.stopping.is_set():
+            # By itself: cancelled in the middle of a poll, it would leave jobs leased.
+            state.awake.set()
+            await asyncio.wait([self._dispatching], timeout=LAST_WORDS)
         try:
             async with asyncio.timeout(LAST_WORDS):
                 unfinished = state.unstarted() | state.started
@@ -82,16 +89,19 @@ class Runner:
         if self._watchdog:
             self._watchdog.disarm()
         await state.database.dispose()
-        await self._queue.delete()
+        with contextlib.suppress(*REDIS_AWAY):  # then it expires
+            await self._queue.delete()
+
+    async def slots_closed(self) -> None:
+        """Wait until no job runs, each ended by itself, or cancelled by arq."""
+        while self.state.open:  # noqa: ASYNC110  (arq, which is told, has given up on them)
+            await asyncio.sleep(SLOTS_LOOK)
 
     def leave(self) -> None:
         """Stop, if something has left the event loop though nobody has told this worker to stop."""
-        if not (self.state.stopping.is_set() or self._is_over()):
+        if not self.state.stopping.is_set():
             logger.critical("Something has left the event loop by an exit: this worker ends")
             self.state.fail()
-
-    def _is_over(self) -> bool:
-        return self._main is not None and self._main.done()
 
     def end_process(self) -> None:
         """End this process with a status that tells whether this worker could not go on.
@@ -109,6 +119,11 @@ class Runner:
     def _worthwhile(self) -> int:
         # With more jobs due, others end at any moment; the last ones should not wait for company.
         return self.state.settings.WORKER_MAX_JOBS * 2 // 3 if self.state.more_due else 1
+
+    def _begin(self, part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._guard(part))
+        self._tasks.append(task)
+        return task
 
     async def _guard(self, part: Coroutine[Any, Any, None]) -> None:
         """Run one part; if a bug ends it, end the worker, which would live on and do nothing."""

@@ -37,9 +37,13 @@ class JobThreads(ThreadPoolExecutor):
 
     def lost(self, running: Collection[Key]) -> Counter[str]:
         """Return in how many threads jobs are still at work that are not `running`, by name."""
+        return Counter(job.name for job in self.left(running).values())
+
+    def left(self, running: Collection[Key]) -> dict[Future[Any], Leased]:
+        """Return what still runs in threads, of jobs that are not `running`."""
         self._used = {future: job for future, job in self._used.items() if not future.done()}
-        return Counter(
-            job.name
+        return {
+            future: job
             for future, job in self._used.items()
             if future.running() and job.key not in running
-        )
+        }

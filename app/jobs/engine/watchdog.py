@@ -12,11 +12,14 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from app.jobs.context import Key
 from app.jobs.engine.execution import kill_worker, time_limit
 from app.jobs.engine.state import WorkerState
+from app.jobs.engine.stop_signals import STOPPING
 
 logger = logging.getLogger("app.jobs")
 
@@ -30,7 +33,7 @@ GRACE = 60
 # process has to.
 LATE = 1
 TOO_LATE = 20
-# Seconds for which threads that jobs have left may go on before this worker is replaced.
+# Seconds for which a thread that its job has left may go on before it counts as lost.
 LEFT = 10
 
 
@@ -43,7 +46,7 @@ class Watchdog:
         self._told: float | None = None  # to stop, by the monotonic clock
         self._missed = 0  # looks of the thread since the event loop ran last
         self._overdue: dict[Key, int] = {}  # pulses since each job's time limit
-        self._left = 0  # pulses since threads have been lost
+        self._left: dict[Future[Any], int] = {}  # pulses since its job has ended, for each thread
         self._lost: Counter[str] = Counter()  # of those: how many of each job, when last said
         self._disarmed = threading.Event()
 
@@ -61,13 +64,11 @@ class Watchdog:
         cpu_time = max(half, 2 * pulse * (os.cpu_count() or 1))
         faulthandler.register(signal.SIGVTALRM, file=2, chain=True)  # then it ends the process
         threading.Thread(target=self._watch_loop, args=[half / LOOKS], daemon=True).start()
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {each: signal.getsignal(each) for each in STOPPING}
         while True:
             self._missed = 0
             signal.setitimer(signal.ITIMER_VIRTUAL, cpu_time)
-            if signal.getsignal(signal.SIGTERM) is not handler:
-                logger.warning("A job has replaced the handler of SIGTERM: it is restored")
-                signal.signal(signal.SIGTERM, handler)
+            _restore(handlers)
             if self._state.stopping.is_set():
                 self._enforce_stop()
             self._enforce_time_limits(pulse)
@@ -123,9 +124,12 @@ class Watchdog:
         A thread that its job has left may end by itself, so it gets some time.
         """
         state = self._state
-        lost = state.threads.lost(state.runs)
-        self._left = self._left + 1 if lost else 0
-        if self._left * pulse < LEFT or state.stopping.is_set():
+        left = state.threads.left(state.runs)
+        self._left = {future: self._left.get(future, 0) + 1 for future in left}
+        lost = Counter(
+            left[future].name for future, pulses in self._left.items() if pulses * pulse >= LEFT
+        )
+        if state.stopping.is_set():
             return
         if lost - self._lost:
             logger.warning(
@@ -136,6 +140,14 @@ class Watchdog:
                 ", ".join(f"{name} ({count})" for name, count in sorted(lost.items())),
             )
         self._lost = lost
-        if state.is_idle() or lost.total() > state.threads.size / 2:
+        if lost and (state.is_idle() or lost.total() > state.threads.size / 2):
             logger.critical("This worker ends, so that another gets all its threads")
             state.fail()
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Have this process listen to the signals that stop it, whatever its jobs have set."""
+    for each, handler in handlers.items():
+        if signal.getsignal(each) is not handler:
+            logger.warning("A job has replaced the handler of %s: it is restored", each.name)
+            signal.signal(each, handler)

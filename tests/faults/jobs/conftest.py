@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ class Stage:
         self.effects_file = folder / "effects"
         self.effects_file.touch()
         self.valkey: Server | None = None
+        self.ignored: Collection[signal.Signals] = ()  # by workers that are started from now on
         self.workers: list[subprocess.Popen[bytes]] = []
         self.start_redis()
 
@@ -63,7 +65,11 @@ class Stage:
         self.valkey.signal(number.name[3:])
 
     def start_worker(
-        self, module: str = "tests.faults.working", **more: str
+        self,
+        module: str = "tests.faults.working",
+        *,
+        command: Sequence[str] = (),
+        **more: str,
     ) -> subprocess.Popen[bytes]:
         settings = {
             "WORKER_LEASE": str(LEASE),
@@ -79,8 +85,14 @@ class Stage:
             **settings | more,
         )
         with (self.folder / "worker.log").open("ab") as log:
-            command = [sys.executable, "-m", "arq", f"{module}.WorkerSettings"]
-            worker = subprocess.Popen(command, env=env, cwd=PROJECT_ROOT, stdout=log, stderr=log)
+            worker = subprocess.Popen(
+                [sys.executable, *(command or ("-m", "arq", f"{module}.WorkerSettings"))],
+                env=env,
+                cwd=PROJECT_ROOT,
+                stdout=log,
+                stderr=log,
+                preexec_fn=partial(listen, self.ignored),
+            )
         self.workers.append(worker)
         return worker
 
@@ -105,6 +117,12 @@ class Stage:
             with contextlib.suppress(subprocess.CalledProcessError):
                 self.signal_redis(signal.SIGCONT)
             self.valkey.stop()
+
+
+def listen(ignored: Collection[signal.Signals]) -> None:
+    """Hear the signals that stop a process, however the tests were started."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN if each in ignored else signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -54,6 +54,21 @@ async def test_a_worker_that_has_lost_half_its_threads_waits_for_nothing(stage: 
     assert (job.state, job.attempt) == ("waiting", 0), "another worker may run it at once"
 
 
+async def test_threads_that_end_by_themselves_are_not_lost(stage: Stage, backend: str) -> None:
+    """Though at each moment one of them has outlived its job."""
+    if backend == "sqlite":
+        pytest.skip("it takes a while, and the database has no part in it")
+    worker = stage.start_worker()
+    await until(lambda: "kinds of jobs" in stage.log(), stage)
+    for _ in range(22):
+        await put("faults.fire", seconds=1.2)
+        await asyncio.sleep(0.7)
+    assert worker.poll() is None, stage.log()
+    assert "lost" not in stage.log()
+    worker.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.wait, 15) == 0
+
+
 async def test_a_job_that_ignores_sigterm_does_so_for_itself_alone(stage: Stage) -> None:
     worker = stage.start_worker()
     await put("faults.deafen")

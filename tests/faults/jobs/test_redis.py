@@ -9,8 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select
 
+from app.config import Config
 from app.database import db
 from app.jobs.models import Job
+from app.jobs.workers import SHARED_KEY, workers
 from tests.faults.jobs.conftest import Stage, nothing_open, put, until
 
 pytestmark = pytest.mark.faults
@@ -37,6 +39,24 @@ async def test_a_redis_that_forgets_what_it_was_handed_loses_nothing(stage: Stag
             .all()
         )
     assert attempts == [1] * 20
+
+
+async def test_a_redis_that_was_emptied_soon_knows_its_workers(
+    stage: Stage, backend: str, settings: Config
+) -> None:
+    if backend == "sqlite":
+        pytest.skip("the database has no part in it")
+    stage.start_worker()  # its WORKER_HEALTH_INTERVAL is 15 s
+    client = Redis(unix_socket_path=stage.socket)
+
+    async def known() -> bool:
+        alive = await workers(client, settings)
+        return bool(alive and await client.exists(settings.redis_key(SHARED_KEY)))
+
+    await until(known, stage)
+    await client.flushall()
+    await until(known, stage, 5)
+    await client.aclose()
 
 
 async def test_redis_away_costs_no_attempt_and_then_the_backlog_drains(
