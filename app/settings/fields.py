@@ -275,7 +275,7 @@ class JobSettings(Fields):
         0.02, "seconds between two polls of a worker's own queue in Redis"
     )
     WORKER_HEALTH_INTERVAL: int = setting(
-        15, "seconds between two heartbeats of a worker", ge=1, le=DAY
+        15, "half of the seconds for which a worker counts as alive after a heartbeat", ge=1, le=DAY
     )
     WORKER_LEASE: Timeout = setting(
         30, "seconds after which the leases of a dead worker expire and its jobs run again", ge=1
