@@ -146,6 +146,8 @@ class LazyGroup(click.Group):
         try:
             return super().main(*args, **options)
         except OSError as error:  # help is written before a command is invoked
+            if not error.strerror:  # `invoke` has let it pass: it is one of the application
+                raise
             interruptions.drop_unwritable_output()
             sys.exit(f"Error: The output cannot be used: {error.strerror}.")
 

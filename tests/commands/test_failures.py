@@ -111,6 +111,11 @@ def test_a_failure_of_a_process_is_one_clear_line_as_well(env: dict[str, str]) -
             {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"},
             "The database",
         ),
+        (
+            ["jobs", "list"],
+            {"TEST_DATABASE_URL": "postgresql://nobody@/test?host=/nowhere"},
+            "The database cannot be used: [Errno 2] No such file or directory. Is it running",
+        ),
         (["db", "downgrade", "nothing"], {}, "Alembic says"),
         (
             ["run-worker", "--burst"],

@@ -216,3 +216,22 @@ def test_a_database_that_is_newer_than_the_code_is_named(env: dict[str, str]) ->
         assert process.returncode == 1
         [line] = [line for line in process.stderr.splitlines() if "INFO" not in line]
         assert "a migration that this code lacks" in line, command
+
+
+@pytest.mark.faults
+@pytest.mark.waits
+def test_a_folder_that_was_deleted_meanwhile_is_named(env: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    program = [sys.executable, str(PROJECT_ROOT / "manage.py"), "jobs", "list"]
+    process = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *program],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert one_line(process) == (
+        "Error: The folder in which this runs cannot be used: No such file or directory."
+    )
