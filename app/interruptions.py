@@ -90,6 +90,8 @@ class Signals:
         """
 
         def interrupt(signum: int, frame: FrameType | None) -> None:
+            self.read()
+            self.heard.append(signum)  # an event loop that was closed may have ended the noting
             if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
                 _interrupt_unheard()
             else:
