@@ -240,15 +240,12 @@ def test_a_folder_that_was_deleted_meanwhile_is_named(env: dict[str, str], tmp_p
 
 @pytest.mark.faults
 @pytest.mark.waits
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_what_the_encoding_of_the_output_lacks_is_escaped(
-    spoken: dict[str, str], encoding: str
-) -> None:
+def test_what_the_encoding_of_the_output_lacks_is_escaped(spoken: dict[str, str]) -> None:
     database = spoken["TEST_DATABASE_URL"].removeprefix("sqlite:///")
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE jobs SET error = '5 €'")
     connection.close()
     for command in (["list"], ["show", str(UUID(int=0))]):
-        process = manage("jobs", *command, env=spoken | {"PYTHONIOENCODING": encoding})
+        process = manage("jobs", *command, env=spoken | {"PYTHONIOENCODING": "latin-1"})
         assert (process.returncode, process.stderr) == (0, "")
         assert "5 \\u20ac" in process.stdout
