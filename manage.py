@@ -14,7 +14,7 @@ import click
 from app import interruptions
 from app.environment import chosen_config, load_environment
 from app.patches.aiosqlite_closed_loops import let_threads_end_in_silence
-from app.terminal import printable
+from app.terminal import escape_what_stdout_lacks, printable
 
 if TYPE_CHECKING:
     from app.accounts.commands import setup_dev, setup_prod
@@ -146,6 +146,8 @@ class LazyGroup(click.Group):
         try:
             return super().main(*args, **options)
         except OSError as error:  # help is written before a command is invoked
+            if not error.strerror:  # `invoke` has let it pass: it is one of the application
+                raise
             interruptions.drop_unwritable_output()
             sys.exit(f"Error: The output cannot be used: {error.strerror}.")
 
@@ -163,7 +165,7 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except (KeyboardInterrupt, click.Abort) as error:
-            raise interruptions.Interrupted(signals.first, str(error)) from None
+            raise interruptions.ended_by(error, signals.first) from None
         except BrokenPipeError:
             interruptions.end_in_silence()
         except Exception as error:
@@ -193,6 +195,7 @@ def cli(ctx: click.Context, config_name: str | None) -> None:
 
 
 if __name__ == "__main__":
+    escape_what_stdout_lacks()
     let_threads_end_in_silence()
     try:
         cli()

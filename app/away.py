@@ -2,7 +2,9 @@
 
 from socket import gaierror
 from ssl import SSLError
+from typing import Any
 
+import asyncpg
 from asyncpg.exceptions import OutdatedSchemaCacheError
 from redis.exceptions import RedisError
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
@@ -47,6 +49,20 @@ def is_away(error: BaseException) -> bool:
         return isinstance(error, PoolExhausted) or isinstance(error.__cause__, OSError)
     kinds = (NotReady, RedisError, ConnectionError, TimeoutError, gaierror, SSLError)
     return isinstance(error, kinds)
+
+
+async def connect_postgresql(*arguments: Any, **options: Any) -> Any:
+    """Connect to PostgreSQL, as SQLAlchemy has the driver do it.
+
+    Raises `ConnectionError` for what the system says of a socket that is not there or is another
+    user's, or of several addresses at once: errors that elsewhere would be those of a file.
+    """
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except OSError as error:
+        if is_away(error):
+            raise
+        raise ConnectionError(*error.args) from error
 
 
 def is_outdated(error: BaseException) -> bool:

@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
 
+from app.away import connect_postgresql
 from app.booleans import check_booleans
 from app.config import Config
 from app.enums import EnumText, check_enums
@@ -175,6 +176,7 @@ def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any
     pgbouncer = _is_behind_pgbouncer(settings)
     server_settings = {"application_name": settings.APP_NAME, "jit": "off"} | given.server_settings
     arguments: dict[str, Any] = {
+        "async_creator_fn": connect_postgresql,
         "timeout": settings.DATABASE_CONNECT_TIMEOUT,
         "server_settings": server_settings,
         **given.arguments,
@@ -199,8 +201,7 @@ def _postgresql_engine(settings: Config, for_requests: bool, pool: dict[str, Any
 
 
 def _is_behind_pgbouncer(settings: Config) -> bool:
-    given = connecting(make_url(settings.DATABASE_URL))
-    return given.pgbouncer or settings.DATABASE_PGBOUNCER
+    return settings.DATABASE_PGBOUNCER or connecting(make_url(settings.DATABASE_URL)).pgbouncer
 
 
 def _replace_dead_connections(engine: AsyncEngine) -> None:
@@ -223,10 +224,9 @@ def _replace_dead_connections(engine: AsyncEngine) -> None:
 
 
 def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
+    url = settings.DATABASE_URL
     arguments = {"timeout": settings.SQLITE_BUSY_TIMEOUT}
-    engine = create_async_engine(
-        settings.DATABASE_URL, connect_args=arguments, hide_parameters=True, **pool
-    )
+    engine = create_async_engine(url, connect_args=arguments, hide_parameters=True, **pool)
     folder = Path(str(engine.url.database)).absolute().parent
 
     @event.listens_for(engine.sync_engine, "do_connect")

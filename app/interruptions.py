@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import click
 
@@ -17,8 +18,17 @@ ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 STOPPED = "Stopped by {}. What it had finished stays; run it again for the rest."
+NO_INPUT = (
+    "It asks a question, and there is no more input to answer it. Run it in a terminal; if it asks "
+    "for a password, add --password-stdin."
+)
+# Seconds within which a signal is the same once more: a terminal and `timeout` both send Ctrl-C.
+ECHO = 0.5
 JOB_THREAD = "job-thread"  # how names of threads begin in which jobs block
 BROKEN_PIPE = 128 + 13  # SIGPIPE, by which other programs end
+
+
+T = TypeVar("T")
 
 
 class Interrupted(click.ClickException):
@@ -29,11 +39,48 @@ class Interrupted(click.ClickException):
         self.exit_code = 128 + signum  # type: ignore[misc]  # click itself sets it on instances
 
 
+def ended_by(error: BaseException, signum: int) -> click.ClickException:
+    """Return the error of a command that this signal has ended, or the end of its input."""
+    if isinstance(error, click.Abort) and isinstance(error.__context__, EOFError):
+        return click.ClickException(NO_INPUT)
+    return Interrupted(signum, str(error))
+
+
 class Signals:
     """The signals that have reached this process. The first one is what ends the command."""
 
+    current: ClassVar["Signals | None"] = None
+
     def __init__(self) -> None:
-        self.first: int = signal.SIGINT
+        self.heard: list[int] = []  # in the order in which they came
+
+    @property
+    def first(self) -> int:
+        """Return the first one; SIGINT if there was none."""
+        return self.heard[0] if self.heard else signal.SIGINT
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note every signal that comes, whoever handles it: asyncio takes SIGINT for itself."""
+        import socket  # late, for help
+
+        reader, writer = socket.socketpair()
+        with reader, writer:
+            reader.setblocking(False)
+            writer.setblocking(False)
+            former = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            Signals.current, self._reader = self, reader
+            try:
+                yield
+            finally:
+                self.read()
+                Signals.current = None
+                signal.set_wakeup_fd(former)
+
+    def read(self) -> None:
+        """Read what was noted."""
+        with contextlib.suppress(BlockingIOError):
+            self.heard += [number for number in self._reader.recv(4096) if number in ENDING]
 
     @contextlib.contextmanager
     def as_interrupts(self) -> Iterator[None]:
@@ -43,14 +90,15 @@ class Signals:
         """
 
         def interrupt(signum: int, frame: FrameType | None) -> None:
-            self.first = signum
+            self.read()
+            self.heard.append(signum)  # an event loop that was closed may have ended the noting
             if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
                 _interrupt_unheard()
             else:
                 signal.raise_signal(signal.SIGINT)
 
         unhandled = [each for each in ENDING[1:] if signal.getsignal(each) is signal.SIG_DFL]
-        with _handled(unhandled, interrupt):
+        with self.noted(), _handled(unhandled, interrupt):
             yield
 
 
@@ -97,18 +145,67 @@ def before_anything_begins() -> Iterator[None]:
 
 @contextlib.contextmanager
 def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Yield what tells whether nobody has pressed Ctrl-C; a second one is a KeyboardInterrupt.
+    """Yield what tells whether no signal has come; a second one is a KeyboardInterrupt.
 
     For commands that work in batches, and that say at their end how much was done.
     """
-    pressed = []
-
-    def note(*_: object) -> None:
-        pressed.append(True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    with _handled([signal.SIGINT], note):
+    pressed: list[bool] = []
+    with _handled(_heard(), _at_first_and_again(lambda: pressed.append(True), _raise)):
         yield lambda: not pressed
+
+
+def _at_first_and_again(
+    first: Callable[[], object], again: Callable[[], object]
+) -> Callable[..., None]:
+    """Return a handler of signals that passes over the echoes of the first one."""
+    times: list[float] = []
+
+    def handle(*_: object) -> None:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            first()
+        elif times[-1] - times[0] > ECHO:
+            again()
+
+    return handle
+
+
+def run(coroutine: Coroutine[Any, Any, T], last_words: Callable[[], str]) -> T:
+    """Run a coroutine as `asyncio.run` does. Raises KeyboardInterrupt if a signal has cancelled it.
+
+    Another signal ends this process at once, with these last words: it may be long in ending, and
+    asyncio would wait for it.
+    """
+    import asyncio
+
+    async def inside() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(task.cancel)  # type: ignore[union-attr]
+
+        handler = _at_first_and_again(cancel, lambda: end_at_once(last_words()))
+        with _handled(_heard(), handler):
+            return await coroutine
+
+    try:
+        with contextlib.closing(coroutine):
+            return asyncio.run(inside())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def end_at_once(words: str) -> NoReturn:
+    """End this process with an error, and whatever it is doing with it."""
+    status = 1
+    if signals := Signals.current:
+        signals.read()
+        status = 128 + signals.first if signals.heard else 1
+    with contextlib.suppress(Exception):  # in the middle of writing something else, for example
+        drop_unwritable_output()
+        click.echo(f"Error: {words}", err=True)
+        logging.shutdown()
+    os._exit(status)
 
 
 def flush_output() -> None:

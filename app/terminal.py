@@ -1,5 +1,7 @@
 """Showing the texts of others on a terminal, whose cursor and colours they might control."""
 
+import io
+import sys
 import unicodedata
 
 # Control characters, those that turn the direction of writing, lone surrogates, and line breaks.
@@ -22,3 +24,9 @@ def _shown(character: str, *, lines: bool) -> str:
     if unicodedata.category(character) in HIDDEN:
         return ascii(character)[1:-1]
     return character
+
+
+def escape_what_stdout_lacks() -> None:
+    """Have characters that the encoding of stdout lacks printed as escapes, as on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be closed
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -34,11 +34,11 @@ def test_command(arguments: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice([*CHECKS, "migrations"]))
+@click.argument("parts", nargs=-1, type=click.Choice([*CHECKS, "migrations"]), metavar="[PARTS]...")
 def lint_command(parts: tuple[str, ...]) -> None:
     """Check format, lint, types, import contract and migrations.
 
-    Given the names of some PARTS, check only those.
+    Given the names of some PARTS, check only those: format, lint, types, imports or migrations.
     """
     failed = []
     for name in parts or (*CHECKS, "migrations"):

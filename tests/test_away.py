@@ -1,6 +1,8 @@
 """Which errors mean that a service is away."""
 
+import errno
 import sqlite3
+from pathlib import Path
 from socket import gaierror
 from ssl import SSLCertVerificationError
 
@@ -19,6 +21,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from app.away import AWAY, is_away
+from app.config import load_settings
+from app.database import create_engine
 from app.errors import NotFound, NotReady
 
 
@@ -94,3 +98,43 @@ def test_a_service_is_away(error: Exception) -> None:
 @pytest.mark.parametrize("error", IS_NOT, ids=repr)
 def test_a_mistake_is_no_service_that_is_away(error: Exception) -> None:
     assert not is_away(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), ConnectionError),
+        (PermissionError(errno.EACCES, "Permission denied"), ConnectionError),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), ConnectionError),
+        (OSError("Multiple exceptions: [Errno 111], [Errno 111]"), ConnectionError),
+        (ConnectionRefusedError(), ConnectionRefusedError),
+        (SSLCertVerificationError("certificate has expired"), SSLCertVerificationError),
+        (gaierror("no such host"), gaierror),
+        (TimeoutError(), TimeoutError),
+    ],
+    ids=repr,
+)
+async def test_whatever_prevents_a_connection_means_that_it_is_away(
+    monkeypatch: pytest.MonkeyPatch, raised: OSError, expected: type[OSError]
+) -> None:
+    async def refuse(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("asyncpg.connect", refuse)
+    settings = load_settings("testing").model_copy(
+        update={"DATABASE_URL": "postgresql+asyncpg:///test"}
+    )
+    with pytest.raises(expected) as caught:
+        async with create_engine(settings).connect():
+            """Never reached."""
+    assert is_away(caught.value)
+    assert str(caught.value) == str(raised)
+
+
+async def test_a_socket_that_is_not_there_is_a_database_that_is_away(tmp_path: Path) -> None:
+    settings = load_settings("testing").model_copy(
+        update={"DATABASE_URL": f"postgresql+asyncpg:///test?host={tmp_path}"}
+    )
+    with pytest.raises(ConnectionError, match="No such file"):
+        async with create_engine(settings).connect():
+            """Never reached."""

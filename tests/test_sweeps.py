@@ -135,6 +135,7 @@ def test_every_file_of_a_feature_has_a_known_role() -> None:
             "schedule",
             "workers",
             "command_line",
+            "changing",
             "figures",
         },
         "mail": {"delivery", "mailbox", "message", "outbox", "smtp", "trial"},

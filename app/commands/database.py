@@ -1,16 +1,19 @@
 """The commands that change the database schema."""
 
 import asyncio
+import contextlib
 import logging
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import click
 from alembic import command
+from alembic.util.exc import CommandError
 
 import app.features  # noqa: F401  (knows every table)
 from app import migrations
@@ -18,6 +21,9 @@ from app.config import Config, load_settings, refuse_production
 from app.environment import load_environment
 from app.errors import Problem
 from app.revisions import Revisions
+
+# What Alembic says of one that it does not have, typed or found in the database.
+UNKNOWN = re.compile(r"^Can't locate revision identified by '(.*)'")
 
 
 async def recreate_db(config_name: str | None = None) -> migrations.Recreated:
@@ -51,7 +57,23 @@ def db_group() -> None:
 
 
 def _run(operation: Callable[..., Any], **options: Any) -> Any:
-    return asyncio.run(migrations.run(_settings(), operation, **options))
+    with _typed(options):
+        return asyncio.run(migrations.run(_settings(), operation, **options))
+
+
+@contextlib.contextmanager
+def _typed(options: dict[str, Any]) -> Iterator[None]:
+    """Say of a migration that was typed, rather than of one in the database, that there is none."""
+    try:
+        yield
+    except CommandError as error:
+        [unknown] = UNKNOWN.findall(str(error)) or [""]
+        values = (options.get("revision"), options.get("rev"), *options.get("revisions", ()))
+        if unknown and unknown in values:
+            raise Problem(
+                f"There is no migration {unknown!r}. See: python manage.py db history"
+            ) from None
+        raise
 
 
 def _settings() -> Config:
@@ -67,11 +89,20 @@ def _upgrade(revision: str, sql: bool) -> None:
     if sql:
         _run(command.upgrade, revision=revision, sql=True)
     else:
-        asyncio.run(migrations.upgrade(_settings(), revision))
+        with _typed({"revision": revision}):
+            asyncio.run(migrations.upgrade(_settings(), revision))
+
+
+def _not_blank(ctx: click.Context, option: click.Parameter, message: str | None) -> str | None:
+    if message is not None and not message.strip():
+        raise click.BadParameter("say it in a few words.")
+    return message
 
 
 @db_group.command()
-@click.option("-m", "--message", required=True, help="What the migration does.")
+@click.option(
+    "-m", "--message", required=True, callback=_not_blank, help="What the migration does."
+)
 def migrate(message: str) -> None:
     """Generate a migration from the differences between the models and the database."""
     _format(_run(command.revision, message=message, autogenerate=True))
@@ -95,7 +126,7 @@ ONE_BACK = click.Argument(["revision"], default="-1")
 SHOWN = click.Argument(["rev"], default="head", metavar="[REVISION]")
 BRANCHES = click.Argument(["revisions"], nargs=-1, required=True)
 SQL = click.Option(["--sql"], is_flag=True, help="Print the SQL instead of running it.")
-MESSAGE = click.Option(["-m", "--message"], help="The title of the merge.")
+MESSAGE = click.Option(["-m", "--message"], callback=_not_blank, help="The title of the merge.")
 
 # Alembic's commands with their help and parameters, which have the names that Alembic gives them.
 ALEMBIC: dict[Callable[..., Any], tuple[str, list[click.Parameter]]] = {

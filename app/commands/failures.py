@@ -2,6 +2,7 @@
 
 import errno
 import re
+from pathlib import Path
 
 from alembic.util.exc import CommandError
 from redis.exceptions import RedisError
@@ -37,6 +38,8 @@ FILE_REMEDIES = {
     errno.ENOSPC: "Make room on the disk.",
     errno.EDQUOT: "Make room on the disk.",
 }
+# What the system says when something cannot be written, though it has been opened.
+WRITING = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
 
 def explain(error: Exception) -> str | None:
@@ -56,10 +59,21 @@ def explain(error: Exception) -> str | None:
         remedy = "Run: python manage.py setup-dev (or db upgrade)" if missing else nothing
         return f"The database reports an error: {reason(error)}. {remedy}".strip()
     if isinstance(error, OSError) and error.strerror:
-        what = error.filename or "The output"
+        what = error.filename or _nameless(error)
         remedy = FILE_REMEDIES.get(error.errno or 0, "")
         return f"{what} cannot be used: {error.strerror}. {remedy}".strip()
     return None
+
+
+def _nameless(error: OSError) -> str:
+    """Return what it is that cannot be used, of an error that does not name it."""
+    if error.errno in WRITING:
+        return "The output"
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "The folder in which this runs"
+    return "A file or a connection"
 
 
 def _alembic(text: str) -> str:

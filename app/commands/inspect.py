@@ -23,7 +23,8 @@ def check_command(config_name: str) -> None:
     errors = sum(finding.is_error for finding in findings)
     if errors:
         raise click.ClickException(f"{errors} of the checks failed.")
-    click.echo("No problems found." if not findings else f"No errors, {len(findings)} warnings.")
+    warnings = "1 warning" if len(findings) == 1 else f"{len(findings)} warnings"
+    click.echo(f"No errors, {warnings}." if findings else "No problems found.")
 
 
 async def _check(config_name: str) -> list[CheckMessage]:

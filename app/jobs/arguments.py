@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from app.config import DAY
+from app.jobs.models import Priority
 
 # Bytes of a job's arguments as JSON: they are ids. Data belongs in a table of its own.
 LARGEST = 8 * 1024
@@ -15,12 +16,56 @@ LARGEST = 8 * 1024
 DEEPEST = 30  # lists and objects in each other; more of them some library cannot read
 LONGEST_KEY = 99  # characters; with a name of 100 and a colon it fits its column
 LONGEST_DELAY = 10 * 365 * DAY
+LONGEST_TIMEOUT = 365 * DAY
+MOST = 1_000_000  # attempts, and jobs at once
 TAKEN = {"delay", "unique"}  # by `enqueue`
+UNNAMED = {Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL}
+COUNT = f"a whole number from 1 to {MOST:,}"
+SECONDS = f"a number of seconds, more than 0 and at most {LONGEST_TIMEOUT:,}"
 
 TOO_DEEP = f"it nests more than {DEEPEST} lists and objects"
 
+# A job's name: without a colon, which separates it from a unique key.
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
 # A NUL as JSON writes it. Of the backslashes before it each two stand for one.
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def require_name(name: object) -> None:
+    """Raise `ValueError` for what cannot be a job's name."""
+    if callable(name):
+        raise ValueError(f'{name!r} has no name for its job: write @job("feature.does_this").')
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot be a job's name: use up to 100 letters, digits, dots, dashes and "
+            "underscores."
+        )
+
+
+def require_options(
+    name: str, timeout: object, max_attempts: object, priority: object, at_once: object
+) -> None:
+    """Raise `ValueError` for values with which a job would never begin, or stop its workers."""
+    _require(name, "max_attempts", max_attempts, _is_count(max_attempts), COUNT)
+    _require(name, "at_once", at_once, at_once is None or _is_count(at_once), COUNT)
+    _require(name, "timeout", timeout, timeout is None or _is_timeout(timeout), SECONDS)
+    _require(name, "priority", priority, isinstance(priority, Priority), "one of Priority")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+
+
+def _is_timeout(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 < value <= LONGEST_TIMEOUT
+
+
+def _require(name: str, option: str, value: object, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ValueError(f"{name} cannot have {option}={value!r}: it is {expected}.")
 
 
 def require_function(name: str, function: Callable[..., Any]) -> None:
@@ -28,7 +73,7 @@ def require_function(name: str, function: Callable[..., Any]) -> None:
     if not iscoroutinefunction(function):
         raise ValueError(f"{name} is no coroutine function: declare it by `async def`.")
     for parameter in signature(function).parameters.values():
-        if parameter.name in TAKEN or parameter.kind is Parameter.POSITIONAL_ONLY:
+        if parameter.name in TAKEN or parameter.kind in UNNAMED:
             raise ValueError(
                 f"{name} cannot be given the argument {parameter.name}: arguments are named, and "
                 "`enqueue` itself takes delay and unique."

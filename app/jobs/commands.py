@@ -5,19 +5,21 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import click
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import application
-from app.database import db
+from app import interruptions
+from app.config import settings
+from app.database import db, utcnow
 from app.errors import Problem
-from app.interruptions import until_interrupted
+from app.health.findings import reason
 from app.jobs import service
-from app.jobs.command_line import Moment, Words, arguments_of, require_choice
+from app.jobs.changing import change_all, say_if_unknown
+from app.jobs.command_line import Moment, Words, arguments_of, run_in_application
 from app.jobs.context import Leased, LeaseLost
 from app.jobs.engine import execution
 from app.jobs.engine.threads import JobThreads
@@ -29,11 +31,8 @@ from app.terminal import printable
 
 logger = logging.getLogger("app.jobs")
 
-T = TypeVar("T")
-Change = Callable[[AsyncSession, Collection[UUID]], Awaitable[int]]
-GoOn = Callable[[], bool]  # whether nobody has pressed Ctrl-C
-
 IDS = click.argument("job_ids", nargs=-1, type=click.UUID, metavar="[ID]...")
+BEFORE = "Created before this time (UTC), or longer ago than this, like 12h."
 LONGEST_LINE = 120  # characters of an error in a list
 MOST = 1_000_000_000
 
@@ -49,10 +48,12 @@ def chosen_by(command: Callable[..., None]) -> Callable[..., None]:
         command(wanted=wanted, **others)
 
     for option in (
-        click.option("--before", type=Moment(), help="Created before this, or so long ago."),
-        click.option("--error", type=Words(), help="With this text in their error."),
+        click.option("--before", type=Moment(), help=BEFORE),
+        click.option("--error", type=Words(), help="Whose error contains this text."),
         click.option("--name", type=Words(), help="Of this name."),
-        click.option("--state", type=click.Choice([state.value for state in State])),
+        click.option(
+            "--state", type=click.Choice([state.value for state in State]), help="In this state."
+        ),
     ):
         call = option(call)
     return call
@@ -77,9 +78,10 @@ def jobs_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_command(wanted: Filter, number: int, everything: bool, as_json: bool) -> None:
     """List the newest jobs; times are in UTC."""
-    shown = _run(_list(wanted, MOST if everything else number, as_json))
+    shown = run_in_application(_list(wanted, MOST if everything else number, as_json))
     if not shown:
         click.echo("There are none.", err=True)
+        say_if_unknown(wanted)
 
 
 async def _list(wanted: Filter, number: int, as_json: bool) -> int:
@@ -125,7 +127,7 @@ def _line(job: Job) -> str:
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def show(job_id: UUID, as_json: bool) -> None:
     """Show everything about one job."""
-    job = _run(_find(job_id))
+    job = run_in_application(_find(job_id))
     if as_json:
         click.echo(_json(job))
         return
@@ -134,7 +136,7 @@ def show(job_id: UUID, as_json: bool) -> None:
         "arguments": json.dumps(job.args),
         "state": job.state if job.name in KINDS else f"{job.state}, and unknown to this release",
         "attempts": _attempts(job),
-        "priority": Priority(job.priority).name.lower() if job.priority else None,
+        "priority": _priority(job),
         "created": _when(job.created_at),
         "due": _when(job.due_at),
         "lease until": _when(job.leased_until),
@@ -158,130 +160,76 @@ async def _find(job_id: UUID) -> Job:
 @IDS
 @chosen_by
 def retry(job_ids: tuple[UUID, ...], wanted: Filter) -> None:
-    """Make jobs due now, with all their attempts.
+    """Make waiting, dead or discarded jobs due now, with all their attempts.
 
-    Name them by their ids, or choose them by the options.
+    Name them by their ids, or choose them by the options. A job that runs is changed only when its
+    worker has died, and its lease is over.
     """
-    _change_all(service.retry_jobs, job_ids, wanted, "due now", "is done")
+    change_all(service.retry_jobs, job_ids, wanted, "due now", "is done")
 
 
 @jobs_group.command()
 @IDS
 @chosen_by
 def discard(job_ids: tuple[UUID, ...], wanted: Filter) -> None:
-    """Never run these jobs; `retry` brings them back.
+    """Never run these waiting or dead jobs; `retry` brings them back.
 
-    Name them by their ids, or choose them by the options.
+    Name them by their ids, or choose them by the options. A job that runs is changed only when its
+    worker has died, and its lease is over.
     """
-    _change_all(service.discard_jobs, job_ids, wanted, "discarded", "has ended")
-
-
-def _change_all(
-    change: Change, job_ids: tuple[UUID, ...], wanted: Filter, now: str, others: str
-) -> None:
-    require_choice(job_ids, wanted)
-    ids = sorted(set(job_ids))
-    changed: list[int] = []  # by each batch
-    with until_interrupted() as go_on:
-        try:
-            finished = _run(
-                _change_named(change, ids, changed, go_on)
-                if ids
-                else _change_chosen(change, wanted, changed, go_on)
-            )
-        except Exception as error:
-            if changed:
-                error.add_note(f"Before that {_jobs(sum(changed))} {now}.")
-            raise
-    number = sum(changed)
-    if not finished:
-        raise KeyboardInterrupt(f"Stopped. {_jobs(number)} {now}, and the others as before.")
-    if number < len(ids):
-        raise Problem(
-            f"{_jobs(number)} {now}, of {len(ids):,}: each of the others does not exist, {others}, "
-            "or runs now."
-        )
-    click.echo(f"{_jobs(number)} {now}." if number else f"There is no job that could be {now}.")
-
-
-async def _change_named(change: Change, ids: list[UUID], changed: list[int], go_on: GoOn) -> bool:
-    """Change one batch after the other; returns whether those were all."""
-    for first in range(0, len(ids), BATCH):
-        if not go_on():
-            return False
-        async with db.transaction() as session:
-            number = await change(session, ids[first : first + BATCH])
-        changed.append(number)
-    return True
-
-
-async def _change_chosen(change: Change, wanted: Filter, changed: list[int], go_on: GoOn) -> bool:
-    """Change batches in the order of ids: so each job is met once. Returns as `_change_named`."""
-    last = None
-    while go_on():
-        async with db.transaction() as session:
-            ids = await service.find_ids(session, wanted, after=last)
-            number = await change(session, ids)
-        changed.append(number)
-        if len(ids) < BATCH:
-            return True
-        last = ids[-1]
-    return False
-
-
-def _jobs(number: int) -> str:
-    return f"{number:,} job is" if number == 1 else f"{number:,} jobs are"
+    change_all(service.discard_jobs, job_ids, wanted, "discarded", "has ended")
 
 
 @jobs_group.command()
 @click.argument("job", metavar="ID|NAME")
 @click.argument("arguments", nargs=-1, metavar="[ARGUMENT=VALUE]...")
-@click.option("--again", is_flag=True, help="Even if it is done.")
+@click.option("--again", is_flag=True, help="Run it although it is done.")
 def run(job: str, arguments: tuple[str, ...], again: bool) -> None:
     """Run a job now, in the foreground.
 
     Give the ID of one that exists, or the NAME and the arguments of a new one. Its outcome is
     recorded as a worker would record it.
+
+    Write lists, objects and null as JSON, text as it is: ids=[1,2] name=Ada.
     """
     existing = _as_id(job)
     if existing and arguments:
         raise click.UsageError("A job that exists has its arguments already.")
     if again and not existing:
         raise click.UsageError("A new job needs no --again.")
-    begun: list[Leased] = []
-    stopped: list[str] = []  # what has become of it
+    attempt = _Attempt()
     threads = JobThreads(1)
 
     async def run_it() -> BaseException | None:
         asyncio.get_running_loop().set_default_executor(threads)
         # The arguments are read here, where the application has declared its jobs.
-        start = (
+        return await attempt.make(
             execution.start(existing, again=again)
             if existing
             else execution.start_new(job, arguments_of(job, arguments))
         )
-        starting = asyncio.ensure_future(start)
-        try:
-            begun.append(await asyncio.shield(starting))
-            return await execution.run_now(begun[0])
-        except asyncio.CancelledError:
-            if not begun:  # its transaction may have been committed
-                begun.append(await starting)
-                await execution.release(begun[0])
-            stopped.append(await _become(begun[0]))
-            raise
 
     try:
-        error = _run(run_it())
+        error = run_in_application(
+            run_it(), lambda inside: interruptions.run(inside, lambda: f"Stopped. {attempt.open}")
+        )
     except (KeyboardInterrupt, SystemExit) as end:
-        words = "".join(stopped) or "Its outcome could not be recorded." * bool(begun)
+        words = attempt.outcome or attempt.open
         if isinstance(end, SystemExit):
             raise Problem(f"Something in the job has left the process by an exit. {words}") from end
-        raise KeyboardInterrupt(f"Stopped. {words or 'It had not begun.'}") from None
+        raise KeyboardInterrupt(f"Stopped. {words}") from None
+    except Exception as failure:
+        if attempt.job:
+            failure.add_note(attempt.open)
+        raise
     finally:
         if threads.lost(()):
             click.echo("A thread of the job still runs. It ends now, with this process.", err=True)
-    [leased] = begun
+    _report(attempt.begun, error)
+
+
+def _report(leased: Leased, error: BaseException | None) -> None:
+    """Say how a job went that has run here; raises for one that has failed."""
     if isinstance(error, LeaseLost):
         raise Problem(
             f"{leased.name} has lost its lease: a worker has taken it over, and nothing is "
@@ -291,11 +239,66 @@ def run(job: str, arguments: tuple[str, ...], again: bool) -> None:
         text, final = execution.describe_error(error)
         if not (final or isinstance(error, execution.TookTooLong)):
             logger.warning("%s failed", leased.name, exc_info=error)
-        shown = printable(text, lines=True)
-        raise click.ClickException(
-            f"{leased.name} ({leased.id}) failed: {shown}\n{_run(_become(leased))}"
-        )
+        failed = f"{leased.name} ({leased.id}) failed: {printable(text, lines=True)}"
+        try:
+            outcome = run_in_application(_become(leased))
+        except Exception as other:
+            other.add_note(f"Before that {failed}")
+            raise
+        raise click.ClickException(f"{failed}\n{outcome}")
     click.echo(f"{leased.name} ({leased.id}) is done.")
+
+
+class _Attempt:
+    """A job that is run here, as far as this process knows of it."""
+
+    def __init__(self) -> None:
+        self.job: Leased | None = None  # once it has begun
+        self.outcome = ""  # what has become of it, if it was stopped
+        self._ends: datetime | None = None  # its lease, at the latest
+
+    @property
+    def open(self) -> str:
+        """What becomes of it if nothing more is recorded."""
+        if not self.job:
+            return "It had not begun, or only just. See: python manage.py jobs list"
+        return _left_to_workers(self.job, self._ends)
+
+    async def make(self, start: Coroutine[Any, Any, Leased]) -> BaseException | None:
+        """Start it and run it here. Returns as `execution.run_now` does."""
+        try:
+            return await self._make(asyncio.ensure_future(start))
+        except execution.IgnoresCancellation:
+            words = f"Stopped. {self.begun.name} ignores its cancellation: this process ends it."
+            interruptions.end_at_once(f"{words} {self.open}")
+        except Exception as error:
+            task = asyncio.current_task()
+            if not (task and task.cancelling()):
+                raise
+            self.outcome = f"That could not be recorded: {reason(error)}. {self.open}"
+            raise asyncio.CancelledError from None
+
+    async def _make(self, starting: "asyncio.Future[Leased]") -> BaseException | None:
+        try:
+            self._begin(await asyncio.shield(starting))
+            return await execution.run_now(self.begun)
+        except asyncio.CancelledError:
+            if not self.job:  # its transaction may have been committed
+                self._begin(await starting)
+                await execution.release(self.begun)
+            self.outcome = await _become(self.begun)
+            raise
+
+    @property
+    def begun(self) -> Leased:
+        """The job, which has begun."""
+        if not self.job:
+            raise RuntimeError("It has not begun.")
+        return self.job
+
+    def _begin(self, job: Leased) -> None:
+        seconds = execution.time_limit(job, settings) + settings.WORKER_LEASE
+        self.job, self._ends = job, utcnow() + timedelta(seconds=seconds)
 
 
 def _as_id(given: str) -> UUID | None:
@@ -313,27 +316,32 @@ async def _become(begun: Leased) -> str:
     if job.state == State.WAITING:
         return f"{job.name} waits: a worker runs it from the beginning, {again}"
     if job.state == State.RUNNING and job.lease == begun.lease:
-        return (
-            "Its outcome could not be recorded. A worker runs it from the beginning after "
-            f"{_when(job.leased_until)}, {again}"
-        )
+        unrecorded = _left_to_workers(begun, job.leased_until)
+        return f"Its outcome could not be recorded: {unrecorded}"
     return f"{job.name} is {job.state}. See: python manage.py jobs show {job.id}"
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    async def inside() -> T:
-        # Without the closing, Python would warn of it if the application cannot start.
-        with contextlib.closing(coroutine):
-            async with application(click.get_current_context().obj):
-                return await coroutine
-
-    return asyncio.run(inside())
+def _left_to_workers(job: Leased, ends: datetime | None) -> str:
+    """Return what becomes of a job that is recorded as running until its lease ends."""
+    is_last = job.attempt >= KINDS[job.name].max_attempts
+    then = "declares it dead" if is_last else "runs it from the beginning"
+    return (
+        f"{job.name} ({job.id}) counts as running. A worker {then} after {_when(ends)}, unless "
+        f"you discard it then: python manage.py jobs discard {job.id}"
+    )
 
 
 def _attempts(job: Job) -> str:
     return (
         f"{job.attempt}/{KINDS[job.name].max_attempts}" if job.name in KINDS else str(job.attempt)
     )
+
+
+def _priority(job: Job) -> str | None:
+    try:
+        return Priority(job.priority).name.lower() if job.priority else None
+    except ValueError:  # another release has written it
+        return str(job.priority)
 
 
 def _when(moment: Any) -> str:

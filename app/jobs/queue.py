@@ -1,7 +1,6 @@
 """Declaring jobs, and enqueueing them in the transaction that needs them."""
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +24,6 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[object]])
 
 # With the default back-off they are spread over about an hour and a half.
 MAX_ATTEMPTS = 10
-# Without a colon, which separates the name from a unique key.
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -79,15 +76,11 @@ def job(
 
     Due jobs of higher priority begin first. `at_once` is how many of this kind a worker runs at the
     same time: fewer than WORKER_MAX_JOBS leave room for other kinds. Raises `ValueError` if the
-    name is taken or is not of letters, digits, `.`, `_` and `-`, and for numbers below 1.
+    name is taken or is not of letters, digits, `.`, `_` and `-`, and for other values that cannot
+    be used.
     """
-    if not NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} cannot be a job's name: use up to 100 letters, digits, dots, dashes and "
-            "underscores."
-        )
-    if any(number is not None and number <= 0 for number in (timeout, max_attempts, at_once)):
-        raise ValueError(f"{name} needs more than 0 seconds, attempts, and jobs at once.")
+    arguments.require_name(name)
+    arguments.require_options(name, timeout, max_attempts, priority, at_once)
 
     def declare(function: Function) -> Function:
         arguments.require_function(name, function)
@@ -176,7 +169,7 @@ def _kind(session: AsyncSession, name: str) -> Kind:
         raise RuntimeError(
             f"{name} is enqueued in a session that does not commit: open it by db.transaction()."
         )
-    if name not in KINDS and not (settings.JOBS_OF_NEXT_RELEASE and NAME.fullmatch(name)):
+    if name not in KINDS and not (settings.JOBS_OF_NEXT_RELEASE and arguments.NAME.fullmatch(name)):
         raise ValueError(
             f"No job is named {name!r}. Is its module imported in the feature.py of its feature?"
         )

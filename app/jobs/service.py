@@ -77,7 +77,8 @@ class Filter:
 
     state: State | None = None
     name: str | None = None
-    error: str | None = None  # a part of its text, in capitals or small letters
+    # A part of its text, in capitals or small letters; SQLite knows those of ASCII alone.
+    error: str | None = None
     before: datetime | None = None  # created before this
 
     @property
@@ -134,11 +135,13 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job:
     return job
 
 
-async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
+async def retry_jobs(
+    session: AsyncSession, job_ids: Collection[UUID], passed_over: set[UUID] | None = None
+) -> int:
     """Make waiting, dead or discarded jobs due now, with all their attempts; returns how many.
 
     So are running ones whose lease is over. Other running ones, and those that are done, are left
-    alone.
+    alone. Jobs that another transaction holds are waited for, or else added to `passed_over`.
     """
     values = {
         "state": State.WAITING,
@@ -148,15 +151,18 @@ async def retry_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "finished_at": None,
         "lease": Job.lease + 1,
     }
-    if changed := await _change(session, job_ids, RETRIABLE, values, acts.RETRIED):
+    if changed := await _change(session, job_ids, RETRIABLE, values, acts.RETRIED, passed_over):
         after_commit(session, wake)
     return changed
 
 
-async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
+async def discard_jobs(
+    session: AsyncSession, job_ids: Collection[UUID], passed_over: set[UUID] | None = None
+) -> int:
     """Discard waiting or dead jobs, and running ones whose lease is over; returns how many.
 
-    Other running ones, and those that are done, are left alone.
+    Other running ones, and those that are done, are left alone. Jobs that another transaction holds
+    are waited for, or else added to `passed_over`.
     """
     values = {
         "state": State.DISCARDED,
@@ -165,7 +171,7 @@ async def discard_jobs(session: AsyncSession, job_ids: Collection[UUID]) -> int:
         "unique_key": None,
         "lease": Job.lease + 1,
     }
-    return await _change(session, job_ids, UNFINISHED, values, acts.DISCARDED)
+    return await _change(session, job_ids, UNFINISHED, values, acts.DISCARDED, passed_over)
 
 
 async def change_one(
@@ -185,9 +191,11 @@ async def _change(
     which: ColumnElement[bool],
     values: dict[str, Any],
     act: Act,
+    passed_over: set[UUID] | None,
 ) -> int:
+    of_these = select(Job.id).where(Job.id.in_(job_ids), which)
     # Locked in the order of their ids, so that two who change the same jobs cannot deadlock.
-    chosen = select(Job.id).where(Job.id.in_(job_ids), which).order_by(Job.id).with_for_update()
+    chosen = of_these.order_by(Job.id).with_for_update(skip_locked=passed_over is not None)
     changed = await session.execute(
         update(Job)
         .where(Job.id.in_(select(chosen.cte("chosen").c.id)))
@@ -198,6 +206,10 @@ async def _change(
     rows = changed.all()
     for row in rows:
         record(session, act, Subject("job", str(row.id), row.name))
+    if passed_over is not None and len(rows) < len(job_ids):
+        # What could be changed, and was not. The rows that were are not what they had been.
+        left = of_these.where(Job.id.not_in([row.id for row in rows]))
+        passed_over.update((await session.execute(left)).scalars())
     return len(rows)
 
 

@@ -3,11 +3,13 @@
 import os
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clones import Clone
+from tests.commands.shells import Begin, begin_as_a_shell
 from tests.conftest import create_database
 from tests.processes import variables
 
@@ -42,6 +44,23 @@ def env(database: Path, tmp_path: Path) -> dict[str, str]:
         REDIS_URL=os.environ["REDIS_URL"],
         INSTANCE_PATH=str(tmp_path / "instance"),
     )
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Start a command as a shell does. What a failing test leaves behind is killed."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(
+        clone: Clone, *arguments: str, in_background: bool = False
+    ) -> "subprocess.Popen[str]":
+        begun.append(begin_as_a_shell(clone, *arguments, in_background=in_background))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        with process:
+            process.kill()
 
 
 def rows(database: Path, query: str) -> list[tuple[object, ...]]:

@@ -1,12 +1,16 @@
 """How commands fail: without a traceback, in one clear line that says what to do."""
 
+import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from app.environment import PROJECT_ROOT
 from tests.commands.conftest import one_line, rows
 from tests.processes import free_port, invoke, manage, production
 
@@ -111,7 +115,15 @@ def test_a_failure_of_a_process_is_one_clear_line_as_well(env: dict[str, str]) -
             {"TEST_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/test"},
             "The database",
         ),
-        (["db", "downgrade", "nothing"], {}, "Alembic says"),
+        (
+            ["jobs", "list"],
+            {"TEST_DATABASE_URL": "postgresql://nobody@/test?host=/nowhere"},
+            "The database cannot be used: [Errno 2] No such file or directory. Is it running",
+        ),
+        (["db", "downgrade", "nothing"], {}, "There is no migration 'nothing'. See: python"),
+        (["db", "upgrade", "nothing"], {}, "There is no migration 'nothing'. See: python"),
+        (["db", "stamp", "nothing"], {}, "There is no migration 'nothing'. See: python"),
+        (["db", "show", "nothing"], {}, "There is no migration 'nothing'. See: python"),
         (
             ["run-worker", "--burst"],
             {"REDIS_URL": "redis://127.0.0.1:1"},
@@ -156,3 +168,29 @@ def test_serve_refuses_a_pending_migration(database: Path) -> None:
         connection.execute("DELETE FROM alembic_version")
     connection.close()
     assert "db upgrade" in one_line(manage("serve", "--port", str(free_port()), env=env))
+
+
+@pytest.mark.parametrize("message", ["", "  "])
+def test_a_migration_without_a_title_is_refused(env: dict[str, str], message: str) -> None:
+    process = invoke("db", "migrate", "-m", message, env=env)
+    assert process.returncode == 2
+    assert "say it in a few words" in process.stderr
+
+
+@pytest.mark.faults
+@pytest.mark.waits
+def test_a_password_that_nobody_can_type_is_no_ctrl_c(env: dict[str, str]) -> None:
+    command = [sys.executable, str(PROJECT_ROOT / "manage.py"), "create-admin", "a@example.com"]
+    process = subprocess.run(
+        command,
+        env=env,
+        cwd=os.environ["TEST_FOLDER"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # without a terminal
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Error: It asks a question, and there is no more input" in process.stderr
+    assert "--password-stdin" in process.stderr

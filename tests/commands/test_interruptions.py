@@ -3,16 +3,14 @@
 import asyncio
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.clones import Clone
 from tests.commands.filling import DEAD, fill, number_of
+from tests.commands.shells import Begin, end, with_odd_jobs
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
@@ -38,88 +36,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("slow")
 """
-
-ODD_JOBS = """
-
-@job("jobs.sleep", timeout=100)
-async def sleep(seconds: float) -> None:
-    import asyncio
-    print("it has begun", flush=True)
-    await asyncio.sleep(seconds)
-
-
-@job("jobs.hang", timeout=4, max_attempts=1)
-async def hang() -> None:
-    import asyncio
-    import threading
-    print("it has begun", flush=True)
-    await asyncio.to_thread(threading.Event().wait)
-
-
-@job("jobs.leave")
-async def leave() -> None:
-    import asyncio
-    import sys
-
-    async def call_exit() -> None:
-        sys.exit(0)
-
-    task = asyncio.create_task(call_exit())
-    await asyncio.sleep(100)
-    await task
-"""
-
-
-class Begin(Protocol):
-    def __call__(
-        self, clone: Clone, *arguments: str, in_background: bool = False
-    ) -> "subprocess.Popen[str]": ...
-
-
-@pytest.fixture
-def begin() -> Iterator[Begin]:
-    """Start a command as a shell does; `in_background` as a script does by `&`.
-
-    What a failing test leaves behind is killed.
-    """
-    begun: list[subprocess.Popen[str]] = []
-
-    def start(
-        clone: Clone, *arguments: str, in_background: bool = False
-    ) -> "subprocess.Popen[str]":
-        def prepare() -> None:
-            # Under nohup, or what starts like it, it would take no notice of SIGHUP.
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.SIG_DFL)
-
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=clone.folder,
-            env=clone.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=prepare,
-        )
-        begun.append(process)
-        return process
-
-    yield start
-    for process in begun:
-        with process:
-            process.kill()
-
-
-def end(process: "subprocess.Popen[str]", number: int) -> tuple[str, str]:
-    """Send a signal; returns what was printed, and the error, which must be one line."""
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, errors
-    assert "Traceback" not in errors
-    [line] = [line for line in errors.splitlines() if line.startswith("Error: ")]
-    return output, line
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -195,12 +111,6 @@ async def test_a_list_ends_in_the_middle(clone: Clone, begin: Begin, number: int
     output, error = end(process, number)
     assert f"Stopped by {signal.Signals(number).name}" in error
     assert len(output.splitlines()) < 99_999
-
-
-def with_odd_jobs(clone: Clone) -> None:
-    clone.does("setup-dev")
-    with (clone.folder / "app" / "jobs" / "jobs.py").open("a") as file:
-        file.write(ODD_JOBS)
 
 
 @each

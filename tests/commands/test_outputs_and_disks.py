@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -216,3 +217,35 @@ def test_a_database_that_is_newer_than_the_code_is_named(env: dict[str, str]) ->
         assert process.returncode == 1
         [line] = [line for line in process.stderr.splitlines() if "INFO" not in line]
         assert "a migration that this code lacks" in line, command
+
+
+@pytest.mark.faults
+@pytest.mark.waits
+def test_a_folder_that_was_deleted_meanwhile_is_named(env: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    program = [sys.executable, str(PROJECT_ROOT / "manage.py"), "jobs", "list"]
+    process = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *program],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert one_line(process) == (
+        "Error: The folder in which this runs cannot be used: No such file or directory."
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.waits
+def test_what_the_encoding_of_the_output_lacks_is_escaped(spoken: dict[str, str]) -> None:
+    database = spoken["TEST_DATABASE_URL"].removeprefix("sqlite:///")
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE jobs SET error = '5 €'")
+    connection.close()
+    for command in (["list"], ["show", str(UUID(int=0))]):
+        process = manage("jobs", *command, env=spoken | {"PYTHONIOENCODING": "latin-1"})
+        assert (process.returncode, process.stderr) == (0, "")
+        assert "5 \\u20ac" in process.stdout

@@ -19,6 +19,16 @@ async def needs_arguments(value: int, many: list[int] | None = None) -> None:
     RAN.append((value, many))
 
 
+@job("tests.maybe_text")
+async def maybe_text(value: str | None) -> None:
+    RAN.append(value)
+
+
+@job("tests.text")
+async def take_text(value: str) -> None:
+    RAN.append(value)
+
+
 class Thing:
     pass
 

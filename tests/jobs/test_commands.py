@@ -151,7 +151,7 @@ def test_run_starts_a_new_job_by_its_name(env: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["tests.needs_argument"], "There are: tests.needs_arguments"),
+        (["tests.needs_argument"], "Did you mean tests.needs_arguments"),
         (["tests.needs_arguments"], "missing a required argument: 'value'"),
         (
             ["tests.needs_arguments", "valu=1"],
@@ -161,6 +161,9 @@ def test_run_starts_a_new_job_by_its_name(env: dict[str, str]) -> None:
         (["tests.needs_arguments", "value=1", "value=2"], "value is given twice"),
         (["tests.needs_arguments", "value=much"], "value=much: Input should be a valid integer"),
         (["tests.needs_arguments", "value=1", "many=3"], "many=3: "),
+        (["tests.needs_arguments", "value=1", "many=[1,"], "written as JSON, like [1,2]"),
+        (["tests.needs_arguments", "value=1", "many=1,2"], "written as JSON, like [1,2]"),
+        (["qqq"], "There are: accounts."),
         ([str(uuid.uuid4()), "value=1"], "has its arguments already"),
         (["\x1b[31m"], "no job named \\x1b[31m"),
         (["tests.note", "value=NaN"], "'value' of tests.note cannot be stored"),
@@ -181,6 +184,17 @@ def test_run_reads_arguments_as_the_job_declares_them(env: dict[str, str]) -> No
     process = run(env, "run", "tests.needs_arguments", "value=7", "many=[1, 2]")
     assert process.returncode == 0, process.stderr
     assert RAN == [(7, [1, 2])]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tests.maybe_text", None), ("tests.text", "null"), ("tests.note", None)]
+)
+def test_null_is_nothing_wherever_that_may_be(
+    env: dict[str, str], name: str, value: str | None
+) -> None:
+    process = run(env, "run", name, "value=null")
+    assert process.returncode == 0, process.stderr
+    assert [value] == RAN
 
 
 def test_annotations_that_nothing_is_known_of_take_anything(env: dict[str, str]) -> None:
@@ -237,7 +251,7 @@ def test_an_error_says_what_was_changed_before_it(env: dict[str, str]) -> None:
         )
     connection.close()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("app.jobs.commands.BATCH", 2)
+        patched.setattr("app.jobs.changing.BATCH", 2)
         patched.setattr("app.jobs.service.BATCH", 2)
         process = run(env, "discard", "--state", "dead")
     assert process.returncode == 1
@@ -262,6 +276,42 @@ def test_a_job_that_fails_by_hand_says_what_becomes_of_it(env: dict[str, str]) -
     process = run(env, "run", "tests.give_up")
     assert "failed: There is no such thing.\ntests.give_up is dead." in process.stderr
     assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "retry", "discard"])
+def test_a_name_that_is_not_declared_is_said_to_be(env: dict[str, str], command: str) -> None:
+    process = run(env, command, "--name", "tests.needs_argument")
+    assert process.returncode == 0
+    assert "knows no job named tests.needs_argument. Did you mean tests.needs" in process.stderr
+    assert run(env, command, "--name", "tests.note").stderr in ("There are none.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "words"),
+    [
+        ("retry", "done", "is done"),
+        ("discard", "done", "is done"),
+        ("discard", "discarded", "is discarded"),
+        ("retry", "running", "runs now"),
+    ],
+)
+def test_one_job_that_is_not_changed_is_said_to_be_what_it_is(
+    env: dict[str, str], command: str, state: str, words: str
+) -> None:
+    identifier = put(env, "tests.note", state, leased_until=LATER)
+    process = run(env, command, identifier)
+    assert process.returncode == 1
+    assert process.stderr == f"Error: Nothing was changed: tests.note ({identifier}) {words}.\n"
+
+
+@pytest.mark.parametrize("priority", ["7", "'high'"])
+def test_a_priority_that_is_none_is_shown_as_it_is(env: dict[str, str], priority: str) -> None:
+    identifier = put(env, "tests.note")
+    with sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///")) as connection:
+        connection.execute(f"UPDATE jobs SET priority = {priority}")
+    connection.close()
+    assert f"priority:    {priority.strip(chr(39))}" in run(env, "show", identifier).stdout
+    assert run(env, "list").returncode == 0
 
 
 def test_an_id_that_is_given_twice_is_one(env: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Enqueueing jobs, and declaring what runs under a name."""
 
 import asyncio
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import select, text
 from app.config import settings
 from app.database import db, utcnow
 from app.jobs.engine import leases
-from app.jobs.models import Job
+from app.jobs.models import Job, Priority
 from app.jobs.queue import KINDS, KeyIsLocked, enqueue, enqueue_many, job
 from app.redis import redis
 from tests.jobs.conftest import Work, jobs, put
@@ -265,10 +266,29 @@ def test_a_name_that_a_key_or_a_shell_would_garble_is_a_mistake(name: str) -> No
         job(name)
 
 
-def test_a_job_that_never_could_begin_is_a_mistake() -> None:
-    for never in ({"max_attempts": 0}, {"at_once": 0}, {"timeout": 0}, {"timeout": -1}):
-        with pytest.raises(ValueError, match=r"tests\.never needs more than 0"):
-            job("tests.never", **never)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("max_attempts", value) for value in (0, -1, 2.5, "3", True, None, 10**12)),
+        *(("at_once", value) for value in (0, 1.5, "1", True, 10**12)),
+        *(("timeout", value) for value in (0, -1, "5", True, 1e12, float("nan"), float("inf"))),
+        *(("priority", value) for value in (5, 1, "high", None, True)),
+    ],
+)
+def test_a_job_that_never_could_begin_is_a_mistake(option: str, value: object) -> None:
+    words = re.escape(f"tests.never cannot have {option}={value!r}: it is ")
+    with pytest.raises(ValueError, match=words):
+        job("tests.never", **{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", [None, 1, 0.5, 86400])
+def test_a_job_may_have_every_value_that_can_be_used(timeout: float | None) -> None:
+    job("tests.ever", timeout=timeout, max_attempts=1, priority=Priority.LOW, at_once=1)
+
+
+def test_a_job_without_a_name_is_told_how_to_write_it() -> None:
+    with pytest.raises(ValueError, match=r'leave at .* has no name .*: write @job\("feature'):
+        job(leave)  # type: ignore[arg-type]
 
 
 async def _of_position(number: int, /) -> None:
@@ -279,11 +299,15 @@ async def _delayed(delay: float) -> None:
     """What `enqueue` would keep for itself."""
 
 
+async def _of_any_number(*numbers: int) -> None:
+    """What nobody can give by names either."""
+
+
 def _at_once() -> None:
     """What nobody awaits."""
 
 
-@pytest.mark.parametrize("function", [_of_position, _delayed, _at_once])
+@pytest.mark.parametrize("function", [_of_position, _of_any_number, _delayed, _at_once])
 def test_a_function_that_cannot_be_given_its_arguments_is_refused(function: Any) -> None:
     with pytest.raises(ValueError, match=r"^tests\.never (cannot be given the argument|is no)"):
         job("tests.never")(function)

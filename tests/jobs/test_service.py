@@ -1,9 +1,12 @@
 """Retrying, discarding and deleting jobs."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from sqlalchemy import update
+import pytest
+from quart import Quart
+from sqlalchemy import select, update
 
 from app.config import Config
 from app.database import db, utcnow
@@ -54,3 +57,18 @@ async def test_a_retried_job_has_all_its_attempts_again_and_a_discarded_one_none
     [again] = await jobs(name="tests.give_up")
     assert (again.state, again.attempt, RAN) == ("dead", 1, ["gave up", "gave up"])
     assert (await jobs(id=discarded))[0].state == "discarded"
+
+
+@pytest.mark.parametrize("change", [service.retry_jobs, service.discard_jobs])
+async def test_a_job_that_somebody_holds_is_passed_over(
+    app: Quart, backend: str, change: Callable[..., Awaitable[int]]
+) -> None:
+    if backend == "sqlite":
+        pytest.skip("its rows are never locked by themselves")
+    ids = [await put("tests.note", value=number) for number in range(3)]
+    passed_over: set[uuid.UUID] = set()
+    async with db.session() as other:
+        await other.execute(select(Job).where(Job.id == ids[1]).with_for_update())
+        async with db.transaction() as session:
+            assert await change(session, [*ids, uuid.uuid4()], passed_over) == 2
+    assert passed_over == {ids[1]}

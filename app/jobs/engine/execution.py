@@ -30,6 +30,10 @@ class TookTooLong(Exception):
     """A job reached its time limit."""
 
 
+class IgnoresCancellation(Exception):
+    """A job that was cancelled runs on: nothing but the end of this process ends it."""
+
+
 async def start(job_id: UUID, *, again: bool = False) -> Leased:
     """Start one job in this process, whether it is due or not. Raises as `leases.start` does."""
     async with db.transaction() as session:
@@ -54,7 +58,8 @@ async def run_now(job: Leased) -> BaseException | None:
 
     Returns what it failed with: `LeaseLost` if this process was suspended for so long that a worker
     has taken the job over. If this is cancelled, the job is released and a worker runs it, unless
-    it has completed.
+    it has completed. Raises `IgnoresCancellation` if it runs on: it keeps its lease then, so that
+    no worker runs it beside this process, which has to end before the lease does.
     """
     # The proxies will do: the task begins in this context.
     task = asyncio.ensure_future(perform(job, current_app, settings))
@@ -63,6 +68,10 @@ async def run_now(job: Leased) -> BaseException | None:
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait([task], timeout=LAST_WORDS)
+        if not task.done():
+            raise IgnoresCancellation from None
+        if not task.cancelled():
+            task.exception()  # asyncio would complain that nobody has asked for it
         await release(job)
         raise
     error = error_of(task)
