@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from app.away import REDIS_AWAY
 from app.config import Config
+from app.jobs.engine.outages import Outage
 from app.jobs.workers import SHARED_KEY, of_others, remove, workers, write
 from app.patches.lost_cancellations import end
 
@@ -54,12 +55,15 @@ class Heartbeat:
         await self.redis.set(key, b"a worker lives", ex=seconds, nx=True)
 
     async def _go_on(self) -> None:
+        outage = Outage("Heartbeats cannot be written")
         while True:
             await asyncio.sleep(min(self.settings.WORKER_HEALTH_INTERVAL, BEAT))
             try:
                 await self._beat()
             except REDIS_AWAY as error:
-                logger.warning("The heartbeat could not be written: %s", error)
+                outage.goes_on(error)
+            else:
+                outage.is_over()
 
     async def _beat(self) -> None:
         # Twice the interval: one late beat does not make a worker dead.

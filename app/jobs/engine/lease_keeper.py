@@ -1,7 +1,6 @@
 """Renewing the leases of a worker's jobs, and cancelling jobs whose lease was lost."""
 
 import asyncio
-import logging
 import math
 import time
 
@@ -9,10 +8,9 @@ from app.away import DATABASE_AWAY
 from app.jobs.context import Key, Leased
 from app.jobs.engine import leases
 from app.jobs.engine.leases import Changed
+from app.jobs.engine.outages import Outage
 from app.jobs.engine.result_writer import RETRY_DELAY
 from app.jobs.engine.state import WorkerState
-
-logger = logging.getLogger("app.jobs")
 
 # Of a lease: how often it is renewed, and how much of it may pass before a job whose lease could
 # not be renewed is cancelled. The rest is for the job to end before another worker starts it.
@@ -34,14 +32,17 @@ class LeaseKeeper:
         end, those that cannot be renewed: all while the database is away, or one whose row another
         transaction has locked.
         """
+        outage = Outage("Leases cannot be renewed")
         while True:
             await asyncio.sleep(min(self._lease * RENEW_EVERY, self._time_left()))
             asked, jobs = time.monotonic(), self._state.leased()
             try:
                 changed = await self._renew(jobs, max(self._time_left(), RETRY_DELAY))
             except DATABASE_AWAY as error:
-                logger.error("Leases cannot be renewed: %s", error)
+                outage.goes_on(error)
                 changed = Changed(set(), locked=set(jobs))
+            else:
+                outage.is_over()
             for key in changed.done:
                 jobs[key].renewed_at = asked
             self._cancel({key: jobs[key] for key in jobs.keys() - changed.done - changed.locked})

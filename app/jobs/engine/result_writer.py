@@ -14,6 +14,7 @@ from app.away import is_away
 from app.database import Database
 from app.jobs.context import Key, Leased
 from app.jobs.engine import leases
+from app.jobs.engine.outages import Outage
 
 logger = logging.getLogger("app.jobs")
 
@@ -53,6 +54,7 @@ class ResultWriter:
         self._others: dict[Write, asyncio.Future[Any]] = {}
         self._wanted = asyncio.Event()
         self._enough = asyncio.Event()
+        self._outage = Outage("Outcomes of jobs cannot be written yet")
         self._unwritten = 0  # entries that somebody waits for
         self._idle = asyncio.Event()
         self._idle.set()
@@ -175,10 +177,9 @@ class ResultWriter:
                 ]
                 results += [await self._alone(connection, write) for write in others]
         except Exception as error:
-            logger.error(
-                "Outcomes of jobs cannot be written yet: %s: %s", type(error).__name__, error
-            )
+            self._outage.goes_on(error)
             return error
+        self._outage.is_over()
         for future, result in zip(
             [*claims.values(), *done.values(), *others.values()], results, strict=True
         ):
