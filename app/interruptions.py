@@ -176,7 +176,7 @@ def run(coroutine: Coroutine[Any, Any, T], last_words: Callable[[], str]) -> T:
     Another signal ends this process at once, with these last words: it may be long in ending, and
     asyncio would wait for it.
     """
-    import asyncio
+    import asyncio  # late, as above
 
     async def inside() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -200,7 +200,8 @@ def end_at_once(words: str) -> NoReturn:
     status = 1
     if signals := Signals.current:
         signals.read()
-        status = 128 + signals.first if signals.heard else 1
+        if signals.heard:
+            status = 128 + signals.first
     with contextlib.suppress(Exception):  # in the middle of writing something else, for example
         drop_unwritable_output()
         click.echo(f"Error: {words}", err=True)

@@ -97,6 +97,11 @@ def begin_as_a_shell(
     )
 
 
+def until_its_job_begins(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout
+    assert process.stdout.readline() == "it has begun\n"
+
+
 def end(process: "subprocess.Popen[str]", number: int) -> tuple[str, str]:
     """Send a signal; returns what was printed, and the error, which must be one line."""
     process.send_signal(number)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.clones import Clone
 from tests.commands.filling import DEAD, fill, number_of
-from tests.commands.shells import Begin, end, with_odd_jobs
+from tests.commands.shells import Begin, end, until_its_job_begins, with_odd_jobs
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
@@ -56,8 +56,7 @@ async def test_a_migration_is_cancelled_and_rolled_back(
     migration = clone.folder / "alembic" / "versions" / "29990101_slow.py"
     migration.write_text(SLOW_MIGRATION.format(head=head))
     process = begin(clone, "db", "upgrade")
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     _, error = end(process, number)
     assert f"Stopped by {signal.Signals(number).name}" in error
     assert "slow" not in await clone.tables()
@@ -119,8 +118,7 @@ async def test_a_job_run_by_hand_waits_for_a_worker(
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.sleep", "seconds=90")
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     [(state,)] = await clone.query("SELECT state FROM jobs")
     assert state == "running"
     _, error = end(process, number)
@@ -135,8 +133,7 @@ async def test_in_the_background_of_a_script_all_but_ctrl_c_ends_it(
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.sleep", "seconds=90", in_background=True)
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     process.send_signal(signal.SIGINT)
     time.sleep(1)
     assert process.poll() is None
@@ -151,8 +148,7 @@ async def test_a_thread_that_hangs_does_not_keep_a_job_that_is_run_by_hand(
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.hang")
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 128 + number, errors

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.validators.database_url import database_url
 from tests.clones import Clone
 from tests.commands.filling import fill, number_of
-from tests.commands.shells import Begin, with_odd_jobs
+from tests.commands.shells import Begin, until_its_job_begins, with_odd_jobs
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits]
 
@@ -27,8 +27,7 @@ async def test_the_first_signal_counts_and_its_echo_is_passed_over(
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.end_slowly")
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     process.send_signal(first)
     time.sleep(0.02)
     process.send_signal(second)
@@ -44,8 +43,7 @@ async def test_another_signal_ends_it_at_once_and_says_what_goes_on(
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.end_slowly", in_background=in_background)
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     process.send_signal(TERM)
     time.sleep(1)
     process.send_signal(HUP)
@@ -64,8 +62,7 @@ async def test_a_job_that_ignores_its_cancellation_keeps_its_lease(
 ) -> None:
     with_odd_jobs(clone)
     process = begin(clone, "jobs", "run", "jobs.ignore")
-    assert process.stdout
-    assert process.stdout.readline() == "it has begun\n"
+    until_its_job_begins(process)
     process.send_signal(TERM)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 128 + TERM, errors
@@ -121,8 +118,7 @@ async def test_a_job_whose_database_goes_away_is_said_to_count_as_running(
             *("jobs", "run", "jobs.wait_for_a_line", f"path={line}"),
             in_background=in_background,
         )
-        assert process.stdout
-        assert process.stdout.readline() == "it has begun\n"
+        until_its_job_begins(process)
         await shut(clone)
         if number:
             process.send_signal(number)
