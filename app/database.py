@@ -29,6 +29,7 @@ from app.booleans import check_booleans
 from app.config import Config
 from app.enums import EnumText, check_enums
 from app.errors import NotReady
+from app.patches.aiosqlite_cancelled_connects import connect_sqlite
 from app.validators.postgresql_url import connecting
 
 # Seconds that a connection may have been idle and still be used without a sign of life. The driver
@@ -225,7 +226,7 @@ def _replace_dead_connections(engine: AsyncEngine) -> None:
 
 def _sqlite_engine(settings: Config, for_requests: bool, pool: dict[str, Any]) -> AsyncEngine:
     url = settings.DATABASE_URL
-    arguments = {"timeout": settings.SQLITE_BUSY_TIMEOUT}
+    arguments = {"timeout": settings.SQLITE_BUSY_TIMEOUT, "async_creator_fn": connect_sqlite}
     engine = create_async_engine(url, connect_args=arguments, hide_parameters=True, **pool)
     folder = Path(str(engine.url.database)).absolute().parent
 
