@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-import pytest
 
 from app.config import Config
 from app.database import create_engine
@@ -21,12 +20,14 @@ class Opening:
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
-        self.opened = 0
+        self.opened: list[sqlite3.Connection] = []
         self.closed = threading.Event()
 
     def connect(self, connect: Callable[..., Any], path: Path) -> aiosqlite.Connection:
         """Return what `connect` makes of a path."""
-        connection: aiosqlite.Connection = connect(path, factory=partial(Slow, self))
+        connection: aiosqlite.Connection = connect(
+            path, factory=partial(Slow, self), check_same_thread=False
+        )
         return connection
 
 
@@ -35,7 +36,7 @@ class Slow(sqlite3.Connection):
         self.opening = opening
         opening.go_on.wait(5)
         super().__init__(*args, **options)
-        opening.opened += 1
+        opening.opened.append(self)
 
     def close(self) -> None:
         """Close the connection, and say so."""
@@ -53,15 +54,14 @@ async def open_and_cancel(connect: Callable[..., Any], path: Path) -> Opening:
     await asyncio.gather(waiting, return_exceptions=True)
     opening.go_on.set()
     await asyncio.to_thread(connection._thread.join, 5)
-    assert opening.opened == 1
+    assert len(opening.opened) == 1
     return opening
 
 
-@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_aiosqlite_still_leaves_it_open(tmp_path: Path) -> None:
     opening = await open_and_cancel(aiosqlite.connect, tmp_path / "test.sqlite3")
     assert not opening.closed.is_set()
+    opening.opened[0].close()
 
 
 async def test_what_opens_after_its_cancellation_is_closed(tmp_path: Path) -> None:
