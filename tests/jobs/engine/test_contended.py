@@ -6,9 +6,10 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.database import db, utcnow
+from app.jobs.engine import contended
 from app.jobs.engine.contended import take_late
 from app.jobs.models import Job
 from tests.jobs.conftest import jobs, put
@@ -36,12 +37,26 @@ async def late(room: int = 1) -> UUID | None:
 
 
 async def late_while_locked(identifier: UUID, *, room: int = 1) -> UUID | None:
-    """Ask for a late job, while a transaction that ends in a moment locks this one."""
+    """Ask for a late job, while a transaction locks this one until somebody waits for it."""
     async with db.transaction() as session:
         await session.execute(select(Job).where(Job.id == identifier).with_for_update())
-        asked = asyncio.create_task(late(room))
-        await asyncio.sleep(0.05)
+        with pytest.MonkeyPatch.context() as patched:  # a busy machine takes longer than a moment
+            patched.setattr(contended, "BRIEFLY", text("SET LOCAL lock_timeout = '20s'"))
+            asked = asyncio.create_task(late(room))
+            async with asyncio.timeout(20):
+                while not asked.done() and not await somebody_waits():
+                    await asyncio.sleep(0.01)
     return await asked
+
+
+async def somebody_waits() -> bool:
+    """Tell whether some statement on this database waits for a lock."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with db.connect() as connection:
+        return bool((await connection.execute(text(waiting))).scalar())
 
 
 async def test_one_that_is_locked_for_a_moment_is_leased() -> None:
