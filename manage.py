@@ -4,6 +4,13 @@
 The commands can be imported from here as plain functions too.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until a command begins, Ctrl-C ends this process at once: in the middle of an import an
+    # exception would be a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import importlib
 import sys
 from collections.abc import Callable

@@ -97,8 +97,13 @@ class Signals:
             else:
                 signal.raise_signal(signal.SIGINT)
 
-        unhandled = [each for each in ENDING[1:] if signal.getsignal(each) is signal.SIG_DFL]
-        with self.noted(), _handled(unhandled, interrupt):
+        unhandled = {each for each in ENDING if signal.getsignal(each) is signal.SIG_DFL}
+        sigint = unhandled & {signal.SIGINT}  # manage.py has left Python's own handler out
+        with (
+            self.noted(),
+            _handled(unhandled - sigint, interrupt),
+            _handled(sigint, signal.default_int_handler),
+        ):
             yield
 
 

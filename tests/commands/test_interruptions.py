@@ -174,6 +174,19 @@ async def test_an_exit_that_leaves_the_event_loop_is_an_error(clone: Clone) -> N
 
 
 @each
+def test_amid_its_first_imports_it_ends_at_once(clone: Clone, begin: Begin, number: int) -> None:
+    """In Python's own start, a few hundredths of a second before them, nobody can help it."""
+    slow = clone.folder / "app" / "environment.py"
+    began = 'import time\nprint("it has begun", flush=True)\ntime.sleep(60)\n'
+    slow.write_text(began + slow.read_text())
+    process = begin(clone, "routes")
+    until_its_job_begins(process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (-number, "")
+
+
+@each
 @pytest.mark.parametrize("command", ["recreate-db", "setup-dev", "check", "routes"])
 async def test_whenever_it_comes_it_is_one_line(
     clone: Clone, begin: Begin, number: int, command: str
