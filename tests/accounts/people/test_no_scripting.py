@@ -21,7 +21,7 @@ PAYLOADS = [
     "' onmouseover='alert(7)",
     "javascript:alert(7)",
     "</textarea></title></pre><svg onload=alert(7)>",
-    "{{ 7*191 }}",
+    "{{ 71993*74017 }}",
 ]
 OURS = {"src", "href", "action", "formaction"}
 LOCAL = ("/", "#", "?", "data:image/svg", "http://localhost/", "")
@@ -159,7 +159,7 @@ async def test_what_is_stored_or_sent_runs_on_no_page(app: Quart, payload: str) 
     for path, text in found.items():
         page = read(text)
         assert page.wrong == [], path
-        assert "1337" not in text.replace(payload, ""), path
+        assert "5328705881" not in text.replace(payload, ""), path
         shown += payload[:64] in "".join(page.text)
     assert shown >= 8, "as text it is there"
 
